@@ -57,11 +57,10 @@ class Invalid(TaktError):
     noun: ClassVar[str] = "request"
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        if not self.problems:
-            raise ValueError("an invalid document has at least one problem")
-        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        super().__init__(f"The {self.noun} is invalid: {self.problems[0]}{more}.")
+        first, *others = problems  # there is no invalid document without a problem
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(f"The {self.noun} is invalid: {first}{more}.")
+        self.problems: tuple[Problem, ...] = (first, *others)
 
     def __reduce__(self) -> tuple[type["Invalid"], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)  # an exception is otherwise rebuilt from its message
@@ -112,7 +111,7 @@ class Forbidden(TaktError):
 
 
 class Unavailable(TaktError):
-    """Raised when no answer can be given now; nothing was decided, the same request may come again after a while."""
+    """Raised when no answer can be given now; the same request, under the same message id, may safely come again."""
 
     code: ClassVar[str] = "unavailable"
 
