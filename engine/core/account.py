@@ -1,0 +1,278 @@
+"""The contacts held by one customer, as the account row keeps them, and the row's compact form.
+
+An account is a digest of the journal: it can always be made again from it, and `takt verify` does. What always holds:
+it carries every open lease, and every contact that matters whose end is at or after `complete_since_us`; what left it
+is in `totals`. A lease that ended needs no job: whoever looks compares `end_us` with the time.
+"""
+
+import struct
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import NamedTuple
+
+from engine.core.policy import HOUR_US
+
+MAX_CONTACTS = 64
+LINGER_US = 48 * HOUR_US  # a zone moved west must not meet a row that has forgotten yesterday
+
+
+class Lease(IntEnum):
+    """Whether a contact is settled, or else what the end of its lease means."""
+
+    SETTLED = 0
+    RELEASES = 1
+    PRESUMED = 2
+
+
+class Kind(IntEnum):
+    """How a contact came to be."""
+
+    ASKED = 0
+    LATE = 1
+    RECORDED = 2
+
+
+class State(IntEnum):
+    """What has become of a contact at an instant. LATE and RECORDED contacts were sent, as CONFIRMED ones were."""
+
+    RESERVED = 0
+    CONFIRMED = 1
+    PRESUMED_SENT = 2
+    RELEASED = 3
+    EXPIRED = 4
+    REVOKED = 5
+    LATE = 6
+    RECORDED = 7
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+    @property
+    def is_live(self) -> bool:
+        return self not in (State.RELEASED, State.EXPIRED, State.REVOKED)
+
+
+ALL_BUDGETS: tuple[str, ...] = ("*",)  # charged by no budget while that is in shadow: an observed policy refused it
+
+
+class Contact(NamedTuple):
+    """One contact. It occupies budgets from `start_us`; `end_us` is its send, or the end of its open lease.
+
+    `uncharged` names the shadow budgets that did not charge it, frozen at the ask.
+    """
+
+    seq: int
+    start_us: int
+    end_us: int
+    channel: str
+    topic: str
+    campaign: str | None
+    team: str | None
+    weight: int
+    priority: int
+    lease: Lease
+    kind: Kind
+    counts: bool
+    under_ceiling: bool = False
+    uncharged: tuple[str, ...] = ()
+
+    @property
+    def matters(self) -> bool:
+        """Whether any budget or ceiling may have to count it once it is settled."""
+        return self.counts or self.under_ceiling
+
+    def has_expired(self, now_us: int) -> bool:
+        """Whether its lease ended without a word, and gave its budget back."""
+        return self.lease is Lease.RELEASES and self.end_us <= now_us
+
+    def is_open(self, now_us: int) -> bool:
+        return self.lease is not Lease.SETTLED and now_us < self.end_us
+
+    def state(self, now_us: int) -> State:
+        if self.kind is Kind.LATE:
+            return State.LATE
+        if self.kind is Kind.RECORDED:
+            return State.RECORDED
+        if self.lease is Lease.SETTLED:
+            return State.CONFIRMED
+        if now_us < self.end_us:
+            return State.RESERVED
+        return State.EXPIRED if self.lease is Lease.RELEASES else State.PRESUMED_SENT
+
+    def with_uncharged(self, budget: str) -> "Contact":
+        return self._replace(uncharged=(*self.uncharged, budget))
+
+    def confirmed(self, now_us: int) -> "Contact":
+        """The same, sent. A planned send confirmed ahead of its time ends at its start: it may still be on its way."""
+        return self._replace(end_us=max(now_us, self.start_us), lease=Lease.SETTLED)
+
+
+class Account:
+    """The contacts of one customer that can still matter, totals of those that left, and the latest instant stamped."""
+
+    __slots__ = ("complete_since_us", "contacts", "latest_us", "seq", "totals")
+
+    def __init__(
+        self,
+        seq: int = 0,
+        latest_us: int = 0,
+        complete_since_us: int = 0,
+        contacts: list[Contact] | None = None,
+        totals: dict[tuple[str, str], int] | None = None,
+    ) -> None:
+        self.seq = seq
+        self.latest_us = latest_us
+        self.complete_since_us = complete_since_us
+        self.contacts = [] if contacts is None else contacts
+        self.totals = {} if totals is None else totals
+
+    def stamp(self, now_us: int) -> int:
+        """Number a journal entry made at this instant; returns its seq."""
+        self.seq += 1
+        self.latest_us = max(self.latest_us, now_us)
+        return self.seq
+
+    def find(self, seq: int) -> Contact | None:
+        for contact in self.contacts:
+            if contact.seq == seq:
+                return contact
+        return None
+
+    def add(self, contact: Contact) -> None:
+        self.contacts.append(contact)
+
+    def replace(self, contact: Contact) -> None:
+        self.contacts = [contact if each.seq == contact.seq else each for each in self.contacts]
+
+    def remove(self, seq: int) -> None:
+        self.contacts = [each for each in self.contacts if each.seq != seq]
+
+    def settle(self, now_us: int, longest_us: int) -> None:
+        """Let go of what can no longer matter: expired leases, uncounted contacts that ended, and the old.
+
+        `longest_us` is the longest window of the policy; contacts stay that long and 48 hours more, at most
+        64 of them, the newest. Those that leave are added to the totals.
+        """
+        left_by_us = now_us - longest_us - LINGER_US
+        for each in self.contacts:
+            if each.end_us <= now_us and (
+                each.lease is Lease.RELEASES or not each.matters or each.end_us <= left_by_us
+            ):
+                break
+        else:
+            if len(self.contacts) <= MAX_CONTACTS:
+                return
+        kept: list[Contact] = []
+        for each in self.contacts:
+            if each.end_us > now_us:
+                kept.append(each)
+            elif each.lease is Lease.RELEASES or not each.matters:
+                continue
+            elif each.end_us <= left_by_us:
+                self._let_go(each)
+            else:
+                kept.append(each)
+        closed = sorted((each for each in kept if not each.is_open(now_us)), key=lambda each: each.end_us)
+        leaving = {each.seq for each in closed[: max(len(kept) - MAX_CONTACTS, 0)]}
+        for each in closed:
+            if each.seq in leaving:
+                self._let_go(each)
+        self.contacts = [each for each in kept if each.seq not in leaving]
+
+    def _let_go(self, contact: Contact) -> None:
+        if contact.counts:
+            key = (contact.channel, contact.topic)
+            self.totals[key] = self.totals.get(key, 0) + contact.weight
+        self.complete_since_us = max(self.complete_since_us, contact.end_us + 1)
+
+    def recall(self, contacts: Iterable[Contact], since_us: int) -> None:
+        """Take back, from the journal, every counting contact that ended at or after `since_us`."""
+        held = {each.seq for each in self.contacts}
+        for each in contacts:
+            if not each.matters or each.seq in held or each.end_us < since_us:
+                continue
+            self.contacts.append(each)
+            if each.counts:
+                key = (each.channel, each.topic)
+                self.totals[key] -= each.weight
+                if not self.totals[key]:
+                    del self.totals[key]
+        self.complete_since_us = min(self.complete_since_us, since_us)
+        self.contacts.sort(key=lambda each: each.seq)
+
+
+# The row's form: a version, then a fixed entry a contact, then what shadow budgets did not charge, then the totals.
+# Labels are the numbers under which the store interned them; 0 is none.
+_FORM = 1
+_HEAD = struct.Struct("<BHH")
+_ENTRY = struct.Struct("<IqqHIIIHBB")
+_TAIL = struct.Struct("<HI")
+_TOTAL = struct.Struct("<HIq")
+_COUNTS = 0x10
+_UNDER_CEILING = 0x20
+_KINDS: tuple[Kind, ...] = tuple(Kind)
+_LEASES: tuple[Lease, ...] = tuple(Lease)
+
+
+def encode(account: Account, number: Callable[[str | None], int]) -> bytes:
+    """The contacts and totals of an account as bytes; `number` gives a label's number, and 0 for None."""
+    entries: list[bytes] = []
+    tail: list[bytes] = []
+    pack = _ENTRY.pack
+    for contact in account.contacts:
+        seq, start, end, channel, topic, campaign, team, weight, priority, lease, kind, counts, ceiling, uncharged = (
+            contact
+        )
+        flags = lease | kind << 2 | (_COUNTS if counts else 0) | (_UNDER_CEILING if ceiling else 0)
+        labels = number(channel), number(topic), number(campaign), number(team)
+        if uncharged:
+            tail += [_TAIL.pack(len(entries), number(name)) for name in uncharged]
+        entries.append(pack(seq, start, end, *labels, weight, priority, flags))
+    totals = [_TOTAL.pack(number(channel), number(topic), sum_) for (channel, topic), sum_ in account.totals.items()]
+    return b"".join([_HEAD.pack(_FORM, len(entries), len(tail)), *entries, *tail, *totals])
+
+
+def decode(row: bytes, name: Callable[[int], str]) -> tuple[list[Contact], dict[tuple[str, str], int]]:
+    """Contacts and totals from the bytes of a row; `name` gives a number's label, and None for 0.
+
+    Lets through what `name` raises where a number is unknown (another process made it: load the labels again).
+    """
+    if not row:
+        return [], {}
+    form, count, uncharged = _HEAD.unpack_from(row)
+    if form != _FORM:
+        raise ValueError(f"account row of form {form}; this Takt reads form {_FORM}")
+    entries_end = _HEAD.size + count * _ENTRY.size
+    tail_end = entries_end + uncharged * _TAIL.size
+    new: Callable[..., Contact] = tuple.__new__  # a third of the time of Contact(...), on the way of every ask
+    contacts: list[Contact] = [
+        new(
+            Contact,
+            (
+                seq,
+                start,
+                end,
+                name(channel),
+                name(topic),
+                name(campaign),
+                name(team),
+                weight,
+                priority,
+                _LEASES[flags & 3],
+                _KINDS[flags >> 2 & 3],
+                flags & _COUNTS != 0,
+                flags & _UNDER_CEILING != 0,
+                (),
+            ),
+        )
+        for seq, start, end, channel, topic, campaign, team, weight, priority, flags in _ENTRY.iter_unpack(
+            row[_HEAD.size : entries_end]
+        )
+    ]
+    for index, label in _TAIL.iter_unpack(row[entries_end:tail_end]):
+        contacts[index] = contacts[index].with_uncharged(name(label))
+    totals: dict[tuple[str, str], int] = {
+        (name(channel), name(topic)): sum_ for channel, topic, sum_ in _TOTAL.iter_unpack(row[tail_end:])
+    }
+    return contacts, totals

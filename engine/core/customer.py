@@ -1,0 +1,106 @@
+"""A customer as the rules see one: what is known about a person, apart from the contacts.
+
+No clock: what changes by time alone (days since first seen) is given as the instants from which it counts.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from engine.core.policy import DAY_US, Condition, Operator, Scalar
+from engine.core.suppression import Consent, Suppression
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A customer's own limit for one channel or one topic (None: as many as you like)."""
+
+    channel: str | None
+    topic: str | None
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCase:
+    """An event that opened a pause which its counterpart has not closed yet."""
+
+    from_event: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """`since_us` holds derived attributes: each counts whole days since its instant."""
+
+    time_zone: str | None = None
+    attributes: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
+    since_us: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    consents: tuple[Consent, ...] = ()
+    suppressions: tuple[Suppression, ...] = ()
+    preferences: tuple[Preference, ...] = ()
+    open_cases: tuple[OpenCase, ...] = ()
+
+    def attribute(self, name: str, now_us: int) -> Scalar | None:
+        """An attribute at an instant; derived ones move with it."""
+        since = self.since_us.get(name)
+        if since is not None:
+            return max(now_us - since, 0) // DAY_US
+        return self.attributes.get(name)
+
+    def meets(self, conditions: tuple[Condition, ...], now_us: int) -> bool:
+        return all(_holds(each, self.attribute(each.attribute, now_us)) for each in conditions)
+
+    def turns_us(self, conditions: Iterable[Condition]) -> list[int]:
+        """The instants at which a derived attribute may change what the conditions say, in order."""
+        turns: set[int] = set()
+        for condition in conditions:
+            since = self.since_us.get(condition.attribute)
+            if since is None:
+                continue
+            values = condition.value if isinstance(condition.value, frozenset) else (condition.value,)
+            for value in values:
+                if isinstance(value, int | float):
+                    turns |= {since + (int(value) + days) * DAY_US for days in (0, 1)}
+        return sorted(turns)
+
+
+UNKNOWN = Customer()
+
+
+def _holds(condition: Condition, found: Scalar | None) -> bool:
+    """One condition of one attribute. True and 1 differ here, as they do in YAML and JSON."""
+    wanted = condition.value
+    if isinstance(wanted, frozenset):
+        return condition.operator is Operator.IN and any(_equal(found, each) for each in wanted)
+    if condition.operator is Operator.EQ:
+        return _equal(found, wanted)
+    if condition.operator is Operator.NE:
+        return not _equal(found, wanted)
+    return _compares(condition.operator, found, wanted)
+
+
+def _equal(found: Scalar | None, wanted: Scalar) -> bool:
+    return found is not None and isinstance(found, bool) == isinstance(wanted, bool) and found == wanted
+
+
+def _compares(operator: Operator, found: Scalar | None, wanted: Scalar) -> bool:
+    if (isinstance(found, str) and isinstance(wanted, str)) or (
+        isinstance(found, int | float)
+        and isinstance(wanted, int | float)
+        and not isinstance(found, bool)
+        and not isinstance(wanted, bool)
+    ):
+        sign = (found > wanted) - (found < wanted)
+    else:
+        return False
+    match operator:
+        case Operator.LT:
+            return sign < 0
+        case Operator.LTE:
+            return sign <= 0
+        case Operator.GT:
+            return sign > 0
+        case Operator.GTE:
+            return sign >= 0
+        case _:
+            return False

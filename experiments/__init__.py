@@ -1,0 +1,1 @@
+"""Experiments: assignment and readouts. A library of its own that knows nothing of the engine."""
