@@ -46,8 +46,9 @@ class Problem:
     line: int | None = None
 
     def __str__(self) -> str:
+        line = f"line {self.line}: " if self.line else ""
         where = f"{self.path}: " if self.path else ""
-        return f"{where}found {self.found}, expected {self.expected}"
+        return f"{line}{where}found {self.found}, expected {self.expected}"
 
 
 class Invalid(TaktError):
@@ -56,14 +57,15 @@ class Invalid(TaktError):
     code: ClassVar[str] = "invalid"
     noun: ClassVar[str] = "request"
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], source: str | None = None) -> None:
         first, *others = problems  # there is no invalid document without a problem
         more = f" (and {len(others)} more)" if others else ""
-        super().__init__(f"The {self.noun} is invalid: {first}{more}.")
+        super().__init__(f"{source or f'The {self.noun}'} is invalid: {first}{more}.")
         self.problems: tuple[Problem, ...] = (first, *others)
+        self.source = source
 
-    def __reduce__(self) -> tuple[type["Invalid"], tuple[tuple[Problem, ...]]]:
-        return type(self), (self.problems,)  # an exception is otherwise rebuilt from its message
+    def __reduce__(self) -> tuple[type["Invalid"], tuple[tuple[Problem, ...], str | None]]:
+        return type(self), (self.problems, self.source)  # an exception is otherwise rebuilt from its message
 
 
 class InvalidPolicy(Invalid):
