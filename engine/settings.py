@@ -1,0 +1,39 @@
+"""What the environment says: every variable Takt reads, with its default. Options of the command line come on top."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read once at start. Printable: secrets show as stars."""
+
+    model_config = SettingsConfigDict(env_prefix="TAKT_", frozen=True, extra="ignore")
+
+    database_url: Annotated[SecretStr | None, Field(validation_alias="DATABASE_URL")] = None
+    data_dir: Path = Path(".takt")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    admin_key: SecretStr | None = None
+    policy: Path | None = None
+    docs: bool = True
+
+    lanes: Annotated[int, Field(ge=1, le=16)] = 2
+    queue_asks: Annotated[int, Field(ge=1)] = 20_000
+    queue_bulk: Annotated[int, Field(ge=10_000)] = 100_000
+    deadline_ms: Annotated[int, Field(ge=10, le=600_000)] = 5_000
+    bulk_deadline_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 120_000
+    lock_wait_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
+    body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+
+    @field_validator("admin_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < 32:
+            raise ValueError("TAKT_ADMIN_KEY is shorter than 32 characters: make one with `openssl rand -hex 32`")
+        return key
+
+

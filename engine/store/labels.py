@@ -1,0 +1,60 @@
+"""Labels as numbers: topics, campaigns, teams, senders and the names of budgets, interned once for all processes.
+
+A label is made before the transaction that uses it, in one of its own, so that no number is ever seen whose name is not
+committed. Numbers never change; a process only ever learns more of them.
+"""
+
+from collections.abc import Iterable
+
+from engine.store.database import Connection, Database
+
+
+class UnknownNumber(LookupError):
+    """A number that this process has not met: another one interned it."""
+
+
+class Labels:
+    """The labels this process knows, both ways. None is 0."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._names: dict[int, str | None] = {0: None}
+        self._numbers: dict[str | None, int] = {None: 0}
+        self.number = self._numbers.__getitem__
+        self.newest = 0
+
+    def name(self, number: int) -> str:
+        """The label of a number (None, though the type hides it, for 0); raises `UnknownNumber`."""
+        try:
+            return self._names[number]  # type: ignore[return-value]
+        except KeyError:
+            raise UnknownNumber(number) from None
+
+    def missing(self, names: Iterable[str | None]) -> set[str]:
+        return {name for name in names if name is not None and name not in self._numbers}
+
+    async def intern(self, names: Iterable[str | None]) -> None:
+        """See to it that each of these has a number."""
+        missing = self.missing(names)
+        if not missing:
+            return
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "INSERT INTO labels (name) SELECT unnest(%s::text[]) ON CONFLICT (name) DO NOTHING", (sorted(missing),)
+            )
+            cursor = await connection.execute(
+                "SELECT number, name FROM labels WHERE name = ANY(%s)", (sorted(missing),)
+            )
+            for number, name in await cursor.fetchall():
+                self._learn(number, name)
+
+    async def load(self, connection: Connection) -> None:
+        """Learn every label that others made since the last time."""
+        cursor = await connection.execute("SELECT number, name FROM labels WHERE number > %s", (self.newest,))
+        for number, name in await cursor.fetchall():
+            self._learn(number, name)
+            self.newest = max(self.newest, number)
+
+    def _learn(self, number: int, name: str) -> None:
+        self._names[number] = name
+        self._numbers[name] = number

@@ -1,0 +1,216 @@
+"""The tables, as SQLModel declares them and Alembic compares them with the database.
+
+They validate nothing (a table model accepts anything): values are checked where they enter, and CHECKs hold in the
+database. `customer_id` comes first in the key of every table that grows with customers, and sorts by bytes. Instants
+are microseconds since the epoch. Labels (topics, campaigns, ...) are the numbers of `labels`, 0 for none. Fixed-width
+columns come first, so that a row has no gaps.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Identity,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+BYTEWISE = Text(collation="C")
+WEEKLY = {"postgresql_partition_by": "RANGE (at_us)"}
+PARTITIONED = ("journal", "refusals", "resolutions")
+
+
+def _big() -> Any:
+    return Field(sa_type=BigInteger, nullable=False)
+
+
+def _int() -> Any:
+    return Field(sa_type=Integer, nullable=False)
+
+
+def _small() -> Any:
+    return Field(sa_type=SmallInteger, nullable=False)
+
+
+def _customer_id() -> Any:
+    return Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))
+
+
+class Deployment(SQLModel, table=True):
+    """One row: what this database is for. Only one made as `demo` or `test` may hold a clock that differs."""
+
+    __tablename__ = "deployment"
+    __table_args__ = (
+        CheckConstraint("single", name="deployment_single"),
+        CheckConstraint("kind IN ('production', 'demo', 'test')", name="deployment_kind"),
+        CheckConstraint("clock_offset_us = 0 OR kind IN ('demo', 'test')", name="deployment_clock"),
+    )
+    single: bool = Field(default=True, primary_key=True)
+    kind: str = Field(sa_type=Text, nullable=False)
+    clock_offset_us: int = _big()
+
+
+class Label(SQLModel, table=True):
+    """The interned labels. The six channels and `*` have fixed numbers."""
+
+    __tablename__ = "labels"
+    __table_args__ = (UniqueConstraint("name", name="labels_name"),)
+    number: int = Field(sa_column=Column("number", Integer, Identity(always=False, start=100), primary_key=True))
+    name: str = Field(sa_column=Column("name", BYTEWISE, nullable=False))
+
+
+class AccountRow(SQLModel, table=True):
+    """One row a customer: the digest of the journal that decisions read, in `core.account`'s form."""
+
+    __tablename__ = "accounts"
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", name="accounts_pkey"),
+        CheckConstraint("length(customer_id) BETWEEN 1 AND 200", name="accounts_customer_id"),
+        CheckConstraint("seq >= 0", name="accounts_seq"),
+        # A row of 64 contacts is some 2.6 kB: kept whole, where PostgreSQL would compress and move it from 2 kB on.
+        # Room on the page for the next version keeps updates off the index.
+        {"postgresql_with": {"fillfactor": "70", "toast_tuple_target": "8160"}},
+    )
+    latest_us: int = Field(sa_type=BigInteger, nullable=False, sa_column_kwargs={"server_default": "0"})
+    complete_since_us: int = Field(sa_type=BigInteger, nullable=False, sa_column_kwargs={"server_default": "0"})
+    seq: int = Field(sa_type=Integer, nullable=False, sa_column_kwargs={"server_default": "0"})
+    customer_id: str = _customer_id()
+    contacts: bytes = Field(sa_type=LargeBinary, nullable=False, sa_column_kwargs={"server_default": ""})
+
+
+class CustomerRow(SQLModel, table=True):
+    """What decisions read about a person. Every change of it is in `changes` too; NULL is "nothing on file"."""
+
+    __tablename__ = "customers"
+    __table_args__ = (PrimaryKeyConstraint("customer_id", name="customers_pkey"),)
+    customer_id: str = _customer_id()
+    time_zone: str | None = Field(default=None, sa_type=Text)
+    attributes: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    consents: list[Any] | None = Field(default=None, sa_type=JSONB)
+    suppressions: list[Any] | None = Field(default=None, sa_type=JSONB)
+    preferences: list[Any] | None = Field(default=None, sa_type=JSONB)
+
+
+class JournalRow(SQLModel, table=True):
+    """A contact as it was allowed or recorded. Never updated: what became of it stands in `resolutions`."""
+
+    __tablename__ = "journal"
+    # One index serves both ways in: a customer's history, and a customer's message.
+    __table_args__ = (PrimaryKeyConstraint("customer_id", "message_key", "seq", "at_us", name="journal_pkey"), WEEKLY)
+    at_us: int = _big()
+    start_us: int = _big()
+    end_us: int = _big()
+    message_key: int = _big()
+    seq: int = _int()
+    ruleset: int = _int()
+    topic: int = _int()
+    campaign: int = _int()
+    team: int = _int()
+    sender: int = _int()
+    channel: int = _small()
+    weight: int = _small()
+    priority: int = _small()
+    attempt: int = _small()
+    flags: int = _small()
+    customer_id: str = _customer_id()
+    message_id: str = Field(sa_type=Text, nullable=False)
+    reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
+    uncharged: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class RefusalRow(SQLModel, table=True):
+    """An ask that made no contact: refused, or merely checked."""
+
+    __tablename__ = "refusals"
+    __table_args__ = (PrimaryKeyConstraint("customer_id", "seq", "at_us", name="refusals_pkey"), WEEKLY)
+    at_us: int = _big()
+    start_us: int = _big()
+    end_us: int = _big()
+    retry_at_us: int = _big()
+    seq: int = _int()
+    ruleset: int = _int()
+    topic: int = _int()
+    campaign: int = _int()
+    team: int = _int()
+    sender: int = _int()
+    channel: int = _small()
+    weight: int = _small()
+    priority: int = _small()
+    attempt: int = _small()
+    flags: int = _small()
+    customer_id: str = _customer_id()
+    message_id: str = Field(sa_type=Text, nullable=False)
+    reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class ResolutionRow(SQLModel, table=True):
+    """What became of a contact: confirmed, released, revoked, or confirmed too late. The first one stands."""
+
+    __tablename__ = "resolutions"
+    __table_args__ = (PrimaryKeyConstraint("customer_id", "contact_seq", "seq", "at_us", name="resolutions_pkey"), WEEKLY)
+    at_us: int = _big()
+    end_us: int = _big()
+    seq: int = _int()
+    contact_seq: int = _int()
+    kind: int = _small()
+    customer_id: str = _customer_id()
+
+
+class ChangeRow(SQLModel, table=True):
+    """A change of what decisions read about a customer: the new value whole."""
+
+    __tablename__ = "changes"
+    __table_args__ = (PrimaryKeyConstraint("customer_id", "seq", name="changes_pkey"),)
+    at_us: int = _big()
+    seq: int = _int()
+    kind: int = _small()
+    customer_id: str = _customer_id()
+    data: Any = Field(sa_type=JSONB, nullable=False)
+
+
+class PolicyRow(SQLModel, table=True):
+    """A version of the policy: the text as written, and what it means."""
+
+    __tablename__ = "policies"
+    version: int = Field(sa_column=Column("version", Integer, Identity(always=False), primary_key=True))
+    created_us: int = _big()
+    author: str = Field(sa_type=Text, nullable=False)
+    note: str = Field(sa_type=Text, nullable=False)
+    source: str = Field(sa_type=Text, nullable=False)
+    data: dict[str, Any] = Field(sa_type=JSONB, nullable=False)
+
+
+class RulesetRow(SQLModel, table=True):
+    """All global inputs of decisions under one number. The highest number is in force."""
+
+    __tablename__ = "rulesets"
+    number: int = Field(sa_column=Column("number", Integer, primary_key=True, autoincrement=False))
+    activated_us: int = _big()
+    policy_version: int = Field(sa_type=Integer, nullable=False, foreign_key="policies.version")
+    tzdata_version: str = Field(sa_type=Text, nullable=False)
+    author: str = Field(sa_type=Text, nullable=False)
+    pauses: list[Any] = Field(sa_type=JSONB, nullable=False)
+
+
+class KeyRow(SQLModel, table=True):
+    """An API key, by the SHA-256 of its secret."""
+
+    __tablename__ = "keys"
+    __table_args__ = (UniqueConstraint("digest", name="keys_digest"),)
+    key_id: str = Field(sa_type=Text, primary_key=True)
+    name: str = Field(sa_type=Text, nullable=False)
+    digest: bytes = Field(sa_type=LargeBinary, nullable=False)
+    scopes: list[str] = Field(sa_column=Column("scopes", ARRAY(Text), nullable=False))
+    teams: list[str] | None = Field(default=None, sa_column=Column("teams", ARRAY(Text), nullable=True))
+    created_us: int = _big()
+    expires_us: int | None = Field(default=None, sa_type=BigInteger)
+    revoked_us: int | None = Field(default=None, sa_type=BigInteger)
