@@ -35,5 +35,3 @@ class Settings(BaseSettings):
         if key is not None and len(key.get_secret_value()) < 32:
             raise ValueError("TAKT_ADMIN_KEY is shorter than 32 characters: make one with `openssl rand -hex 32`")
         return key
-
-

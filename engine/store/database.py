@@ -4,7 +4,7 @@ Connections run READ COMMITTED (a snapshot older than the lock it waits for coun
 server is asked whether it obeys, at every start.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -70,7 +70,19 @@ class Database:
         await self._pool.close(timeout=5.0)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def raw_connection(self) -> AsyncGenerator[Connection]:
+        """A connection in autocommit mode, whose errors are psycopg's own once it was had."""
+        try:
+            connection = await self._pool.getconn()
+        except PoolTimeout as error:
+            raise DatabaseUnavailable("no connection to the database was free in time") from error
+        try:
+            yield connection
+        finally:
+            await self._pool.putconn(connection)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncGenerator[Connection]:
         """A connection in autocommit mode; a failure to reach the database becomes `DatabaseUnavailable`."""
         try:
             async with self._pool.connection() as connection:
@@ -85,7 +97,7 @@ class Database:
             raise DatabaseUnavailable("the database is not reachable") from error
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self) -> AsyncGenerator[Connection]:
         """A connection in a transaction that commits at the end, before the caller goes on."""
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -133,7 +145,7 @@ async def ensure_weeks(connection: Connection, ahead: int = 8) -> None:
             try:
                 await connection.execute(
                     f"CREATE TABLE IF NOT EXISTS {table}_w{number} PARTITION OF {table}"
-                    f" FOR VALUES FROM ({number * week_us}) TO ({(number + 1) * week_us})"
+                    f" FOR VALUES FROM ({number * week_us}) TO ({(number + 1) * week_us})".encode()
                 )
             except (psycopg.errors.CheckViolation, psycopg.errors.DuplicateTable, psycopg.errors.LockNotAvailable):
                 continue

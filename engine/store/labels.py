@@ -21,7 +21,7 @@ class Labels:
         self._names: dict[int, str | None] = {0: None}
         self._numbers: dict[str | None, int] = {None: 0}
         self.number = self._numbers.__getitem__
-        self.newest = 0
+        self._newest = 0
 
     def name(self, number: int) -> str:
         """The label of a number (None, though the type hides it, for 0); raises `UnknownNumber`."""
@@ -48,12 +48,14 @@ class Labels:
             for number, name in await cursor.fetchall():
                 self._learn(number, name)
 
-    async def load(self, connection: Connection) -> None:
-        """Learn every label that others made since the last time."""
-        cursor = await connection.execute("SELECT number, name FROM labels WHERE number > %s", (self.newest,))
-        for number, name in await cursor.fetchall():
-            self._learn(number, name)
-            self.newest = max(self.newest, number)
+    async def load(self, connection: Connection, number: int = 0) -> None:
+        """Learn the labels that others made since the last time, `number` among them (numbers commit in any order)."""
+        cursor = await connection.execute(
+            "SELECT number, name FROM labels WHERE number > %s OR number = %s", (self._newest, number)
+        )
+        for found, name in await cursor.fetchall():
+            self._learn(found, name)
+            self._newest = max(self._newest, found)
 
     def _learn(self, number: int, name: str) -> None:
         self._names[number] = name

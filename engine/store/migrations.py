@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 import engine
 from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 _HERE = Path(engine.__file__).parent
 

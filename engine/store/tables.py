@@ -6,6 +6,9 @@ are microseconds since the epoch. Labels (topics, campaigns, ...) are the number
 columns come first, so that a row has no gaps.
 """
 
+# pyright: reportAssignmentType=false, reportIncompatibleVariableOverride=false
+# SQLModel types `__tablename__` as a declared attribute, which a plain name is not.
+
 from typing import Any
 
 from sqlalchemy import (
@@ -156,7 +159,10 @@ class ResolutionRow(SQLModel, table=True):
     """What became of a contact: confirmed, released, revoked, or confirmed too late. The first one stands."""
 
     __tablename__ = "resolutions"
-    __table_args__ = (PrimaryKeyConstraint("customer_id", "contact_seq", "seq", "at_us", name="resolutions_pkey"), WEEKLY)
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", "contact_seq", "seq", "at_us", name="resolutions_pkey"),
+        WEEKLY,
+    )
     at_us: int = _big()
     end_us: int = _big()
     seq: int = _int()

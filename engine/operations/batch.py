@@ -1,0 +1,117 @@
+"""The frame of every write to an account: commands on locked customers, and what they leave to be written.
+
+A command is pure once its customer is read: it decides, changes the customer in memory, and returns its answer. The
+lanes bring the customer, write what it left, and commit; only then is the answer given.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from engine.core.account import Account
+from engine.core.customer import Customer
+from engine.core.rules import Rules
+from engine.store.customers import CustomerTexts, customer_of, texts_of
+from engine.store.journal import Change, Changed, Entry, Message, Resolution, Resolved
+
+
+class Held:
+    """One customer under the lock: the account, what is on file, and the messages that the commands name."""
+
+    __slots__ = ("account", "changed_file", "customer", "customer_id", "is_dirty", "messages", "now_us")
+
+    def __init__(self, customer_id: str, account: Account, texts: CustomerTexts, clock_us: int) -> None:
+        self.customer_id = customer_id
+        self.account = account
+        self.customer: Customer = customer_of(texts)
+        self.now_us = max(clock_us, account.latest_us)  # a clock that steps back frees nothing
+        self.messages: dict[str, list[Message]] = {}
+        self.is_dirty = False
+        self.changed_file = False
+
+    def message(self, message_id: str, attempt: int | None = None) -> Message | None:
+        """The newest attempt under this id, or the one named."""
+        for each in self.messages.get(message_id, ()):
+            if attempt is None or each.attempt == attempt:
+                return each
+        return None
+
+    def stamp(self) -> int:
+        """The number of the next journal entry of this customer."""
+        self.is_dirty = True
+        return self.account.stamp(self.now_us)
+
+    def learn(self, message: Message) -> None:
+        """Let later commands of the batch see a message as it now stands."""
+        known = [each for each in self.messages.get(message.message_id, ()) if each.seq != message.seq]
+        self.messages[message.message_id] = sorted([message, *known], key=lambda each: -each.attempt)
+
+
+@dataclass(slots=True)
+class Batch:
+    """One transaction: the rules it decides by, its customers, and the journal entries it will append."""
+
+    rules: Rules
+    held: dict[str, Held]
+    entries: list[Entry] = field(default_factory=list[Entry])
+
+    def resolve(self, held: Held, message: Message, resolution: Resolution, end_us: int) -> Message:
+        """Journal what became of a contact, and let the account follow."""
+        self.entries.append(Resolved(held.customer_id, message.seq, held.stamp(), held.now_us, end_us, resolution))
+        resolved = message._replace(resolution=resolution, resolved_us=end_us)
+        contact = resolved.contact()
+        held.account.remove(message.seq)
+        if contact is not None:
+            held.account.add(contact)
+        held.learn(resolved)
+        return resolved
+
+    def revoke(self, held: Held, seq: int) -> None:
+        """End an open lease, known by its number alone."""
+        self.entries.append(Resolved(held.customer_id, seq, held.stamp(), held.now_us, held.now_us, Resolution.REVOKED))
+        held.account.remove(seq)
+        for message in [each for attempts in held.messages.values() for each in attempts if each.seq == seq]:
+            held.learn(message._replace(resolution=Resolution.REVOKED, resolved_us=held.now_us))
+
+    def change(self, held: Held, change: Change, customer: Customer, data: object) -> None:
+        """Journal a change of what is on file."""
+        self.entries.append(Changed(held.customer_id, held.stamp(), held.now_us, change, data))
+        held.customer = customer
+        held.changed_file = True
+
+    def changed_files(self) -> dict[str, CustomerTexts]:
+        return {each.customer_id: texts_of(each.customer) for each in self.held.values() if each.changed_file}
+
+    def dirty_accounts(self) -> dict[str, Account]:
+        """The accounts to save, rid of what can no longer matter."""
+        dirty = {each.customer_id: each for each in self.held.values() if each.is_dirty}
+        for held in dirty.values():
+            held.account.settle(held.now_us, self.rules.longest_us)
+        return {customer_id: held.account for customer_id, held in dirty.items()}
+
+
+class Command(Protocol):
+    """One write of one customer."""
+
+    @property
+    def customer_id(self) -> str: ...
+
+    @property
+    def message_id(self) -> str | None:
+        """The message to look up, if the command is about one."""
+        ...
+
+    def labels(self) -> Iterable[str | None]:
+        """The labels that its entries will name; they are interned before the transaction."""
+        ...
+
+    def needs_since_us(self, rules: Rules, held: Held) -> int:
+        """From when on the account must be complete for it; a large number where it does not matter."""
+        ...
+
+    def apply(self, batch: Batch, held: Held) -> object:
+        """Do it in memory. Raises a `TaktError` before it has changed anything."""
+        ...
+
+
+NO_NEED_US = 2**62

@@ -1,0 +1,104 @@
+"""The Decider: everything a process needs to decide, opened once and closed in order."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import psycopg
+
+from engine.core.errors import DatabaseUnavailable, TaktError
+from engine.operations.batch import Command
+from engine.operations.decide import Answer, AskCommand, Mode
+from engine.operations.lanes import Lanes
+from engine.operations.rulebook import Rulebook
+from engine.operations.settle import Observer, Settler
+from engine.settings import Settings
+from engine.store.database import Database, ensure_weeks
+from engine.store.labels import Labels
+
+_HOUR_S = 3600.0
+_SPARE_CONNECTIONS = 6
+
+log = logging.getLogger("takt.decider")
+
+
+class Unobserved:
+    """Watches nothing."""
+
+    def chunk(self, commands: Sequence[Command], answers: Sequence[object], seconds: float) -> None:
+        return None
+
+
+class Decider:
+    """Decides asks and settles every other write to an account, in lanes.
+
+    Open it before use. `observer` is told of each chunk that was committed.
+    """
+
+    def __init__(self, database_url: str, settings: Settings, observer: Observer | None = None) -> None:
+        self.settings = settings
+        self.database = Database(
+            database_url, size=settings.lanes + _SPARE_CONNECTIONS, lock_wait_ms=settings.lock_wait_ms
+        )
+        self.labels = Labels(self.database)
+        self.rulebook = Rulebook()
+        self._settler = Settler(self.database, self.labels, self.rulebook, observer or Unobserved())
+        self.lanes = Lanes(
+            self._settler, lanes=settings.lanes, queue_asks=settings.queue_asks, queue_bulk=settings.queue_bulk
+        )
+        self._weeks: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect, check the server, and start the lanes. Raises `UnfitDatabase` or `DatabaseUnavailable`."""
+        await self.database.open()
+        async with self.database.connection() as connection:
+            await self.labels.load(connection)
+            await ensure_weeks(connection)
+        self._weeks = asyncio.create_task(self._keep_weeks())
+        self.lanes.start()
+
+    async def close(self) -> None:
+        """Settle what is queued, then let go of the database."""
+        if self._weeks is not None:
+            self._weeks.cancel()
+        await self.lanes.stop()
+        await self.database.close()
+
+    async def settle(self, command: Command) -> object:
+        """The answer to one command; raises the `TaktError` that it met."""
+        return await self.lanes.settle(command, self.settings.deadline_ms / 1000)
+
+    async def settle_all(self, commands: Sequence[Command]) -> list[object]:
+        """The answers to a batch, in order: values, or the `TaktError` that a command alone met."""
+        return await self.lanes.settle_all(commands, self.settings.bulk_deadline_ms / 1000)
+
+    async def ask(self, command: AskCommand, mode: Mode) -> Answer:
+        """May this message be sent? Durably on record before the answer is given, except to a peek."""
+        answer = await (self._settler.peek(command) if mode is Mode.PEEK else self.settle(command))
+        assert isinstance(answer, Answer)  # noqa: S101 - what an ask's apply() returns
+        return answer
+
+    async def ask_all(self, commands: Sequence[AskCommand], modes: Sequence[Mode]) -> list[Answer | TaktError]:
+        """The answers to a batch in its order. A customer's asks are decided by priority, then by that order."""
+        answers: list[Answer | TaktError | None] = [None] * len(commands)
+        settled = [index for index, mode in enumerate(modes) if mode is not Mode.PEEK]
+        settled.sort(key=lambda index: -commands[index].ask.priority)
+        for index, answer in zip(settled, await self.settle_all([commands[each] for each in settled]), strict=True):
+            answers[index] = answer  # type: ignore[call-overload]
+        for index, mode in enumerate(modes):
+            if mode is Mode.PEEK:
+                try:
+                    answers[index] = await self.ask(commands[index], mode)
+                except TaktError as error:
+                    answers[index] = error
+        return [each for each in answers if each is not None]
+
+    async def _keep_weeks(self) -> None:
+        """Make the weeks ahead. No promise depends on it: what no week takes lies in the spare partition."""
+        while True:
+            await asyncio.sleep(_HOUR_S)
+            try:
+                async with self.database.connection() as connection:
+                    await ensure_weeks(connection)
+            except (DatabaseUnavailable, psycopg.Error):
+                log.warning("the weeks ahead could not be made; trying again in an hour", exc_info=True)

@@ -1,0 +1,138 @@
+"""What is on file about a customer: profile, suppressions, preferences. Each change is a journal entry too."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from engine.core.customer import Customer, Preference
+from engine.core.policy import Scalar
+from engine.core.rules import Rules
+from engine.core.suppression import Consent, Scope, Suppression
+from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.store.customers import consent_data, preference_data, suppression_data
+from engine.store.journal import Change
+
+
+class Filed(NamedTuple):
+    """What a change left on file. `revoked` is the number of open leases it ended."""
+
+    customer_id: str
+    customer: Customer
+    changed: bool
+    revoked: int
+    at_us: int
+
+
+class Unset:
+    """The value of a field that was not given: what is on file stays."""
+
+
+UNSET = Unset()
+
+
+@dataclass(frozen=True, slots=True)
+class _FileCommand:
+    customer_id: str
+
+    @property
+    def message_id(self) -> str | None:
+        return None
+
+    def labels(self) -> Iterable[str | None]:
+        return ()
+
+    def needs_since_us(self, rules: Rules, held: Held) -> int:
+        return NO_NEED_US
+
+
+@dataclass(frozen=True, slots=True)
+class PutCustomer(_FileCommand):
+    """Replaces those of time zone, attributes and consents that are given, and leaves the others."""
+
+    time_zone: str | Unset | None = UNSET
+    attributes: Mapping[str, Scalar] | Unset = UNSET
+    consents: tuple[Consent, ...] | Unset = UNSET
+
+    def apply(self, batch: Batch, held: Held) -> Filed:
+        was = held.customer
+        customer = replace(
+            was,
+            time_zone=was.time_zone if isinstance(self.time_zone, Unset) else self.time_zone,
+            attributes=was.attributes if isinstance(self.attributes, Unset) else self.attributes,
+            consents=was.consents if isinstance(self.consents, Unset) else self.consents,
+        )
+        changed = customer != was
+        if changed:
+            batch.change(held, Change.PROFILE, customer, profile_data(customer))
+        return Filed(held.customer_id, customer, changed, 0, held.now_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress(_FileCommand):
+    """Forbids contacts in a scope from now on, and revokes the open leases in it, in one transaction."""
+
+    suppression: Suppression
+
+    def apply(self, batch: Batch, held: Held) -> Filed:
+        new = replace(self.suppression, at_us=min(self.suppression.at_us, held.now_us))
+        same = [each for each in held.customer.suppressions if each.scope == new.scope]
+        joined = same[0].joined(new) if same else new
+        changed = joined not in same
+        if changed:
+            others = tuple(each for each in held.customer.suppressions if each.scope != new.scope)
+            customer = replace(held.customer, suppressions=(*others, joined))
+            batch.change(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+        return Filed(held.customer_id, held.customer, changed, _revoke(batch, held, joined), held.now_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Lift(_FileCommand):
+    """Ends the suppression of exactly this scope: the customer has agreed to contacts again, explicitly."""
+
+    scope: Scope
+
+    def apply(self, batch: Batch, held: Held) -> Filed:
+        kept = tuple(each for each in held.customer.suppressions if each.scope != self.scope)
+        changed = kept != held.customer.suppressions
+        if changed:
+            customer = replace(held.customer, suppressions=kept)
+            batch.change(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+        return Filed(held.customer_id, held.customer, changed, 0, held.now_us)
+
+
+@dataclass(frozen=True, slots=True)
+class PutPreferences(_FileCommand):
+    """Replaces the customer's own limits."""
+
+    preferences: tuple[Preference, ...]
+
+    def apply(self, batch: Batch, held: Held) -> Filed:
+        changed = self.preferences != held.customer.preferences
+        if changed:
+            customer = replace(held.customer, preferences=self.preferences)
+            batch.change(held, Change.PREFERENCES, customer, [preference_data(each) for each in self.preferences])
+        return Filed(held.customer_id, held.customer, changed, 0, held.now_us)
+
+
+def profile_data(customer: Customer) -> dict[str, Any]:
+    return {
+        "time_zone": customer.time_zone,
+        "attributes": dict(customer.attributes),
+        "consents": [consent_data(each) for each in customer.consents],
+    }
+
+
+def suppressions_data(customer: Customer) -> list[dict[str, Any]]:
+    return [suppression_data(each) for each in customer.suppressions]
+
+
+def _revoke(batch: Batch, held: Held, suppression: Suppression) -> int:
+    """End every open lease that the suppression covers."""
+    revoked = 0
+    for contact in list(held.account.contacts):
+        topic = batch.rules.topic(contact.topic)
+        exempt = topic is not None and topic.exempt
+        if contact.is_open(held.now_us) and suppression.binds(contact.channel, contact.topic, exempt=exempt):
+            batch.revoke(held, contact.seq)
+            revoked += 1
+    return revoked

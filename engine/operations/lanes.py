@@ -1,0 +1,269 @@
+"""Lanes: queues whose commands are settled together, one transaction a chunk.
+
+Coalescing is what makes a durable answer cheap: commands that arrive while a commit is on its way share the next one.
+A customer's commands always meet in the same lane. What always holds: nothing is answered before its commit has
+returned; a waiter that goes away cancels itself, never its chunk; every command has a deadline, after which it is
+dropped undecided; queues are bounded, and refuse at once what exceeds them.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from zlib import crc32
+
+from engine.core.errors import DeadlineExceeded, Overloaded, TaktError, Unavailable
+from engine.operations.batch import Command
+from engine.operations.settle import CONTENDED, Settler
+
+CHUNK = 256
+HALF = CHUNK // 2
+_CONTENDED_AT_ONCE = 4
+
+log = logging.getLogger("takt.lanes")
+
+
+class Waiter:
+    """Somebody who waits for one or many answers. An answer is a value, or the error that command met."""
+
+    __slots__ = ("_left", "answers", "future")
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.answers: list[object] = [None] * count
+        self._left = count
+        self.future: asyncio.Future[None] = loop.create_future()
+
+    def answer(self, index: int, answer: object) -> None:
+        self.answers[index] = answer
+        self._left -= 1
+        if not self._left and not self.future.done():
+            self.future.set_result(None)
+
+
+class Ticket:
+    """One command in a queue."""
+
+    __slots__ = ("command", "deadline", "index", "waiter")
+
+    def __init__(self, command: Command, waiter: Waiter, index: int, deadline: float) -> None:
+        self.command = command
+        self.waiter = waiter
+        self.index = index
+        self.deadline = deadline
+
+    @property
+    def is_abandoned(self) -> bool:
+        return self.waiter.future.done()
+
+    def answer(self, answer: object) -> None:
+        self.waiter.answer(self.index, answer)
+
+
+class Lanes:
+    """All queues of a process, and the tasks that empty them."""
+
+    def __init__(self, settler: Settler, *, lanes: int, queue_asks: int, queue_bulk: int) -> None:
+        self._settler = settler
+        self._lanes = [_Lane(self, settler) for _ in range(lanes)]
+        self._queue_asks = queue_asks
+        self._queue_bulk = queue_bulk
+        self._contended: dict[str, deque[Ticket]] = {}
+        self._contended_tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(_CONTENDED_AT_ONCE)
+        self._closing = False
+
+    def start(self) -> None:
+        for lane in self._lanes:
+            lane.start()
+
+    async def stop(self) -> None:
+        """Settle what is queued, then stop."""
+        self._closing = True
+        for lane in self._lanes:
+            await lane.stop()
+        if self._contended_tasks:
+            await asyncio.wait(self._contended_tasks, timeout=5.0)
+
+    @property
+    def dead(self) -> int:
+        return sum(lane.is_dead for lane in self._lanes)
+
+    @property
+    def queued(self) -> tuple[int, int]:
+        """How many single commands wait, and how many of batches."""
+        return sum(len(lane.asks) for lane in self._lanes), sum(len(lane.bulk) for lane in self._lanes)
+
+    async def settle(self, command: Command, wait_s: float) -> object:
+        """The answer to one command. Raises what it met, `Unavailable` if it was not decided in time."""
+        if self.queued[0] >= self._queue_asks:
+            raise Overloaded("too many asks are waiting")
+        (answer,) = await self._wait([command], wait_s, is_bulk=False)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    async def settle_all(self, commands: Sequence[Command], wait_s: float) -> list[object]:
+        """The answers to many commands in order, each a value or the `TaktError` that it alone met."""
+        if self.queued[1] + len(commands) > self._queue_bulk:
+            raise Overloaded("too many batches are waiting", retry_after_s=2)
+        return await self._wait(commands, wait_s, is_bulk=True) if commands else []
+
+    async def _wait(self, commands: Sequence[Command], wait_s: float, *, is_bulk: bool) -> list[object]:
+        if self._closing:
+            raise Unavailable("the service is stopping")
+        if self.dead:
+            raise Unavailable("a lane of this process has died: it must be restarted", retry_after_s=5)
+        loop = asyncio.get_running_loop()
+        waiter = Waiter(len(commands), loop)
+        deadline = loop.time() + wait_s
+        count = len(self._lanes)
+        for index, command in enumerate(commands):
+            lane = self._lanes[crc32(command.customer_id.encode()) % count if count > 1 else 0]
+            (lane.bulk if is_bulk else lane.asks).append(Ticket(command, waiter, index, deadline))
+        for lane in self._lanes:
+            lane.wake()
+        try:
+            async with asyncio.timeout(wait_s):
+                await waiter.future
+        except TimeoutError:
+            late = DeadlineExceeded("there was no answer in time: ask again, with the same message id")
+            return [late if each is None else each for each in waiter.answers]
+        return waiter.answers
+
+    def defer_contended(self, tickets: Sequence[Ticket]) -> None:
+        """Settle the commands of customers whose lock somebody holds apart, one customer at a time."""
+        for ticket in tickets:
+            customer_id = ticket.command.customer_id
+            queue = self._contended.get(customer_id)
+            if queue is not None:
+                queue.append(ticket)
+                continue
+            self._contended[customer_id] = deque([ticket])
+            task = asyncio.create_task(self._settle_contended(customer_id))
+            self._contended_tasks.add(task)
+            task.add_done_callback(self._contended_tasks.discard)
+
+    def is_contended(self, customer_id: str) -> bool:
+        return customer_id in self._contended
+
+    async def _settle_contended(self, customer_id: str) -> None:
+        queue = self._contended[customer_id]
+        try:
+            while queue:
+                async with self._turns:
+                    tickets = _current([queue.popleft() for _ in range(min(CHUNK, len(queue)))])
+                    if tickets:
+                        await _settle_alone(self._settler, tickets)
+        finally:
+            del self._contended[customer_id]
+            for ticket in queue:
+                ticket.answer(Unavailable("this ask was dropped undecided"))
+
+
+class _Lane:
+    def __init__(self, lanes: Lanes, settler: Settler) -> None:
+        self.asks: deque[Ticket] = deque()
+        self.bulk: deque[Ticket] = deque()
+        self._lanes = lanes
+        self._settler = settler
+        self._awake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def is_dead(self) -> bool:
+        return self._task is not None and self._task.done() and not self._stopping
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._died)
+
+    async def stop(self) -> None:
+        self._stopping = True
+        self.wake()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=10.0)
+
+    def wake(self) -> None:
+        if self.asks or self.bulk or self._stopping:
+            self._awake.set()
+
+    async def _run(self) -> None:
+        while True:
+            while self.asks or self.bulk:
+                tickets = _current(self._take())
+                contended = [each for each in tickets if self._lanes.is_contended(each.command.customer_id)]
+                if contended:
+                    self._lanes.defer_contended(contended)
+                    tickets = [each for each in tickets if not self._lanes.is_contended(each.command.customer_id)]
+                if tickets:
+                    await self._settle(tickets)
+            if self._stopping:
+                return
+            self._awake.clear()
+            await self._awake.wait()
+
+    def _take(self) -> list[Ticket]:
+        """The next chunk: half of it is kept for single asks while any wait, and half for batches."""
+        asks = min(len(self.asks), CHUNK - min(len(self.bulk), HALF))
+        bulk = min(len(self.bulk), CHUNK - asks)
+        return [self.asks.popleft() for _ in range(asks)] + [self.bulk.popleft() for _ in range(bulk)]
+
+    async def _settle(self, tickets: list[Ticket]) -> None:
+        try:
+            answers = await self._settler.settle([each.command for each in tickets])
+        except TaktError as error:
+            _answer(tickets, [error] * len(tickets))
+        except Exception:
+            log.exception("a chunk of %d commands failed; each is settled alone", len(tickets))
+            self._lanes.defer_contended(tickets)
+        else:
+            held = [each for each, answer in zip(tickets, answers, strict=True) if answer is CONTENDED]
+            self._lanes.defer_contended(held)
+            _answer(tickets, answers)
+
+    def _died(self, task: asyncio.Task[None]) -> None:
+        if self._stopping and not task.cancelled() and task.exception() is None:
+            return
+        log.critical("a lane died", exc_info=None if task.cancelled() else task.exception())
+        for ticket in (*self.asks, *self.bulk):
+            ticket.answer(Unavailable("a lane of this process has died: it must be restarted", retry_after_s=5))
+        self.asks.clear()
+        self.bulk.clear()
+
+
+def _current(tickets: Sequence[Ticket]) -> list[Ticket]:
+    """Those whose waiters still wait; the others are dropped undecided."""
+    now = asyncio.get_running_loop().time()
+    current: list[Ticket] = []
+    for ticket in tickets:
+        if ticket.is_abandoned:
+            continue
+        if ticket.deadline <= now:
+            ticket.answer(DeadlineExceeded("the ask waited too long and was dropped undecided"))
+        else:
+            current.append(ticket)
+    return current
+
+
+def _answer(tickets: Sequence[Ticket], answers: Sequence[object]) -> None:
+    for ticket, answer in zip(tickets, answers, strict=True):
+        if answer is not CONTENDED:
+            ticket.answer(answer)
+
+
+async def _settle_alone(settler: Settler, tickets: Sequence[Ticket]) -> None:
+    """One customer's commands, waiting for the lock as long as the most patient of them does."""
+    left_s = max(each.deadline for each in tickets) - asyncio.get_running_loop().time()
+    try:
+        answers: Sequence[object] = await settler.settle([each.command for each in tickets], lock_wait_s=left_s)
+    except TaktError as error:
+        answers = [error] * len(tickets)
+    except Exception:
+        if len(tickets) > 1:
+            for ticket in tickets:
+                await _settle_alone(settler, [ticket])
+            return
+        log.exception("a command failed")
+        answers = [TaktError("the ask could not be decided: this is a fault of Takt, and is logged")]
+    _answer(tickets, answers)

@@ -1,0 +1,148 @@
+"""Policies and pauses: kept as versions, put in force as numbered rulesets, compared.
+
+Activation only commits a new number: every transaction reads which number is in force, so an ask that arrives after an
+activation was acknowledged is decided under it, in every process.
+"""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from engine.core.errors import Conflict, NotFound
+from engine.core.policy import Policy, PolicyMode
+from engine.core.policy_reader import read_policy
+from engine.core.policy_writer import policy_data
+from engine.core.presets import PRESETS
+from engine.core.rules import Pause
+from engine.core.windows import tzdata_version
+from engine.operations.policy_file import load_policy, policy_yaml
+from engine.operations.rulebook import pause_data, pause_of
+from engine.store import policies as store
+from engine.store.database import Database
+
+
+class Activation(NamedTuple):
+    """What is in force: a ruleset, the policy version it names, and its pauses."""
+
+    ruleset: int
+    policy_version: int
+    activated_us: int
+    author: str
+    policy: Policy
+    pauses: tuple[Pause, ...]
+
+
+async def activate(database: Database, source: str, *, author: str, note: str = "", name: str = "policy") -> Activation:
+    """Validate a policy, keep it as a new version, and put it in force. Raises `InvalidPolicy`."""
+    return await _activate(database, load_policy(source, name), source, author, note)
+
+
+async def activate_preset(database: Database, name: str, *, author: str, observe: bool) -> Activation:
+    """Put a preset in force, observing only if so wanted."""
+    if name not in PRESETS:
+        raise NotFound(f"there is no preset {name!r}: there are {', '.join(PRESETS)}")
+    source = PRESETS[name]
+    policy = load_policy(source, name)
+    if observe:
+        policy = replace(policy, mode=PolicyMode.OBSERVE)
+        source = policy_yaml(policy)
+    return await _activate(database, policy, source, author, f"the preset {name}")
+
+
+async def activate_version(database: Database, version: int, *, author: str) -> Activation:
+    """Put a version in force that was in force before."""
+    async with database.transaction() as connection:
+        await store.lock_activation(connection)
+        kept = await store.policy_version(connection, version)
+        newest = await store.newest_ruleset(connection)
+        pauses = newest.pauses if newest else []
+        ruleset = await store.add_ruleset(connection, version, tzdata_version(), author, pauses)
+    return _activation(ruleset, read_policy(kept.data))
+
+
+async def in_force(database: Database) -> Activation | None:
+    """What is in force now; None where nothing was ever activated."""
+    async with database.connection() as connection:
+        ruleset = await store.newest_ruleset(connection)
+        if ruleset is None:
+            return None
+        kept = await store.policy_version(connection, ruleset.policy_version)
+    return _activation(ruleset, read_policy(kept.data))
+
+
+async def pause(database: Database, pause: Pause, *, author: str) -> Activation:
+    """Stop what a pause selects, in every process, from the moment this returns."""
+
+    def added(pauses: list[Pause]) -> list[Pause]:
+        if any(each.name == pause.name for each in pauses):
+            raise Conflict(f"there is a pause {pause.name!r} already: lift it first")
+        return [*pauses, pause]
+
+    return await _change_pauses(database, added, author)
+
+
+async def lift_pause(database: Database, name: str, *, author: str) -> Activation:
+    """End a pause."""
+
+    def without(pauses: list[Pause]) -> list[Pause]:
+        if all(each.name != name for each in pauses):
+            raise NotFound(f"there is no pause {name!r}")
+        return [each for each in pauses if each.name != name]
+
+    return await _change_pauses(database, without, author)
+
+
+async def follow_tzdata(database: Database) -> None:
+    """Number the rules anew where this process reads time zones of another version than the rules in force name."""
+    current = await in_force(database)
+    if current is None:
+        return
+    async with database.transaction() as connection:
+        await store.lock_activation(connection)
+        newest = await store.newest_ruleset(connection)
+        if newest is not None and newest.tzdata_version < tzdata_version():
+            await store.add_ruleset(connection, newest.policy_version, tzdata_version(), "takt", newest.pauses)
+
+
+def diff(old: Policy, new: Policy, old_name: str, new_name: str) -> str:
+    """What differs between two policies, as a unified diff of their canonical YAML; empty if nothing does."""
+    lines = difflib.unified_diff(
+        policy_yaml(old).splitlines(), policy_yaml(new).splitlines(), old_name, new_name, lineterm="", n=2
+    )
+    return "\n".join(lines)
+
+
+async def _activate(database: Database, policy: Policy, source: str, author: str, note: str) -> Activation:
+    async with database.transaction() as connection:
+        await store.lock_activation(connection)
+        version = await store.add_policy(connection, author, note, source, policy_data(policy))
+        newest = await store.newest_ruleset(connection)
+        pauses = newest.pauses if newest else []
+        ruleset = await store.add_ruleset(connection, version, tzdata_version(), author, pauses)
+    return _activation(ruleset, policy)
+
+
+async def _change_pauses(database: Database, change: Callable[[list[Pause]], list[Pause]], author: str) -> Activation:
+    async with database.transaction() as connection:
+        await store.lock_activation(connection)
+        newest = await store.newest_ruleset(connection)
+        if newest is None:
+            raise NotFound("no policy is active: `takt policy activate considerate`")
+        pauses = change([pause_of(each) for each in newest.pauses])
+        kept = await store.policy_version(connection, newest.policy_version)
+        ruleset = await store.add_ruleset(
+            connection, newest.policy_version, tzdata_version(), author, [pause_data(each) for each in pauses]
+        )
+    return _activation(ruleset, read_policy(kept.data))
+
+
+def _activation(ruleset: store.Ruleset, policy: Policy) -> Activation:
+    return Activation(
+        ruleset.number,
+        ruleset.policy_version,
+        ruleset.activated_us,
+        ruleset.author,
+        policy,
+        tuple(pause_of(each) for each in ruleset.pauses),
+    )

@@ -1,0 +1,47 @@
+"""The rulesets this process has read. Which one is in force, each transaction reads for itself."""
+
+from typing import Any
+
+from engine.core.policy import Selector
+from engine.core.policy_reader import read_policy
+from engine.core.rules import Pause, Rules
+from engine.store.database import Connection
+from engine.store.policies import ruleset_row
+
+_KEPT = 64
+
+
+class Rulebook:
+    """Compiled rules by their number. A number's content never changes, so nothing here can be stale."""
+
+    def __init__(self) -> None:
+        self._rules: dict[int, Rules] = {}
+
+    async def rules(self, connection: Connection, number: int) -> Rules:
+        """The rules of a ruleset, read once."""
+        found = self._rules.get(number)
+        if found is None:
+            data, pauses = await ruleset_row(connection, number)
+            found = Rules(number, read_policy(data), tuple(pause_of(each) for each in pauses))
+            if len(self._rules) >= _KEPT:
+                self._rules.pop(min(self._rules))
+            self._rules[number] = found
+        return found
+
+
+def pause_of(data: dict[str, Any]) -> Pause:
+    selector = Selector(*(frozenset(data[each]) if data[each] else None for each in _SELECTED))
+    return Pause(data["name"], selector, data["from_us"], data["until_us"])
+
+
+def pause_data(pause: Pause) -> dict[str, Any]:
+    selected = {each: getattr(pause.selector, each) for each in _SELECTED}
+    return {
+        "name": pause.name,
+        "from_us": pause.from_us,
+        "until_us": pause.until_us,
+        **{each: sorted(values) if values else None for each, values in selected.items()},
+    }
+
+
+_SELECTED = ("channels", "topics", "campaigns", "teams")

@@ -1,0 +1,234 @@
+"""One chunk of commands in one transaction: lock, read, decide, append, save, commit, and only then answer.
+
+Where a lock cannot be had in time, the chunk takes the customers that are free. Where the connection breaks while the
+commit is on its way, nobody knows whether it happened: the same locks are taken again, which waits for a transaction
+in doubt to end, and under them the journal tells.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from engine.core.errors import DatabaseUnavailable, TaktError, Unavailable
+from engine.core.policy import DAY_US
+from engine.core.rules import Rules
+from engine.operations.batch import Batch, Command, Held
+from engine.operations.rulebook import Rulebook
+from engine.store import accounts, customers, journal_rows
+from engine.store.columns import Int8s, Texts
+from engine.store.database import Connection, Database
+from engine.store.journal import MEMORY_US, Entry, Message, message_key
+from engine.store.labels import Labels, UnknownNumber
+from engine.store.policies import newest_number
+
+CONTENDED: Final = object()  # the answer of a command whose customer somebody else holds
+_DOUBT_S = 20.0
+_AGAIN_S = 0.1
+
+log = logging.getLogger("takt.settle")
+
+
+class InDoubt(Exception):
+    """The connection broke while a commit was on its way. `witness` is an entry that exists if it happened."""
+
+    def __init__(self, witness: Entry | None, answers: list[object]) -> None:
+        super().__init__("in doubt")
+        self.witness = witness
+        self.answers = answers
+
+
+class Observer(Protocol):
+    def chunk(self, commands: Sequence[Command], answers: Sequence[object], seconds: float) -> None:
+        """A chunk was settled and committed."""
+        ...
+
+
+class Settler:
+    """Settles chunks. Holds no state of its own but what the process has learnt: labels and rulesets."""
+
+    def __init__(self, database: Database, labels: Labels, rulebook: Rulebook, observer: Observer) -> None:
+        self._database = database
+        self._labels = labels
+        self._rulebook = rulebook
+        self._observer = observer
+
+    async def settle(self, commands: Sequence[Command], *, lock_wait_s: float | None = None) -> list[object]:
+        """The answers in order: values, the `TaktError` a command alone met, or CONTENDED.
+
+        Without `lock_wait_s` a customer held by somebody else is left out (CONTENDED); with it, waited for that long.
+        Raises `Unavailable` where the database could not be reached: nothing was decided then, or it is not known.
+        """
+        began = asyncio.get_running_loop().time()
+        await self._labels.intern(name for command in commands for name in command.labels())
+        try:
+            answers = await self._attempt(commands, lock_wait_s, free_only=False)
+        except psycopg.errors.LockNotAvailable:
+            if lock_wait_s is not None:
+                raise DatabaseUnavailable("somebody else holds this customer's account") from None
+            answers = await self._attempt(commands, None, free_only=True)
+        except InDoubt as doubt:
+            answers = await self._resolve_doubt(commands, doubt)
+        self._observer.chunk(commands, answers, asyncio.get_running_loop().time() - began)
+        return answers
+
+    async def peek(self, command: "Peekable") -> object:
+        """The answer to an ask that leaves no trace: read without a lock, nothing written."""
+        async with self._database.transaction() as connection:
+            ids = [command.customer_id]
+            cursor = await connection.execute(accounts.READ, (Texts(ids),))
+            batch = await self._batch(connection, await cursor.fetchall(), [])
+            held = batch.held[command.customer_id]
+            await self._recall(connection, batch, [command])
+            return command.peek(batch.rules, held)
+
+    async def _attempt(
+        self, commands: Sequence[Command], lock_wait_s: float | None, *, free_only: bool
+    ) -> list[object]:
+        async with self._database.raw_connection() as connection:
+            try:
+                batch = await self._lock_and_read(connection, commands, lock_wait_s, free_only=free_only)
+                await self._recall(connection, batch, commands)
+                answers = [self._apply(batch, command) for command in commands]
+                await self._labels.intern(journal_rows.rules_named(batch.entries))
+            except BaseException:
+                await _roll_back(connection)
+                raise
+            await self._commit(connection, batch, answers)
+            return answers
+
+    async def _lock_and_read(
+        self, connection: Connection, commands: Sequence[Command], lock_wait_s: float | None, *, free_only: bool
+    ) -> Batch:
+        """Statement 1 takes the locks and changes nothing; statement 2, begun after it returned, reads."""
+        ids = sorted({command.customer_id for command in commands})
+        if free_only:
+            await connection.execute("BEGIN")
+            cursor = await connection.execute(accounts.LOCK_FREE, (Texts(ids),))
+            ids = [row[0] for row in await cursor.fetchall()]
+        found = None
+        keys = {(each.customer_id, each.message_id) for each in commands if each.message_id is not None}
+        wanted = [(customer_id, message_key(customer_id, id_)) for customer_id, id_ in keys]
+        async with connection.pipeline():
+            if not free_only:
+                await connection.execute("BEGIN")
+                if lock_wait_s is not None:
+                    await connection.execute(f"SET LOCAL lock_timeout = {max(int(lock_wait_s * 1000), 1)}".encode())
+                await connection.execute(accounts.LOCK, (Texts(ids),))
+            read = await connection.execute(accounts.READ, (Texts(ids),))
+            if wanted:
+                columns = zip(*wanted, strict=True)
+                found = await connection.execute(
+                    journal_rows.FIND_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))
+                )
+        rows = await read.fetchall()
+        return await self._batch(connection, rows, await found.fetchall() if found is not None else [])
+
+    async def _batch(self, connection: Connection, rows: Sequence[TupleRow], message_rows: Sequence[TupleRow]) -> Batch:
+        """What was read, as values. Labels that another process has made are loaded on the way."""
+        while True:
+            try:
+                held: dict[str, Held] = {}
+                for row in rows:
+                    read = accounts.read_of(row, self._labels)
+                    held[read.customer_id] = Held(read.customer_id, read.account, read.texts, row[-2])
+                for row in message_rows:
+                    message = journal_rows.message_of(row, self._labels)
+                    if message.customer_id in held:
+                        held[message.customer_id].learn(message)
+                break
+            except UnknownNumber as unknown:
+                await self._labels.load(connection, unknown.args[0])
+        number = rows[0][-1] if rows else await newest_number(connection)
+        if number is None:
+            raise Unavailable("no policy is active: `takt policy activate considerate`")
+        return Batch(await self._rulebook.rules(connection, number), held)
+
+    async def _recall(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
+        """Bring back from the journal what an account has let go and a command must know."""
+        since_us: dict[str, int] = {}
+        for command in commands:
+            held = batch.held.get(command.customer_id)
+            if held is None or held.account.complete_since_us <= held.now_us - batch.rules.longest_us - DAY_US:
+                continue
+            needed_us = command.needs_since_us(batch.rules, held)
+            if needed_us < held.account.complete_since_us:
+                since_us[command.customer_id] = min(needed_us, since_us.get(command.customer_id, needed_us))
+        for customer_id, needed_us in since_us.items():
+            rows = await journal_rows.history(connection, [customer_id], needed_us - MEMORY_US - DAY_US)
+            messages = [await self._message(connection, row) for row in rows]
+            contacts = [contact for each in messages if (contact := each.contact()) is not None]
+            now_us = batch.held[customer_id].now_us
+            batch.held[customer_id].account.recall(
+                [each for each in contacts if not each.is_open(now_us) and not each.has_expired(now_us)], needed_us
+            )
+
+    async def _message(self, connection: Connection, row: TupleRow) -> Message:
+        while True:
+            try:
+                return journal_rows.message_of(row, self._labels)
+            except UnknownNumber as unknown:
+                await self._labels.load(connection, unknown.args[0])
+
+    def _apply(self, batch: Batch, command: Command) -> object:
+        held = batch.held.get(command.customer_id)
+        if held is None:
+            return CONTENDED
+        try:
+            return command.apply(batch, held)
+        except TaktError as error:
+            return error
+
+    async def _commit(self, connection: Connection, batch: Batch, answers: list[object]) -> None:
+        """Write what the commands left, and commit. After this the answers may be given, and not before."""
+        dirty = batch.dirty_accounts()
+        files = batch.changed_files()
+        try:
+            async with connection.pipeline():
+                await journal_rows.append(connection, batch.entries, self._labels)
+                if files:
+                    await customers.save(connection, files)
+                if dirty:
+                    await connection.execute(accounts.SAVE, accounts.save_columns(dirty, self._labels))
+                await connection.execute("COMMIT")
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            if not connection.broken and not connection.closed:
+                await _roll_back(connection)
+                raise
+            raise InDoubt(batch.entries[0] if batch.entries else None, answers) from error
+        except BaseException:
+            await _roll_back(connection)
+            raise
+
+    async def _resolve_doubt(self, commands: Sequence[Command], doubt: InDoubt) -> list[object]:
+        """Whether the commit happened: under the same locks the journal tells. If not, decide anew."""
+        log.warning("the connection broke during a commit of %d commands; looking up what became of it", len(commands))
+        ids = sorted({command.customer_id for command in commands})
+        give_up = asyncio.get_running_loop().time() + _DOUBT_S
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    await connection.execute(accounts.LOCK, (Texts(ids),))
+                    if doubt.witness is not None and await journal_rows.exists(connection, doubt.witness):
+                        return doubt.answers
+                return await self._attempt(commands, _DOUBT_S, free_only=False)
+            except (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError, InDoubt) as error:
+                if isinstance(error, InDoubt):
+                    doubt = error
+                if asyncio.get_running_loop().time() > give_up:
+                    raise DatabaseUnavailable(
+                        "the database went away during the commit: ask again, with the same message id"
+                    ) from error
+                await asyncio.sleep(_AGAIN_S)
+
+
+class Peekable(Command, Protocol):
+    def peek(self, rules: Rules, held: Held) -> object: ...
+
+
+async def _roll_back(connection: Connection) -> None:
+    if not connection.broken and not connection.closed:
+        await connection.rollback()

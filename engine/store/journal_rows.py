@@ -1,0 +1,288 @@
+"""The journal's entries as rows: how they are appended, found again, and read in a customer's order."""
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from psycopg import AsyncCursor
+from psycopg.rows import TupleRow
+
+from engine.core.account import Kind, Lease
+from engine.core.policy import DAY_US
+from engine.core.verdict import Code, Verdict
+from engine.store.columns import Byteas, Int2s, Int4s, Int8s, Texts
+from engine.store.database import Connection
+from engine.store.journal import (
+    MEMORY_US,
+    Changed,
+    Entry,
+    Message,
+    Refusal,
+    Resolution,
+    Resolved,
+    message_key,
+)
+from engine.store.labels import Labels
+
+_CODES: tuple[Code, ...] = tuple(Code)
+_CODE_NUMBERS = {code: number for number, code in enumerate(_CODES)}
+_VERDICTS: tuple[Verdict | None, ...] = (None, Verdict.ALLOW, Verdict.DEFER, Verdict.DENY)
+_VERDICT_NUMBERS = {verdict: number for number, verdict in enumerate(_VERDICTS)}
+_KINDS: tuple[Kind, ...] = tuple(Kind)
+_LEASES: tuple[Lease, ...] = tuple(Lease)
+_REASON = struct.Struct("<BI")
+_LABEL = struct.Struct("<I")
+
+_COUNTS, _UNDER_CEILING, _SEND_AT, _CHECKED, _CERTAIN = 0x10, 0x20, 0x40, 0x800, 0x1000
+_OBSERVED_SHIFT, _VERDICT_SHIFT = 7, 9
+
+_MESSAGE = (
+    "j.customer_id, j.message_id, j.attempt, j.seq, j.at_us, j.start_us, j.end_us, j.channel, j.topic, j.campaign,"
+    " j.team, j.sender, j.weight, j.priority, j.flags, j.ruleset, j.reasons, j.uncharged, r.kind, r.end_us"
+)
+_LATEST_RESOLUTION = (
+    " LEFT JOIN LATERAL (SELECT kind, end_us FROM resolutions WHERE customer_id = j.customer_id"
+    " AND contact_seq = j.seq AND at_us >= j.at_us ORDER BY seq DESC LIMIT 1) r ON true"
+)
+FIND_MESSAGES = (
+    f"SELECT {_MESSAGE} FROM unnest(%b, %b) AS wanted(customer_id, message_key)"
+    " CROSS JOIN LATERAL (SELECT * FROM journal WHERE customer_id = wanted.customer_id"
+    " AND message_key = wanted.message_key"
+    f" AND at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint ORDER BY seq DESC LIMIT 4) j"
+    + _LATEST_RESOLUTION
+).encode()
+_HISTORY = (
+    f"SELECT {_MESSAGE} FROM journal j{_LATEST_RESOLUTION} WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"
+    " ORDER BY j.customer_id, j.seq"
+).encode()
+_APPEND_MESSAGES = (
+    "INSERT INTO journal (at_us, start_us, end_us, message_key, seq, ruleset, topic, campaign, team, sender, channel,"
+    " weight, priority, attempt, flags, customer_id, message_id, reasons, uncharged)"
+    " SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
+)
+_APPEND_REFUSALS = (
+    "INSERT INTO refusals (at_us, start_us, end_us, retry_at_us, seq, ruleset, topic, campaign, team, sender, channel,"
+    " weight, priority, attempt, flags, customer_id, message_id, reasons)"
+    " SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
+)
+_APPEND_RESOLUTIONS = (
+    "INSERT INTO resolutions (at_us, end_us, seq, contact_seq, kind, customer_id)"
+    " SELECT * FROM unnest(%b, %b, %b, %b, %b, %b)"
+)
+_APPEND_CHANGES = (
+    "INSERT INTO changes (at_us, seq, kind, customer_id, data)"
+    " SELECT at, seq, kind, id, data::jsonb FROM unnest(%b, %b, %b, %b, %s::text[]) AS rows(at, seq, kind, id, data)"
+)
+
+
+async def append(connection: Connection, entries: Iterable[Entry], labels: Labels) -> None:
+    """Append entries, each kind in one statement. Their labels are known already."""
+    messages: list[Message] = []
+    refusals: list[Refusal] = []
+    resolved: list[Resolved] = []
+    changed: list[Changed] = []
+    for entry in entries:
+        match entry:
+            case Message():
+                messages.append(entry)
+            case Refusal():
+                refusals.append(entry)
+            case Resolved():
+                resolved.append(entry)
+            case Changed():
+                changed.append(entry)
+    if messages:
+        await connection.execute(_APPEND_MESSAGES, _message_columns(messages, labels))
+    if refusals:
+        await connection.execute(_APPEND_REFUSALS, _refusal_columns(refusals, labels))
+    if resolved:
+        await connection.execute(_APPEND_RESOLUTIONS, _resolution_columns(resolved))
+    if changed:
+        await connection.execute(_APPEND_CHANGES, _change_columns(changed))
+
+
+def rules_named(entries: Iterable[Entry]) -> Iterator[str]:
+    """The rules that entries name: labels too, known only once a decision has been made."""
+    for entry in entries:
+        if isinstance(entry, Message | Refusal):
+            for _, rule in entry.reasons:
+                yield rule
+            if isinstance(entry, Message):
+                yield from entry.uncharged
+
+
+def _message_columns(entries: Sequence[Message], labels: Labels) -> tuple[Any, ...]:
+    number = labels.number
+    rows = [
+        (
+            each.at_us,
+            each.start_us,
+            each.end_us,
+            message_key(each.customer_id, each.message_id),
+            each.seq,
+            each.ruleset,
+            number(each.topic),
+            number(each.campaign),
+            number(each.team),
+            number(each.sender),
+            number(each.channel),
+            each.weight,
+            each.priority,
+            each.attempt,
+            each.lease
+            | each.kind << 2
+            | (_COUNTS if each.counts else 0)
+            | (_UNDER_CEILING if each.under_ceiling else 0)
+            | (_SEND_AT if each.send_at_given else 0)
+            | (_VERDICT_NUMBERS[each.observed] << _OBSERVED_SHIFT if each.observed else 0),
+            each.customer_id,
+            each.message_id,
+            _pack_reasons(each.reasons, labels),
+            b"".join(_LABEL.pack(number(name)) for name in each.uncharged) if each.uncharged else None,
+        )
+        for each in entries
+    ]
+    columns = list(zip(*rows, strict=True))
+    return (
+        *(Int8s(column) for column in columns[:4]),
+        *(Int4s(column) for column in columns[4:10]),
+        *(Int2s(column) for column in columns[10:15]),
+        *(Texts(column) for column in columns[15:17]),
+        *(Byteas(column) for column in columns[17:]),
+    )
+
+
+def _refusal_columns(entries: Sequence[Refusal], labels: Labels) -> tuple[Any, ...]:
+    number = labels.number
+    rows = [
+        (
+            each.at_us,
+            each.start_us,
+            each.end_us,
+            each.retry_at_us or 0,
+            each.seq,
+            each.ruleset,
+            number(each.topic),
+            number(each.campaign),
+            number(each.team),
+            number(each.sender),
+            number(each.channel),
+            each.weight,
+            each.priority,
+            each.attempt,
+            each.lease
+            | (_SEND_AT if each.send_at_given else 0)
+            | (_VERDICT_NUMBERS[each.observed] << _OBSERVED_SHIFT if each.observed else 0)
+            | _VERDICT_NUMBERS[each.verdict] << _VERDICT_SHIFT
+            | (_CHECKED if each.checked else 0)
+            | (_CERTAIN if each.retry_certain else 0),
+            each.customer_id,
+            each.message_id or "",
+            _pack_reasons(each.reasons, labels),
+        )
+        for each in entries
+    ]
+    columns = list(zip(*rows, strict=True))
+    return (
+        *(Int8s(column) for column in columns[:4]),
+        *(Int4s(column) for column in columns[4:10]),
+        *(Int2s(column) for column in columns[10:15]),
+        *(Texts(column) for column in columns[15:17]),
+        Byteas(columns[17]),
+    )
+
+
+def _resolution_columns(entries: Sequence[Resolved]) -> tuple[Any, ...]:
+    return (
+        Int8s(each.at_us for each in entries),
+        Int8s(each.end_us for each in entries),
+        Int4s(each.seq for each in entries),
+        Int4s(each.contact_seq for each in entries),
+        Int2s(each.resolution for each in entries),
+        Texts(each.customer_id for each in entries),
+    )
+
+
+def _change_columns(entries: Sequence[Changed]) -> tuple[Any, ...]:
+    return (
+        Int8s(each.at_us for each in entries),
+        Int4s(each.seq for each in entries),
+        Int2s(each.change for each in entries),
+        Texts(each.customer_id for each in entries),
+        [json.dumps(each.data) for each in entries],
+    )
+
+
+def message_of(row: TupleRow, labels: Labels) -> Message:
+    """The message of a row of `FIND_MESSAGES`; raises `UnknownNumber`."""
+    (customer_id, message_id, attempt, seq, at, start, end, channel, topic, campaign, team, sender) = row[:12]
+    (weight, priority, flags, ruleset, reasons, uncharged, resolution, resolved) = row[12:]
+    name = labels.name
+    return Message(
+        customer_id,
+        message_id,
+        attempt,
+        seq,
+        at,
+        start,
+        end,
+        name(channel),
+        name(topic),
+        name(campaign),
+        name(team),
+        name(sender),
+        weight,
+        priority,
+        _LEASES[flags & 3],
+        _KINDS[flags >> 2 & 3],
+        flags & _COUNTS != 0,
+        flags & _UNDER_CEILING != 0,
+        flags & _SEND_AT != 0,
+        ruleset,
+        _unpack_reasons(reasons, labels),
+        tuple(name(number) for (number,) in _LABEL.iter_unpack(uncharged)) if uncharged else (),
+        _VERDICTS[flags >> _OBSERVED_SHIFT & 3],
+        Resolution(resolution) if resolution else None,
+        resolved or 0,
+    )
+
+
+async def history(connection: Connection, customer_ids: Sequence[str], since_us: int) -> list[TupleRow]:
+    """The rows of these customers' contacts asked or recorded since an instant, with what became of them."""
+    cursor: AsyncCursor[TupleRow] = await connection.execute(_HISTORY, (list(customer_ids), since_us))
+    return await cursor.fetchall()
+
+
+def _pack_reasons(reasons: Sequence[tuple[Code, str]], labels: Labels) -> bytes | None:
+    if not reasons:
+        return None
+    return b"".join(_REASON.pack(_CODE_NUMBERS[code], labels.number(rule)) for code, rule in reasons)
+
+
+def _unpack_reasons(packed: bytes | None, labels: Labels) -> tuple[tuple[Code, str], ...]:
+    if not packed:
+        return ()
+    pairs: Iterator[tuple[int, int]] = _REASON.iter_unpack(packed)
+    return tuple((_CODES[code], labels.name(rule)) for code, rule in pairs)
+
+
+async def exists(connection: Connection, entry: Entry) -> bool:
+    """Whether exactly this entry is in the journal."""
+    match entry:
+        case Message():
+            query = "SELECT 1 FROM journal WHERE customer_id = %s AND seq = %s AND at_us = %s AND message_key = %s"
+            key = message_key(entry.customer_id, entry.message_id)
+            cursor = await connection.execute(query, (entry.customer_id, entry.seq, entry.at_us, key))
+        case Refusal():
+            query = "SELECT 1 FROM refusals WHERE customer_id = %s AND seq = %s AND at_us = %s AND message_id = %s"
+            parameters = (entry.customer_id, entry.seq, entry.at_us, entry.message_id or "")
+            cursor = await connection.execute(query, parameters)
+        case Resolved():
+            query = "SELECT 1 FROM resolutions WHERE customer_id = %s AND seq = %s AND at_us = %s AND contact_seq = %s"
+            parameters = (entry.customer_id, entry.seq, entry.at_us, entry.contact_seq)
+            cursor = await connection.execute(query, parameters)
+        case Changed():
+            query = "SELECT 1 FROM changes WHERE customer_id = %s AND seq = %s AND at_us = %s AND kind = %s"
+            cursor = await connection.execute(query, (entry.customer_id, entry.seq, entry.at_us, entry.change))
+    return await cursor.fetchone() is not None

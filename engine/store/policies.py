@@ -1,0 +1,115 @@
+"""Versions of the policy, and the rulesets that put one in force with the pauses of the hour."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from psycopg.types.json import Jsonb
+
+from engine.core.errors import DatabaseUnavailable, NotFound
+from engine.store.database import Connection
+
+# Activations are numbered one by one: the next may only be made when the last has committed.
+_ACTIVATION_LOCK = 7_236_871_002
+
+
+class PolicyVersion(NamedTuple):
+    version: int
+    created_us: int
+    author: str
+    note: str
+    source: str
+    data: dict[str, Any]
+
+
+class Ruleset(NamedTuple):
+    number: int
+    activated_us: int
+    policy_version: int
+    tzdata_version: str
+    author: str
+    pauses: list[dict[str, Any]]
+
+
+async def ruleset_row(connection: Connection, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The policy and the pauses of a ruleset."""
+    cursor = await connection.execute(
+        "SELECT p.data, r.pauses FROM rulesets r JOIN policies p ON p.version = r.policy_version WHERE r.number = %s",
+        (number,),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise DatabaseUnavailable(f"ruleset {number} is not in the database")
+    return row[0], row[1]
+
+
+async def newest_number(connection: Connection) -> int | None:
+    """The number in force; None where no policy was ever activated."""
+    row = await (await connection.execute("SELECT max(number) FROM rulesets")).fetchone()
+    return row[0] if row else None
+
+
+async def newest_ruleset(connection: Connection) -> Ruleset | None:
+    cursor = await connection.execute(
+        "SELECT number, activated_us, policy_version, tzdata_version, author, pauses FROM rulesets"
+        " ORDER BY number DESC LIMIT 1"
+    )
+    row = await cursor.fetchone()
+    return Ruleset._make(row) if row else None
+
+
+async def rulesets(connection: Connection) -> list[Ruleset]:
+    """All of them, the oldest first."""
+    cursor = await connection.execute(
+        "SELECT number, activated_us, policy_version, tzdata_version, author, pauses FROM rulesets ORDER BY number"
+    )
+    return [Ruleset._make(row) for row in await cursor.fetchall()]
+
+
+async def lock_activation(connection: Connection) -> None:
+    """Wait for any activation under way. Held to the end of the transaction."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ACTIVATION_LOCK,))
+
+
+async def add_policy(connection: Connection, author: str, note: str, source: str, data: Mapping[str, Any]) -> int:
+    """Keep a policy as a new version; returns its number."""
+    cursor = await connection.execute(
+        "INSERT INTO policies (created_us, author, note, source, data) VALUES (takt_clock(), %s, %s, %s, %s)"
+        " RETURNING version",
+        (author, note, source, Jsonb(dict(data))),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else 0
+
+
+async def add_ruleset(
+    connection: Connection, policy_version: int, tzdata_version: str, author: str, pauses: Sequence[Mapping[str, Any]]
+) -> Ruleset:
+    """Put a policy version and pauses in force, as soon as the transaction commits. The caller holds the lock."""
+    cursor = await connection.execute(
+        "INSERT INTO rulesets (number, activated_us, policy_version, tzdata_version, author, pauses)"
+        " SELECT coalesce(max(number), 0) + 1, takt_clock(), %s, %s, %s, %s FROM rulesets"
+        " RETURNING number, activated_us, policy_version, tzdata_version, author, pauses",
+        (policy_version, tzdata_version, author, Jsonb(list(pauses))),
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise DatabaseUnavailable("the ruleset was not written")
+    return Ruleset._make(row)
+
+
+async def policy_version(connection: Connection, version: int) -> PolicyVersion:
+    cursor = await connection.execute(
+        "SELECT version, created_us, author, note, source, data FROM policies WHERE version = %s", (version,)
+    )
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(f"there is no policy version {version}")
+    return PolicyVersion._make(row)
+
+
+async def policy_versions(connection: Connection, limit: int) -> list[PolicyVersion]:
+    """The newest versions first."""
+    cursor = await connection.execute(
+        "SELECT version, created_us, author, note, source, data FROM policies ORDER BY version DESC LIMIT %s", (limit,)
+    )
+    return [PolicyVersion._make(row) for row in await cursor.fetchall()]
