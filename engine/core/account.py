@@ -8,9 +8,11 @@ is in `totals`. A lease that ended needs no job: whoever looks compares `end_us`
 import struct
 from collections.abc import Callable, Iterable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias, cast
 
 from engine.core.policy import HOUR_US
+
+Labels: TypeAlias = tuple[str, str, str | None, str | None]  # channel, topic, campaign, team
 
 MAX_CONTACTS = 64
 LINGER_US = 48 * HOUR_US  # a zone moved west must not meet a row that has forgotten yesterday
@@ -209,10 +211,17 @@ _HEAD = struct.Struct("<BHH")
 _ENTRY = struct.Struct("<IqqHIIIHBB")
 _TAIL = struct.Struct("<HI")
 _TOTAL = struct.Struct("<HIq")
-_COUNTS = 0x10
-_UNDER_CEILING = 0x20
-_KINDS: tuple[Kind, ...] = tuple(Kind)
-_LEASES: tuple[Lease, ...] = tuple(Lease)
+_Make: TypeAlias = Callable[[type[Contact], Iterable[object]], Contact]
+_FLAGS = {  # what an entry's last byte means
+    lease | kind << 2 | counts << 4 | ceiling << 5: (lease, kind, counts, ceiling)
+    for lease in Lease
+    for kind in Kind
+    for counts in (False, True)
+    for ceiling in (False, True)
+}
+_FLAG = {meaning: flags for flags, meaning in _FLAGS.items()}
+# A third of the time of Contact(...), on the way of every ask. Ignored: the items of a bare tuple have no type.
+_new = cast("_Make", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 def encode(account: Account, number: Callable[[str | None], int]) -> bytes:
@@ -221,14 +230,12 @@ def encode(account: Account, number: Callable[[str | None], int]) -> bytes:
     tail: list[bytes] = []
     pack = _ENTRY.pack
     for contact in account.contacts:
-        seq, start, end, channel, topic, campaign, team, weight, priority, lease, kind, counts, ceiling, uncharged = (
-            contact
-        )
-        flags = lease | kind << 2 | (_COUNTS if counts else 0) | (_UNDER_CEILING if ceiling else 0)
-        labels = number(channel), number(topic), number(campaign), number(team)
-        if uncharged:
-            tail += [_TAIL.pack(len(entries), number(name)) for name in uncharged]
-        entries.append(pack(seq, start, end, *labels, weight, priority, flags))
+        seq, start, end, channel, topic, campaign, team, weight, priority, lease, kind, counts, ceiling, names = contact
+        if names:
+            tail += [_TAIL.pack(len(entries), number(name)) for name in names]
+        flags = _FLAG[lease, kind, counts, ceiling]
+        channel, topic, campaign, team = number(channel), number(topic), number(campaign), number(team)
+        entries.append(pack(seq, start, end, channel, topic, campaign, team, weight, priority, flags))
     totals = [_TOTAL.pack(number(channel), number(topic), sum_) for (channel, topic), sum_ in account.totals.items()]
     return b"".join([_HEAD.pack(_FORM, len(entries), len(tail)), *entries, *tail, *totals])
 
@@ -245,31 +252,15 @@ def decode(row: bytes, name: Callable[[int], str]) -> tuple[list[Contact], dict[
         raise ValueError(f"account row of form {form}; this Takt reads form {_FORM}")
     entries_end = _HEAD.size + count * _ENTRY.size
     tail_end = entries_end + uncharged * _TAIL.size
-    new: Callable[..., Contact] = tuple.__new__  # a third of the time of Contact(...), on the way of every ask
-    contacts: list[Contact] = [
-        new(
-            Contact,
-            (
-                seq,
-                start,
-                end,
-                name(channel),
-                name(topic),
-                name(campaign),
-                name(team),
-                weight,
-                priority,
-                _LEASES[flags & 3],
-                _KINDS[flags >> 2 & 3],
-                flags & _COUNTS != 0,
-                flags & _UNDER_CEILING != 0,
-                (),
-            ),
-        )
-        for seq, start, end, channel, topic, campaign, team, weight, priority, flags in _ENTRY.iter_unpack(
-            row[_HEAD.size : entries_end]
-        )
-    ]
+    contacts: list[Contact] = []
+    for seq, start, end, channel, topic, campaign, team, weight, priority, flags in _ENTRY.iter_unpack(
+        row[_HEAD.size : entries_end]
+    ):
+        lease, kind, counts, ceiling = _FLAGS[flags]
+        labels = name(channel), name(topic), name(campaign), name(team)
+        contacts.append(_new(Contact, (seq, start, end, *labels, weight, priority, lease, kind, counts, ceiling, ())))
+    index: int
+    label: int
     for index, label in _TAIL.iter_unpack(row[entries_end:tail_end]):
         contacts[index] = contacts[index].with_uncharged(name(label))
     totals: dict[tuple[str, str], int] = {

@@ -84,15 +84,17 @@ def _equal(found: Scalar | None, wanted: Scalar) -> bool:
 
 
 def _compares(operator: Operator, found: Scalar | None, wanted: Scalar) -> bool:
-    if (isinstance(found, str) and isinstance(wanted, str)) or (
-        isinstance(found, int | float)
-        and isinstance(wanted, int | float)
-        and not isinstance(found, bool)
-        and not isinstance(wanted, bool)
-    ):
-        sign = (found > wanted) - (found < wanted)
-    else:
+    """An order among numbers, or among texts; there is none between the two, nor among booleans."""
+    if isinstance(found, bool) or isinstance(wanted, bool):
         return False
+    if isinstance(found, str) and isinstance(wanted, str):
+        return _is_in_order(operator, (found > wanted) - (found < wanted))
+    if isinstance(found, int | float) and isinstance(wanted, int | float):
+        return _is_in_order(operator, (found > wanted) - (found < wanted))
+    return False
+
+
+def _is_in_order(operator: Operator, sign: int) -> bool:
     match operator:
         case Operator.LT:
             return sign < 0

@@ -5,17 +5,20 @@ ceiling; deny beats defer. Nothing here knows a clock, a database or a message's
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
 
 from engine.core.account import ALL_BUDGETS, Account, Lease
 from engine.core.customer import Customer
-from engine.core.meter import Meter, Slot
+from engine.core.meter import Meter
 from engine.core.policy import DAY_US, CalendarWindow, Lifetime, OnExpiry, PolicyMode, Rolling
 from engine.core.rules import NO_VARIANTS, Rules
-from engine.core.ruling import Rule, Situation, Timed, ceiling_budget, rules_for, zone_of
+from engine.core.ruling import Rule, gates, meters
+from engine.core.situation import Situation, situation, zone_of
 from engine.core.verdict import Ask, BudgetLine, Decision, Reason, Verdict
 from engine.core.windows import period
 
-HORIZON_US = 400 * DAY_US
+HORIZON_US: Final = 400 * DAY_US
 
 
 def decide(
@@ -32,57 +35,28 @@ def decide(
     experiments. Never raises for values that its arguments' types allow.
     """
     rules = rules.under(variants)
-    case = _case(rules, customer, account, ask, now_us)
-    observing = rules.policy.mode is PolicyMode.OBSERVE
-    own_rules = rules_for(case)
-    refusing = [rule for rule in own_rules if rule.refuses(now_us)]
-    enforced = [rule for rule in refusing if not rule.is_shadow]
-    binding = [rule for rule in enforced if rule.is_hard] if observing else enforced
-
-    verdict, retry_at_us, certain = Verdict.ALLOW, None, True
-    if binding:
-        retry_at_us = _retry_at_us(_bound(own_rules, observing), now_us)
-        verdict = _refusal(binding, retry_at_us)
-        certain = _is_certain(case, retry_at_us)
-    observed = None
-    if observing:
-        observed = _refusal(enforced, _retry_at_us(_bound(own_rules, False), now_us)) if enforced else Verdict.ALLOW
-    frees_at_us = {rule.timed: rule.timed.earliest_us(now_us, now_us + HORIZON_US) for rule in refusing}
-    start_us = case.slot.start_us(now_us)
-    topic = rules.topic(ask.topic)
-    return Decision(
-        verdict,
-        tuple(
-            Reason(rule.code_at(now_us), rule.name, frees_at_us[rule.timed])
-            for rule in (enforced if observing else binding)
-        ),
-        retry_at_us,
-        certain,
-        _lines(case, own_rules, frees_at_us, charged=not binding and ask.reserves),
-        start_us,
-        start_us + case.slot.lease_us,
-        _lease(rules, ask),
-        topic is not None and topic.counts,
-        topic is not None and topic.ceiling is not None,
-        ALL_BUDGETS if observing and enforced else tuple(rule.name for rule in refusing if rule.is_shadow),
-        observed,
-    )
+    case = situation(rules, customer, account, ask, now_us)
+    own_gates, own_meters = gates(case), meters(case)
+    refusing: list[Rule] = [
+        *[gate for gate in own_gates if gate.refuses(now_us)],
+        *[meter for meter in own_meters if meter.refuses(now_us)],
+    ]
+    if not refusing:
+        observed = Verdict.ALLOW if rules.policy.mode is PolicyMode.OBSERVE else None
+        return _decision(case, Verdict.ALLOW, (), None, True, _lines(case, own_meters, {}, charged=True), (), observed)
+    return _refused(case, [*own_gates, *own_meters], own_meters, refusing)
 
 
 def needs_since_us(rules: Rules, customer: Customer, ask: Ask, now_us: int) -> int:
     """The earliest end of a contact that can matter to this ask: the account must be complete since then."""
-    start_us = Slot(ask.send_at_us, 0).start_us(now_us)
+    start_us = now_us if ask.send_at_us is None else max(ask.send_at_us, now_us)
     needed_us = start_us
-    topic = rules.topic(ask.topic)
-    budgets = [budget for _, budget in rules.budgets_for(customer, ask.labels)]
-    if topic is not None and topic.ceiling is not None:
-        budgets.append(ceiling_budget(ask.topic, topic.ceiling))
-    for budget in budgets:
-        match budget.window:
-            case Rolling() as window:
+    for window in rules.windows(ask.labels, customer.preferences):
+        match window:
+            case Rolling():
                 needed_us = min(needed_us, start_us - window.effective_us + 1)
-            case CalendarWindow() as window:
-                own_zone = zone_of(rules.policy, customer)
+            case CalendarWindow():
+                own_zone = zone_of(rules, customer)
                 if own_zone is not None:
                     needed_us = min(needed_us, period(window.calendar, own_zone, start_us)[0])
             case Lifetime():
@@ -90,16 +64,68 @@ def needs_since_us(rules: Rules, customer: Customer, ask: Ask, now_us: int) -> i
     return needed_us
 
 
-def _case(rules: Rules, customer: Customer, account: Account, ask: Ask, now_us: int) -> Situation:
-    lease_us = min(ask.lease_us or rules.policy.lease_us, rules.policy.max_lease_us)
-    slot = Slot(ask.send_at_us, lease_us)
-    return Situation(rules, customer, account.contacts, account.totals, ask, slot, now_us)
+def _refused(case: Situation, own_rules: Sequence[Rule], own_meters: Sequence[Meter], refusing: list[Rule]) -> Decision:
+    """The answer where a rule refuses, be it only a shadow or observed."""
+    now_us = case.now_us
+    observing = case.rules.policy.mode is PolicyMode.OBSERVE
+    enforced = [rule for rule in refusing if not rule.is_shadow]
+    binding = [rule for rule in enforced if rule.is_hard] if observing else enforced
+    frees_at_us = {rule: rule.earliest_us(now_us, now_us + HORIZON_US) for rule in refusing}
+
+    verdict, retry_at_us, certain, observed = Verdict.ALLOW, None, True, None
+    if binding:
+        bound = _bound(own_rules, observing)
+        retry_at_us = _retry_at_us(bound, frees_at_us, now_us)
+        verdict = _refusal(binding, retry_at_us)
+        certain = _is_certain(case, bound, retry_at_us)
+    if observing:
+        observed = Verdict.ALLOW
+        if enforced:
+            observed = _refusal(enforced, _retry_at_us(_bound(own_rules, False), frees_at_us, now_us))
+    reasons = tuple(
+        Reason(rule.code_at(now_us), rule.name, frees_at_us[rule]) for rule in (enforced if observing else binding)
+    )
+    lines = _lines(case, own_meters, frees_at_us, charged=not enforced)
+    is_uncharged = observing and bool(enforced)
+    uncharged = ALL_BUDGETS if is_uncharged else tuple(rule.name for rule in refusing if rule.is_shadow)
+    return _decision(case, verdict, reasons, retry_at_us, certain, lines, uncharged, observed)
 
 
-def _lease(rules: Rules, ask: Ask) -> Lease:
+def _decision(
+    case: Situation,
+    verdict: Verdict,
+    reasons: tuple[Reason, ...],
+    retry_at_us: int | None,
+    certain: bool,
+    lines: tuple[BudgetLine, ...],
+    uncharged: tuple[str, ...],
+    observed: Verdict | None,
+) -> Decision:
+    start_us = case.start_us(case.now_us)
+    topic = case.terms.topic
+    return Decision(
+        verdict,
+        reasons,
+        retry_at_us,
+        certain,
+        lines,
+        start_us,
+        start_us + case.lease_us,
+        _lease(case),
+        topic is not None and topic.counts,
+        topic is not None and topic.ceiling is not None,
+        uncharged,
+        observed,
+    )
+
+
+def _lease(case: Situation) -> Lease:
     """What the end of the lease will mean: as asked, else presumed sent for planned sends, else the policy's word."""
-    on_expiry = ask.on_expiry or (OnExpiry.PRESUME_SENT if ask.send_at_us is not None else rules.policy.on_expiry)
-    return Lease.PRESUMED if on_expiry is OnExpiry.PRESUME_SENT else Lease.RELEASES
+    ask = case.ask
+    on_expiry = ask.on_expiry
+    if on_expiry is None:
+        on_expiry = case.rules.policy.on_expiry if ask.send_at_us is None else _PRESUME_SENT
+    return _PRESUMED if on_expiry is _PRESUME_SENT else _RELEASES
 
 
 def _bound(own_rules: Iterable[Rule], observing: bool) -> list[Rule]:
@@ -114,18 +140,22 @@ def _refusal(binding: Iterable[Rule], retry_at_us: int | None) -> Verdict:
     return Verdict.DEFER
 
 
-def _retry_at_us(bound: Sequence[Rule], now_us: int) -> int | None:
-    """The earliest instant within 400 days at which every rule allows.
+def _retry_at_us(bound: Sequence[Rule], frees_at_us: Mapping[Rule, int | None], now_us: int) -> int | None:
+    """The earliest instant within 400 days at which every rule allows; `frees_at_us` is what is known of some.
 
     Each rule names the earliest instant from t on at which it allows alone; the latest of them is the next t, until
     all agree. No instant between is missed: at each, the rule that named the latest one refuses.
     """
-    until_us = now_us + HORIZON_US
     instant = now_us
+    for rule in bound:
+        earliest = frees_at_us.get(rule, now_us)
+        if earliest is None:
+            return None
+        instant = max(instant, earliest)
     while True:
         latest = instant
         for rule in bound:
-            earliest = rule.timed.earliest_us(latest, until_us)
+            earliest = rule.earliest_us(latest, now_us + HORIZON_US)
             if earliest is None:
                 return None
             latest = earliest
@@ -134,38 +164,50 @@ def _retry_at_us(bound: Sequence[Rule], now_us: int) -> int | None:
         instant = latest
 
 
-def _is_certain(case: Situation, retry_at_us: int | None) -> bool:
+def _is_certain(case: Situation, bound: Sequence[Rule], retry_at_us: int | None) -> bool:
     """Whether `retry_at_us` stands however the customer's open leases end.
 
     The more contacts, and the longer each lasts, the fewer instants are allowed; so the two extremes (every open lease
     released at once; every one confirmed at its very end) bound all others.
     """
-    held = [each for each in case.contacts if each.is_open(case.now_us)]
-    if not held:
+    now_us = case.now_us
+    if not any(
+        lease is not _SETTLED and end > now_us
+        for rule in bound
+        if isinstance(rule, Meter)
+        for _, end, _, lease, *_ in rule.charges
+    ):
         return True
-    rest = [each for each in case.contacts if not each.is_open(case.now_us)]
-    confirmed = [each._replace(lease=Lease.SETTLED) for each in held]
+    rest = [each for each in case.contacts if not each.is_open(now_us)]
+    confirmed = [each._replace(lease=_SETTLED) for each in case.contacts if each.is_open(now_us)]
     observing = case.rules.policy.mode is PolicyMode.OBSERVE
-    extremes = (case._replace(contacts=rest), case._replace(contacts=[*rest, *confirmed]))
-    return all(_retry_at_us(_bound(rules_for(each), observing), case.now_us) == retry_at_us for each in extremes)
+    for contacts in (rest, [*rest, *confirmed]):
+        extreme = replace(case, contacts=contacts)
+        if _retry_at_us(_bound([*gates(extreme), *meters(extreme)], observing), {}, now_us) != retry_at_us:
+            return False
+    return True
 
 
 def _lines(
-    case: Situation, own_rules: Iterable[Rule], frees_at_us: Mapping[Timed, int | None], *, charged: bool
+    case: Situation, own_meters: Iterable[Meter], frees_at_us: Mapping[Rule, int | None], *, charged: bool
 ) -> tuple[BudgetLine, ...]:
     """How each budget with a limit stands once the answer does: with this ask's own use where it took any."""
-    lines: list[BudgetLine] = []
+    topic, now_us = case.terms.topic, case.now_us
+    takes = charged and case.ask.reserves and topic is not None and (topic.counts or topic.exempt)
     observing = case.rules.policy.mode is PolicyMode.OBSERVE
-    for rule in own_rules:
-        meter = rule.timed
-        if not isinstance(meter, Meter):
-            continue
-        limit = meter.limit_at(case.now_us)
+    lines: list[BudgetLine] = []
+    for meter in own_meters:
+        budget, limit = meter.gauge.budget, meter.limit_at(now_us)
         if limit is None:
             continue
-        used = meter.use(case.now_us).all
-        shadow = rule.is_shadow or observing
-        if charged and not (shadow and meter in frees_at_us):
+        used = meter.used(now_us)
+        if takes and meter not in frees_at_us:
             used += meter.weight
-        lines.append(BudgetLine(rule.name, limit, used, frees_at_us.get(meter), shadow))
+        lines.append(BudgetLine(budget.name, limit, used, frees_at_us.get(meter), observing or budget.shadow))
     return tuple(lines)
+
+
+_SETTLED: Final = Lease.SETTLED
+_RELEASES: Final = Lease.RELEASES
+_PRESUMED: Final = Lease.PRESUMED
+_PRESUME_SENT: Final = OnExpiry.PRESUME_SENT

@@ -1,198 +1,199 @@
 """The use of one budget over time: how full it is for an ask, and the earliest instant at which the ask would fit.
 
 A contact occupies a rolling budget over [start, end + window), and counts in each calendar period that meets
-[start, end]. An ask fits if at no instant of its own occupancy the use exceeds the limit. Time appears twice: the
-*clock* decides which leases have ended; the *send*, max(send_at, clock), is where the ask's occupancy begins.
+[start, end]. An ask fits if at no instant of its own occupancy the use exceeds the limit.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import accumulate
+from typing import Final, TypeAlias
 
-from engine.core.customer import Customer
-from engine.core.policy import Budget, CalendarWindow, Lifetime, Rolling
+from engine.core.account import Labels, Lease
+from engine.core.gauge import Gauge
+from engine.core.situation import Situation
+from engine.core.verdict import Code, Verdict
 from engine.core.windows import Calendar, Zone, period
 
-# One contact's claim on a budget: start, end, weight, whether its open lease gives the budget back at its end, and
-# whether its priority is low. A bare tuple: a named one costs six times as much to make, forty times an ask.
-Charge: TypeAlias = tuple[int, int, int, bool, bool]
+# One contact's claim on budgets: start, end, weight, lease, priority, the budgets that select it, its labels, and the
+# shadow budgets that did not charge it. A bare tuple: a named one costs six times as much to make, and twice to read.
+Charge: TypeAlias = tuple[int, int, int, Lease, int, int, Labels, tuple[str, ...]]
 
-
-class Use(NamedTuple):
-    """The most that is in use at any instant of an ask's occupancy, and the part of it with low priority."""
-
-    all: int
-    low: int
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """When an ask would be sent: at `send_at_us` or at once, and by when it must be confirmed."""
-
-    send_at_us: int | None
-    lease_us: int
-
-    def start_us(self, clock_us: int) -> int:
-        return clock_us if self.send_at_us is None or self.send_at_us < clock_us else self.send_at_us
+_RELEASES: Final = Lease.RELEASES
 
 
 class Meter:
     """One budget, bound to one customer and one ask.
 
-    `before` is what a lifetime budget remembers of contacts that left the account.
+    `charges` holds no lease that had run out when the ask was made. `before` is what a lifetime budget remembers of
+    contacts that left the account.
     """
 
-    __slots__ = (
-        "_measured",
-        "_measured_us",
-        "_turns",
-        "before",
-        "budget",
-        "charges",
-        "customer",
-        "is_low",
-        "slot",
-        "weight",
-        "zone",
-    )
+    __slots__ = ("_used", "_used_us", "before", "case", "charges", "gauge", "weight")
 
-    def __init__(
-        self,
-        budget: Budget,
-        customer: Customer,
-        charges: Sequence[Charge],
-        slot: Slot,
-        weight: int,
-        priority: int,
-        zone: Zone | None,
-        before: int = 0,
-    ) -> None:
-        self.budget = budget
-        self.customer = customer
+    def __init__(self, gauge: Gauge, case: Situation, charges: Sequence[Charge], before: int = 0) -> None:
+        ask = case.ask
+        self.gauge = gauge
+        self.case = case
         self.charges = charges
-        self.slot = slot
-        self.weight = weight
-        self.is_low = budget.hold_back is not None and priority < budget.hold_back.for_priority
-        self.zone = zone
         self.before = before
-        self._measured_us = -1
-        self._measured = Use(0, 0)
-        self._turns: Sequence[int] = ()
-        if budget.overrides and customer.since_us:
-            self._turns = customer.turns_us(condition for each in budget.overrides for condition in each.when)
+        self.weight = ask.weight if gauge.is_plain else gauge.weigh(ask.channel, ask.weight)
+        self._used_us = -1
+        self._used = 0
+
+    @property
+    def name(self) -> str:
+        return self.gauge.budget.name
+
+    @property
+    def refusal(self) -> Verdict:
+        return self.gauge.refusal
+
+    @property
+    def is_hard(self) -> bool:
+        return False
+
+    @property
+    def is_shadow(self) -> bool:
+        return self.gauge.budget.shadow
+
+    def code_at(self, now_us: int) -> Code:
+        if self.gauge.code is Code.LIMIT and self._has_room(now_us):
+            return Code.HOLD_BACK
+        return self.gauge.code
 
     def limit_at(self, clock_us: int) -> int | None:
         """The limit in force at an instant: the first override that matches, else the budget's own."""
-        for override in self.budget.overrides:
-            if self.customer.meets(override.when, clock_us):
+        budget = self.gauge.budget
+        for override in budget.overrides:
+            if self.case.customer.meets(override.when, clock_us):
                 return override.limit
-        return self.budget.limit
+        return budget.limit
 
-    def use(self, clock_us: int) -> Use:
-        """The use that an ask made at this instant would meet, itself not counted."""
-        if clock_us == self._measured_us:
-            return self._measured
-        start_us = self.slot.start_us(clock_us)
-        match self.budget.window:
-            case Rolling() as window:
-                use = self._use_rolling(clock_us, start_us, window.effective_us)
-            case CalendarWindow() as window:
-                use = self._use_calendar(clock_us, start_us, window.calendar)
-            case Lifetime():
-                use = Use(self.before + sum(each[2] for each in self._current(clock_us)), 0)
-        self._measured_us, self._measured = clock_us, use
-        return use
+    def used(self, clock_us: int) -> int:
+        """The most in use at any instant of the occupancy of an ask made at this instant, itself not counted."""
+        if clock_us != self._used_us:
+            self._used = self._peak(self.charges, clock_us)
+            self._used_us = clock_us
+        return self._used
 
-    def fits(self, clock_us: int) -> bool:
-        limit = self.limit_at(clock_us)
-        return limit is None or self._fits(self.use(clock_us), limit)
-
-    def lacks_only_held_back(self, clock_us: int) -> bool:
-        """Whether an ask that does not fit would, were nothing kept for higher priority."""
-        limit = self.limit_at(clock_us)
-        return limit is not None and self.use(clock_us).all + self.weight <= limit
+    def refuses(self, now_us: int) -> bool:
+        limit = self.limit_at(now_us)
+        if limit is None:
+            return False
+        # Of low priority, an ask may not use what is kept; low use is never more than all use, so seldom worth a look.
+        left = limit - self.used(now_us) - self.weight
+        if left < 0:
+            return True
+        hold_back = self.gauge.budget.hold_back
+        if hold_back is None or left >= hold_back.keep or self.case.ask.priority >= hold_back.for_priority:
+            return False
+        low = [each for each in self.charges if each[4] < hold_back.for_priority]
+        return self._peak(low, now_us) + self.weight > limit - hold_back.keep
 
     def earliest_us(self, clock_us: int, until_us: int) -> int | None:
         """The earliest instant at or after `clock_us` at which the ask fits this budget; None if not by `until_us`.
 
         Exact: use falls, or the limit changes, only at the instants tried; between two of them it can only rise.
         """
-        if self.fits(clock_us):
+        if not self.refuses(clock_us):
             return clock_us
-        if not self._turns and not self._fits(Use(0, 0), self.limit_at(clock_us) or 0):
+        turns = self._turns_us()
+        if not turns and not self._could_fit(self.limit_at(clock_us) or 0):
             return None  # not even an empty budget has room: do not look through 400 days
-        instant = self._next_us(clock_us)
-        while instant is not None and instant <= until_us:
-            if self.fits(instant):
+        for instant in self._instants_us(clock_us, turns):
+            if instant > until_us:
+                break
+            if not self.refuses(instant):
                 return instant
-            instant = self._next_us(instant)
         return None
 
-    def _fits(self, use: Use, limit: int) -> bool:
-        if use.all + self.weight > limit:
-            return False
-        hold_back = self.budget.hold_back
-        return not self.is_low or hold_back is None or use.low + self.weight <= limit - hold_back.keep
+    def _has_room(self, clock_us: int) -> bool:
+        limit = self.limit_at(clock_us)
+        return limit is None or self.used(clock_us) + self.weight <= limit
 
-    def _current(self, clock_us: int) -> Sequence[Charge]:
-        """The charges whose leases have not run out by then."""
-        return [each for each in self.charges if not (each[3] and each[1] <= clock_us)]
+    def _could_fit(self, limit: int) -> bool:
+        """Whether the ask fits once nothing else does any more."""
+        hold_back = self.gauge.budget.hold_back
+        if hold_back is not None and self.case.ask.priority < hold_back.for_priority:
+            limit -= hold_back.keep
+        return self.before + self.weight <= limit
 
-    def _use_rolling(self, clock_us: int, start_us: int, window_us: int) -> Use:
-        until_us = start_us + self.slot.lease_us + window_us
-        ends_after_us = start_us - window_us
-        total = total_low = 0
-        overlaps_later = False
-        for start, end, weight, releases, low in self.charges:
-            if end > ends_after_us and start < until_us and not (releases and end <= clock_us):
+    def _peak(self, charges: Sequence[Charge], clock_us: int) -> int:
+        case, gauge = self.case, self.gauge
+        if clock_us > case.now_us:
+            charges = [each for each in charges if each[3] is not _RELEASES or each[1] > clock_us]
+        start_us = case.start_us(clock_us)
+        end_us = start_us + case.lease_us
+        if gauge.length_us:
+            return _peak_rolling(charges, start_us, end_us, gauge.length_us)
+        if gauge.calendar is not None:
+            return _peak_calendar(charges, start_us, end_us, gauge.calendar, self._zone)
+        return self.before + sum(each[2] for each in charges)
+
+    def _instants_us(self, clock_us: int, turns: Iterable[int]) -> Iterator[int]:
+        """The instants after `clock_us` at which an ask that did not fit might, in order."""
+        length_us, calendar = self.gauge.length_us, self.gauge.calendar
+        instants = {*turns, *(end for _, end, _, lease, *_ in self.charges if lease is _RELEASES)}
+        if length_us:
+            instants.update(end + length_us for _, end, *_ in self.charges)
+        later = sorted(each for each in instants if each > clock_us)
+        if calendar is None:
+            return iter(later)
+        return merge(later, _turns_of(calendar, self._zone, self.case.start_us(clock_us)))
+
+    def _turns_us(self) -> Sequence[int]:
+        """When derived attributes may change the limit."""
+        customer, overrides = self.case.customer, self.gauge.budget.overrides
+        if not overrides or not customer.since_us:
+            return ()
+        return customer.turns_us(condition for each in overrides for condition in each.when)
+
+    @property
+    def _zone(self) -> Zone:
+        if self.case.zone is None:  # no meter is made of a calendar budget whose zone is unknown
+            raise ValueError(f"the calendar budget {self.name} has no zone")
+        return self.case.zone
+
+
+def _peak_rolling(charges: Sequence[Charge], start_us: int, end_us: int, length_us: int) -> int:
+    """The most in use at any instant of [start, end + length)."""
+    over_us, until_us = start_us - length_us, end_us + length_us
+    total = 0
+    begins_later = False
+    for start, end, weight, _, _, _, _, _ in charges:
+        if end > over_us and start < until_us:
+            total += weight
+            if start > start_us:
+                begins_later = True
+    if not begins_later:
+        return total  # use only falls from here
+    changes: list[tuple[int, int]] = []
+    for start, end, weight, _, _, _, _, _ in charges:
+        if end > over_us and start < until_us:
+            changes.append((start if start > start_us else start_us, weight))
+            changes.append((end + length_us, -weight))
+    changes.sort()  # at one instant what ends goes before what begins: an end is not occupied any more
+    return max(accumulate(change for _, change in changes))
+
+
+def _peak_calendar(charges: Sequence[Charge], start_us: int, end_us: int, calendar: Calendar, zone: Zone) -> int:
+    """The use of the fullest period that [start, end] meets."""
+    peak = 0
+    begins_us, ends_us = period(calendar, zone, start_us)
+    while True:
+        total = 0
+        for start, end, weight, _, _, _, _, _ in charges:
+            if start < ends_us and end >= begins_us:
                 total += weight
-                if low:
-                    total_low += weight
-                if start > start_us:
-                    overlaps_later = True
-        if not overlaps_later:
-            return Use(total, total_low)  # everything began before the ask: use only falls from here
-        current = [each for each in self._current(clock_us) if each[1] > ends_after_us and each[0] < until_us]
-        peak = peak_low = 0
-        for instant in {max(start, start_us) for start, *_ in current}:
-            meeting = [each for each in current if each[0] <= instant < each[1] + window_us]
-            peak = max(peak, sum(each[2] for each in meeting))
-            peak_low = max(peak_low, sum(each[2] for each in meeting if each[4]))
-        return Use(peak, peak_low)
+        if total > peak:
+            peak = total
+        if ends_us > end_us:
+            return peak
+        begins_us, ends_us = period(calendar, zone, ends_us)
 
-    def _use_calendar(self, clock_us: int, start_us: int, calendar: Calendar) -> Use:
-        """The use of the fullest period that the ask's occupancy meets."""
-        end_us = start_us + self.slot.lease_us
-        peak = peak_low = 0
-        begins_us, ends_us = self._period(calendar, start_us)
-        while True:
-            total = total_low = 0
-            for start, end, weight, releases, low in self.charges:
-                if start < ends_us and end >= begins_us and not (releases and end <= clock_us):
-                    total += weight
-                    if low:
-                        total_low += weight
-            peak, peak_low = max(peak, total), max(peak_low, total_low)
-            if ends_us > end_us:
-                return Use(peak, peak_low)
-            begins_us, ends_us = self._period(calendar, ends_us)
 
-    def _period(self, calendar: Calendar, instant_us: int) -> tuple[int, int]:
-        if self.zone is None:  # rules_for() asks for a zone before it makes such a meter
-            raise ValueError(f"the calendar budget {self.budget.name} has no zone")
-        return period(calendar, self.zone, instant_us)
-
-    def _next_us(self, clock_us: int) -> int | None:
-        """The next instant after `clock_us` at which an ask that did not fit might."""
-        start_us = self.slot.start_us(clock_us)
-        instants = [each for each in self._turns if each > clock_us]
-        instants += [end for _, end, _, releases, _ in self.charges if releases and end > clock_us]
-        match self.budget.window:
-            case Rolling() as window:
-                length_us = window.effective_us
-                instants += [end + length_us for _, end, _, _, _ in self.charges if end + length_us > start_us]
-            case CalendarWindow() as window:
-                instants.append(self._period(window.calendar, start_us)[1])
-            case Lifetime():
-                pass
-        return min(instants, default=None)
+def _turns_of(calendar: Calendar, zone: Zone, instant_us: int) -> Iterator[int]:
+    while True:
+        instant_us = period(calendar, zone, instant_us)[1]
+        yield instant_us

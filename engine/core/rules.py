@@ -1,24 +1,37 @@
 """All inputs of a decision that are the same for every customer, as one immutable, numbered value.
 
-A `Rules` belongs to one ruleset number. It remembers which budgets select which contacts, and the rules as patched for
-a set of variants; those memories never change what it decides.
+A `Rules` belongs to one ruleset number. It remembers what its policy says of asks with the same labels, and the rules
+as patched for a set of variants; those memories never change what it decides.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeAlias
 
-from engine.core.customer import Customer
-from engine.core.policy import DAY_US, EVERYTHING, Budget, CalendarWindow, Lifetime, Policy, Rolling, Selector, Topic
+from engine.core.account import Labels
+from engine.core.customer import Preference
+from engine.core.gauge import Gauge, ceiling_gauge, gauge
+from engine.core.policy import (
+    DAY_US,
+    EVERYTHING,
+    Budget,
+    CalendarWindow,
+    CasePause,
+    ConsentRule,
+    Lifetime,
+    Policy,
+    QuietHours,
+    Rolling,
+    Selector,
+    Topic,
+    Window,
+)
 from engine.core.windows import Calendar
 
 _LONGEST_PERIOD_US = {Calendar.DAY: 2 * DAY_US, Calendar.WEEK: 8 * DAY_US, Calendar.MONTH: 32 * DAY_US}
 _MEMORY = 50_000
 OWN_WINDOW = Rolling(7 * DAY_US)
-
-Labels: TypeAlias = tuple[str, str, str | None, str | None]  # channel, topic, campaign, team
 
 NO_VARIANTS: Mapping[str, str] = MappingProxyType({})
 
@@ -35,26 +48,38 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """The budgets that select a contact, as bits of the policy's list, and whether its topic's ceiling does."""
+class Terms:
+    """What the rules say of all asks with the same labels, by customers who made the same choices.
 
-    mask: int
-    budgets: tuple[tuple[int, Budget], ...]
+    `topic` is None where the policy declares topics and this is none of them; an exempt one leaves nothing but its
+    ceiling. `asks_consent`: some consent must be on file. `needs_zone`: an enforced rule cannot be read without the
+    customer's zone; `reads_zone`: some rule, perhaps a shadow, reads it.
+    """
+
+    topic: Topic | None
+    consents: tuple[ConsentRule, ...]
+    asks_consent: bool
+    pauses: tuple[Pause, ...]
+    case_pauses: tuple[CasePause, ...]
+    quiet_hours: tuple[QuietHours, ...]
+    gauges: tuple[Gauge, ...]
+    needs_zone: bool
+    reads_zone: bool
 
 
 @dataclass(frozen=True)
 class Rules:
     """A policy in force under a number, with the pauses of the hour and the patches of running experiments.
 
-    `patches[experiment][variant]` is the policy under that variant's patch.
+    `patches[experiment][variant]` is the policy under that variant's patch: budgets with other limits and overrides.
     """
 
     number: int
     policy: Policy
     pauses: tuple[Pause, ...] = ()
     patches: Mapping[str, Mapping[str, tuple[Budget, ...]]] = field(default_factory=lambda: MappingProxyType({}))
-    _selected: dict[Labels, Selected] = field(
-        default_factory=dict[Labels, Selected], init=False, repr=False, compare=False
+    _terms: dict[tuple[Labels, tuple[Preference, ...]], Terms] = field(
+        default_factory=dict[tuple[Labels, tuple[Preference, ...]], Terms], init=False, repr=False, compare=False
     )
     _patched: "dict[frozenset[tuple[str, str]], Rules]" = field(
         default_factory=dict[frozenset[tuple[str, str]], "Rules"], init=False, repr=False, compare=False
@@ -67,27 +92,31 @@ class Rules:
         windows += [topic.ceiling.window for topic in self.policy.topics.values() if topic.ceiling]
         return max([OWN_WINDOW.length_us, *(_reach_us(window) for window in windows)])
 
+    @cached_property
+    def masks(self) -> "Masks":
+        """Which of the policy's budgets select a contact, by its labels."""
+        return Masks([budget.selector for budget in self.policy.budgets])
+
     def topic(self, name: str) -> Topic | None:
         """The topic's declaration, or None where the policy declares topics and this is none of them."""
         if not self.policy.topics:
             return _ANY_TOPIC
         return self.policy.topics.get(name)
 
-    def selected(self, labels: Labels) -> Selected:
-        """The budgets that select a contact with these labels."""
-        found = self._selected.get(labels)
+    def terms(self, labels: Labels, preferences: tuple[Preference, ...] = ()) -> Terms:
+        """What these rules say of asks with these labels, with a customer's own choices in force."""
+        key = labels, preferences
+        found = self._terms.get(key)
         if found is None:
-            budgets = tuple(
-                (index, budget) for index, budget in enumerate(self.policy.budgets) if budget.selector.selects(*labels)
-            )
-            found = Selected(sum(1 << index for index, _ in budgets), budgets)
-            if len(self._selected) >= _MEMORY:
-                self._selected.clear()
-            self._selected[labels] = found
+            if len(self._terms) >= _MEMORY:
+                self._terms.clear()
+            found = self._terms[key] = _terms(self, labels, preferences)
         return found
 
     def under(self, variants: Mapping[str, str]) -> "Rules":
         """These rules as patched for a customer's variants; the rules themselves where none patches a budget."""
+        if not variants or not self.patches:
+            return self
         key = frozenset(
             (name, variant) for name, variant in variants.items() if self.patches.get(name, {}).get(variant)
         )
@@ -103,55 +132,106 @@ class Rules:
             self._patched[key] = found
         return found
 
-    def budgets_for(self, customer: Customer, labels: Labels) -> Sequence[tuple[int, Budget]]:
-        """The budgets an ask must fit, with a customer's own choices in force; index -1 marks a budget of their own.
+    def windows(self, labels: Labels, preferences: tuple[Preference, ...]) -> list[Window]:
+        """The windows of all rules that may count contacts for such asks, under whichever variant."""
+        topic = self.topic(labels[1])
+        if topic is None:
+            return []
+        if topic.exempt:
+            return [topic.ceiling.window] if topic.ceiling else []
+        found = [budget.window for budget in self.policy.budgets if budget.selector.selects(*labels)]
+        return [*found, OWN_WINDOW] if preferences else found
 
-        A choice replaces the limit of every budget that selects only that channel or topic. Where there is none, it is
-        a budget of its own over seven days: a customer who asked for less gets less under any policy.
-        """
-        selected = self.selected(labels).budgets
-        if not customer.preferences:
-            return selected
-        channel, topic, _, _ = labels
-        budgets = list(selected)
-        chosen: dict[int, int | None] = {}
-        for choice in customer.preferences:
-            if choice.channel not in (None, channel) or choice.topic not in (None, topic):
-                continue
+
+class Masks(dict[Labels, int]):
+    """The budgets that select a contact, as bits of the policy's list; found when first asked for."""
+
+    def __init__(self, selectors: Sequence[Selector]) -> None:
+        super().__init__()
+        self._selectors = selectors
+
+    def __missing__(self, labels: Labels) -> int:
+        mask = sum(1 << index for index, selector in enumerate(self._selectors) if selector.selects(*labels))
+        if len(self) >= _MEMORY:
+            self.clear()
+        self[labels] = mask
+        return mask
+
+
+_ANY_TOPIC = Topic()
+
+
+def _terms(rules: Rules, labels: Labels, preferences: Sequence[Preference]) -> Terms:
+    policy = rules.policy
+    topic = rules.topic(labels[1])
+    if topic is None or topic.exempt:
+        gauges = (ceiling_gauge(labels[1], topic.ceiling),) if topic and topic.ceiling else ()
+        has_calendar = any(each.calendar for each in gauges)
+        return Terms(topic, (), False, (), (), (), gauges, needs_zone=has_calendar, reads_zone=has_calendar)
+    quiet_hours = tuple(each for each in policy.quiet_hours if each.selector.selects(*labels))
+    gauges = tuple(each for each in _gauges(policy, labels, preferences) if _has_a_say(each, labels))
+    calendars = [each.budget for each in gauges if each.calendar]
+    consents = topic.consent, policy.channels.get(labels[0], ConsentRule.OPT_OUT)
+    return Terms(
+        topic,
+        consents,
+        any(each is not ConsentRule.OPT_OUT for each in consents),
+        tuple(each for each in rules.pauses if each.selector.selects(*labels)),
+        tuple(each for each in policy.pauses if each.selector.selects(*labels)),
+        quiet_hours,
+        gauges,
+        needs_zone=bool(quiet_hours) or any(not budget.shadow for budget in calendars),
+        reads_zone=bool(quiet_hours or calendars),
+    )
+
+
+def _has_a_say(each: Gauge, labels: Labels) -> bool:
+    """Not a budget without any limit, nor one kept per campaign where the ask names none."""
+    budget = each.budget
+    return (budget.limit is not None or bool(budget.overrides)) and (each.per is None or labels[each.per] is not None)
+
+
+def _gauges(policy: Policy, labels: Labels, preferences: Sequence[Preference]) -> list[Gauge]:
+    """The budgets that select an ask, with a customer's own choices in force.
+
+    A choice replaces the limit of every budget that selects only that channel or topic. Where none is enforced, it is
+    a budget of its own over seven days: a customer who asked for less gets less under any policy.
+    """
+    found = {bit: budget for bit, budget in enumerate(policy.budgets) if budget.selector.selects(*labels)}
+    chosen: dict[int, int | None] = {}
+    own: list[Budget] = []
+    for choice in preferences:
+        if choice.channel not in (None, labels[0]) or choice.topic not in (None, labels[1]):
+            continue
+        matched = [index for index, budget in found.items() if _selects_only(budget, choice)]
+        for index in matched:
+            chosen[index] = _stricter(chosen[index], choice.limit) if index in chosen else choice.limit
+        if all(found[index].shadow for index in matched) and choice.limit is not None:
             selector = Selector(
                 channels=frozenset({choice.channel}) if choice.channel else None,
                 topics=frozenset({choice.topic}) if choice.topic else None,
             )
-            matched = [at for at, (_, budget) in enumerate(budgets) if _selects_only(budget, selector)]
-            for at in matched:
-                chosen[at] = _stricter(chosen[at], choice.limit) if at in chosen else choice.limit
-            if not matched and choice.limit is not None:
-                budgets.append(
-                    (-1, Budget(f"own:{choice.channel or choice.topic}", OWN_WINDOW, choice.limit, selector))
-                )
-        for at, limit in chosen.items():
-            index, budget = budgets[at]
-            budgets[at] = (index, replace(budget, limit=limit, overrides=()))
-        return budgets
+            own.append(Budget(f"own:{choice.channel or choice.topic}", OWN_WINDOW, choice.limit, selector))
+    for index, limit in chosen.items():
+        found[index] = replace(found[index], limit=limit, overrides=())
+    return [*(gauge(budget, 1 << index) for index, budget in found.items()), *(gauge(budget) for budget in own)]
 
 
 def _stricter(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else min(one, other)
 
 
-_ANY_TOPIC = Topic()
-
-
-def _selects_only(budget: Budget, choice: Selector) -> bool:
+def _selects_only(budget: Budget, choice: Preference) -> bool:
     """Whether a budget is about that one channel, or that one topic, and so is the customer's to set."""
     if budget.is_gap:
         return False
-    return (choice.channels is not None and budget.selector.channels == choice.channels) or (
-        choice.topics is not None and budget.selector.topics == choice.topics
+    channels, topics = budget.selector.channels, budget.selector.topics
+    return (choice.channel is not None and channels is not None and set(channels) == {choice.channel}) or (
+        choice.topic is not None and topics is not None and set(topics) == {choice.topic}
     )
 
 
-def _reach_us(window: Rolling | CalendarWindow | Lifetime) -> int:
+def _reach_us(window: Window) -> int:
     match window:
         case Rolling():
             return window.length_us

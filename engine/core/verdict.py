@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from engine.core.account import Contact, Kind, Lease
+from engine.core.account import Contact, Kind, Labels, Lease
 from engine.core.policy import OnExpiry
-from engine.core.rules import Labels
 
 
 class Verdict(StrEnum):

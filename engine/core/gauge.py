@@ -1,0 +1,63 @@
+"""A budget made ready to be read: what every ask would otherwise work out anew from a `Budget`.
+
+Nothing here is bound to a customer or an instant: a `Meter` binds one.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from engine.core.policy import Budget, CalendarWindow, Ceiling, Per, Rolling, Selector, WhenExceeded
+from engine.core.verdict import Code, Verdict
+from engine.core.windows import Calendar
+
+_LABEL: Final = {Per.TOPIC: 1, Per.CAMPAIGN: 2, Per.TEAM: 3}  # where `Labels` has it
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """`bit` marks the budget in the policy's list; 0 is for what the policy does not list (choices, ceilings).
+
+    `length_us` is 0 unless the window rolls; with no `calendar` either, it is a lifetime. `per` is an index of
+    `Labels`.
+    """
+
+    budget: Budget
+    bit: int
+    code: Code
+    refusal: Verdict
+    length_us: int
+    calendar: Calendar | None
+    per: int | None
+    is_plain: bool
+
+    def weigh(self, channel: str, weight: int) -> int:
+        """What a contact weighs: its own weight times the channel's; in a gap all weigh 1."""
+        if self.is_plain:
+            return weight
+        return 1 if self.budget.is_gap else weight * self.budget.weights.get(channel, 1)
+
+    @property
+    def is_lifetime(self) -> bool:
+        return self.calendar is None and not self.length_us
+
+
+def gauge(budget: Budget, bit: int = 0, code: Code | None = None) -> Gauge:
+    """The gauge of a budget, whose refusals bear `code`, or that of a limit or a gap."""
+    window = budget.window
+    return Gauge(
+        budget=budget,
+        bit=bit,
+        code=code or (Code.MIN_GAP if budget.is_gap else Code.LIMIT),
+        refusal=Verdict.DENY if budget.when_exceeded is WhenExceeded.DENY else Verdict.DEFER,
+        length_us=window.effective_us if isinstance(window, Rolling) else 0,
+        calendar=window.calendar if isinstance(window, CalendarWindow) else None,
+        per=_LABEL[budget.per] if budget.per else None,
+        is_plain=not (budget.weights or budget.is_gap),
+    )
+
+
+def ceiling_gauge(topic: str, ceiling: Ceiling) -> Gauge:
+    """The gauge of an exempt topic's ceiling."""
+    selector = Selector(topics=frozenset({topic}))
+    budget = Budget(f"ceiling:{topic}", ceiling.window, ceiling.limit, selector, when_exceeded=WhenExceeded.DENY)
+    return gauge(budget, code=Code.CEILING)
