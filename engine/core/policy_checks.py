@@ -20,7 +20,7 @@ from engine.core.policy import (
     Topic,
 )
 from engine.core.quiet import QuietPeriod
-from engine.core.reading import At, Fields, as_mapping
+from engine.core.reading import At, Fields, as_mapping, described
 from engine.core.reading_values import duration_text
 
 Placed: TypeAlias = tuple[At, Budget]
@@ -58,10 +58,11 @@ def bounds_leave_room(at: At, tests: Mapping[Operator, Scalar | frozenset[Scalar
     for above in (Operator.GT, Operator.GTE):
         for below in (Operator.LT, Operator.LTE):
             low, high = tests.get(above), tests.get(below)
-            if isinstance(low, int | float) and isinstance(high, int | float):
-                both_closed = above is Operator.GTE and below is Operator.LTE
-                if low > high or (low == high and not both_closed):
-                    at.report("bounds that some number meets", f"{above} {low} and {below} {high}")
+            if low is None or high is None:
+                continue
+            both_closed = above is Operator.GTE and below is Operator.LTE
+            if _exceeds(low, high) or (low == high and not both_closed):
+                at.report("bounds that some value meets", f"{above} {described(low)} and {below} {described(high)}")
 
 
 def budgets_differ(fields: Fields, budgets: Sequence[Placed]) -> None:
@@ -141,6 +142,13 @@ def lease_fits(fields: Fields, lease_us: int, max_lease_us: int) -> None:
 def kind(value: Scalar) -> str:
     """Python takes true for 1; a policy does not."""
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def _exceeds(low: Scalar | frozenset[Scalar], high: Scalar | frozenset[Scalar]) -> bool:
+    """Whether no value lies between: also where one bound is a number and the other a text."""
+    if isinstance(low, str) and isinstance(high, str):
+        return low > high
+    return not (isinstance(low, int | float) and isinstance(high, int | float)) or low > high
 
 
 def _identity(condition: Condition) -> object:

@@ -104,6 +104,13 @@ def _scalar(at: At) -> Scalar:
             raise at.refused("text, a number, or true or false")
 
 
+def _ordered(at: At) -> Scalar:
+    """Numbers by size, texts (dates as 2026-10-05) by their characters."""
+    if isinstance(at.value, str):
+        return label()(at)
+    return number(at)
+
+
 def _members(at: At) -> frozenset[Scalar]:
     members = each(at, _scalar, SELECTED_MAX, least=1)
     if len({policy_checks.kind(value) for _, value in members}) > 1:
@@ -137,9 +144,9 @@ def _declared_topic(names: frozenset[str]) -> Reader[str]:
 _OPERANDS: Final[dict[Operator, Callable[[At], Scalar | frozenset[Scalar]]]] = {
     Operator.EQ: _scalar,
     Operator.NE: _scalar,
-    Operator.LT: number,
-    Operator.LTE: number,
-    Operator.GT: number,
-    Operator.GTE: number,
+    Operator.LT: _ordered,
+    Operator.LTE: _ordered,
+    Operator.GT: _ordered,
+    Operator.GTE: _ordered,
     Operator.IN: _members,
 }

@@ -219,7 +219,7 @@ def entries(at: At, most: int) -> Iterator[tuple[str, At]]:
         if isinstance(key, str) and key.isprintable():
             yield key, at.child(key, value, position)
         else:
-            at.child(str(described(key)), value, position).report(
+            at.child(key if isinstance(key, str) else described(key), value, position).report(
                 "a key of printable text", f"the key {described(key)}"
             )
 
@@ -276,4 +276,4 @@ def mapping_of(key_reader: Reader[str], reader: Reader[T], most: int) -> Reader[
 
 _TEXT_SHOWN: Final = 60
 _KEY_SHOWN: Final = 60
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,60}")

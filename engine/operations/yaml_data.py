@@ -82,6 +82,9 @@ def written(data: object) -> str:
             return "[" + ", ".join(written(value) for value in cast("list[object]", data)) + "]"
         case str() if _PLAIN.fullmatch(data) and data.lower() not in _NOT_TEXT:
             return data
+        case float():
+            text = json.dumps(data, allow_nan=False)
+            return text if "." in text else text.replace("e", ".0e")  # YAML 1.1 wants the point
         case _:
             return json.dumps(data, ensure_ascii=False, allow_nan=False)
 
