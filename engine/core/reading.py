@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from typing import Final, TypeAlias, TypeVar, cast
 
 from engine.core.errors import Problem
@@ -69,10 +70,10 @@ class At:
         return At(value, self.problems, join(self.path, key), (*self.place, position))
 
     def children(self) -> "dict[str | int, At]":
-        """The entries of a mapping (those with a text for a key) or the items of a list; none for other values."""
+        """The first entries of a mapping (those with a text for a key) or items of a list; none for other values."""
         mapping, values = as_mapping(self.value), as_list(self.value)
         pairs: Iterable[tuple[object, object]] = mapping.items() if mapping is not None else enumerate(values or ())
-        numbered = enumerate(pairs)
+        numbered = enumerate(islice(pairs, FIELDS_MAX))
         return {key: self.child(key, value, n) for n, (key, value) in numbered if isinstance(key, str | int)}
 
     def within(self, *keys: str | int) -> "At":
