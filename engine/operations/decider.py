@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import TypeVar
 
 import psycopg
 
@@ -11,13 +12,15 @@ from engine.operations.batch import Command
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.lanes import Lanes
 from engine.operations.rulebook import Rulebook
-from engine.operations.settle import Observer, Settler
+from engine.operations.settle import Observer, Peekable, Settler
 from engine.settings import Settings
 from engine.store.database import Database, ensure_weeks
 from engine.store.labels import Labels
 
 _HOUR_S = 3600.0
 _SPARE_CONNECTIONS = 6
+
+T = TypeVar("T")
 
 log = logging.getLogger("takt.decider")
 
@@ -74,9 +77,15 @@ class Decider:
 
     async def ask(self, command: AskCommand, mode: Mode) -> Answer:
         """May this message be sent? Durably on record before the answer is given, except to a peek."""
-        answer = await (self._settler.peek(command) if mode is Mode.PEEK else self.settle(command))
+        if mode is Mode.PEEK:
+            return await self.peek(command)
+        answer = await self.settle(command)
         assert isinstance(answer, Answer)  # noqa: S101 - what an ask's apply() returns
         return answer
+
+    async def peek(self, command: Peekable[T]) -> T:
+        """What a command would say now. Nothing is locked, and nothing written."""
+        return await self._settler.peek(command)
 
     async def ask_all(self, commands: Sequence[AskCommand], modes: Sequence[Mode]) -> list[Answer | TaktError]:
         """The answers to a batch in its order. A customer's asks are decided by priority, then by that order."""

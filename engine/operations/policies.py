@@ -71,6 +71,18 @@ async def in_force(database: Database) -> Activation | None:
     return _activation(ruleset, read_policy(kept.data))
 
 
+async def version(database: Database, number: int) -> store.PolicyVersion:
+    """One version as it was kept; raises `NotFound`."""
+    async with database.connection() as connection:
+        return await store.policy_version(connection, number)
+
+
+async def versions(database: Database, limit: int) -> list[store.PolicyVersion]:
+    """The newest versions."""
+    async with database.connection() as connection:
+        return await store.policy_versions(connection, limit)
+
+
 async def pause(database: Database, pause: Pause, *, author: str) -> Activation:
     """Stop what a pause selects, in every process, from the moment this returns."""
 

@@ -8,7 +8,7 @@ in doubt to end, and under them the journal tells.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
@@ -28,6 +28,8 @@ from engine.store.policies import newest_number
 CONTENDED: Final = object()  # the answer of a command whose customer somebody else holds
 _DOUBT_S = 20.0
 _AGAIN_S = 0.1
+
+T = TypeVar("T", covariant=True)
 
 log = logging.getLogger("takt.settle")
 
@@ -75,7 +77,7 @@ class Settler:
         self._observer.chunk(commands, answers, asyncio.get_running_loop().time() - began)
         return answers
 
-    async def peek(self, command: "Peekable") -> object:
+    async def peek(self, command: "Peekable[T]") -> T:
         """The answer to an ask that leaves no trace: read without a lock, nothing written."""
         async with self._database.transaction() as connection:
             ids = [command.customer_id]
@@ -225,8 +227,10 @@ class Settler:
                 await asyncio.sleep(_AGAIN_S)
 
 
-class Peekable(Command, Protocol):
-    def peek(self, rules: Rules, held: Held) -> object: ...
+class Peekable(Command, Protocol[T]):
+    """A command that can say its answer without a trace."""
+
+    def peek(self, rules: Rules, held: Held) -> T: ...
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -37,23 +37,28 @@ _LABEL = struct.Struct("<I")
 _COUNTS, _UNDER_CEILING, _SEND_AT, _CHECKED, _CERTAIN = 0x10, 0x20, 0x40, 0x800, 0x1000
 _OBSERVED_SHIFT, _VERDICT_SHIFT = 7, 9
 
-_MESSAGE = (
+MESSAGE_COLUMNS = (
     "j.customer_id, j.message_id, j.attempt, j.seq, j.at_us, j.start_us, j.end_us, j.channel, j.topic, j.campaign,"
-    " j.team, j.sender, j.weight, j.priority, j.flags, j.ruleset, j.reasons, j.uncharged, r.kind, r.end_us"
+    " j.team, j.sender, j.weight, j.priority, j.flags, j.ruleset, j.reasons, j.uncharged"
+)
+REFUSAL_COLUMNS = (
+    "customer_id, message_id, attempt, seq, at_us, start_us, end_us, channel, topic, campaign, team, sender, weight,"
+    " priority, flags, ruleset, retry_at_us, reasons"
 )
 _LATEST_RESOLUTION = (
     " LEFT JOIN LATERAL (SELECT kind, end_us FROM resolutions WHERE customer_id = j.customer_id"
     " AND contact_seq = j.seq AND at_us >= j.at_us ORDER BY seq DESC LIMIT 1) r ON true"
 )
 FIND_MESSAGES = (
-    f"SELECT {_MESSAGE} FROM unnest(%b, %b) AS wanted(customer_id, message_key)"
+    f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM unnest(%b, %b) AS wanted(customer_id, message_key)"
     " CROSS JOIN LATERAL (SELECT * FROM journal WHERE customer_id = wanted.customer_id"
     " AND message_key = wanted.message_key"
     f" AND at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint ORDER BY seq DESC LIMIT 4) j"
     + _LATEST_RESOLUTION
 ).encode()
 _HISTORY = (
-    f"SELECT {_MESSAGE} FROM journal j{_LATEST_RESOLUTION} WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"
+    f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
+    " WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"
     " ORDER BY j.customer_id, j.seq"
 ).encode()
 _APPEND_MESSAGES = (
@@ -245,6 +250,38 @@ def message_of(row: TupleRow, labels: Labels) -> Message:
         _VERDICTS[flags >> _OBSERVED_SHIFT & 3],
         Resolution(resolution) if resolution else None,
         resolved or 0,
+    )
+
+
+def refusal_of(row: TupleRow, labels: Labels) -> Refusal:
+    """The refusal of a row of `REFUSAL_COLUMNS`; raises `UnknownNumber`."""
+    (customer_id, message_id, attempt, seq, at, start, end, channel, topic, campaign, team, sender) = row[:12]
+    (weight, priority, flags, ruleset, retry_at, reasons) = row[12:]
+    name = labels.name
+    return Refusal(
+        customer_id,
+        message_id or None,
+        attempt,
+        seq,
+        at,
+        start,
+        end,
+        name(channel),
+        name(topic),
+        name(campaign),
+        name(team),
+        name(sender),
+        weight,
+        priority,
+        _LEASES[flags & 3],
+        flags & _SEND_AT != 0,
+        ruleset,
+        _VERDICTS[flags >> _VERDICT_SHIFT & 3] or Verdict.DENY,
+        flags & _CHECKED != 0,
+        retry_at or None,
+        flags & _CERTAIN != 0,
+        _unpack_reasons(reasons, labels),
+        _VERDICTS[flags >> _OBSERVED_SHIFT & 3],
     )
 
 

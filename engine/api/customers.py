@@ -1,0 +1,150 @@
+"""Customers: what is on file, how their budgets stand, why they were or were not contacted."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from engine.api.auth import Ingests, Manages, Reads
+from engine.api.batches import json_response, settle_items
+from engine.api.examples import CUSTOMER, LIFT, PREFERENCES, SUPPRESSION, batch_of, one_body
+from engine.api.journal_views import entry_data, file_data, view_data
+from engine.api.schemas import (
+    ConsentIn,
+    CustomerIn,
+    CustomerRowIn,
+    CustomersIn,
+    Id,
+    LiftIn,
+    PreferencesIn,
+    SuppressionIn,
+    microseconds,
+)
+from engine.core.customer import Preference
+from engine.core.errors import InvalidAsk, Problem
+from engine.core.suppression import BINDS_EXEMPT_BY_DEFAULT, Consent, Scope, Suppression
+from engine.operations.file import UNSET, Filed, Lift, PutCustomer, PutPreferences, Suppress
+from engine.operations.look import journal, look
+
+router = APIRouter(tags=["customers"])
+CustomerId = Annotated[Id, Path()]
+_MAX_PAGE = 1_000
+
+
+@router.put(
+    "/v1/customers/{customer_id}",
+    summary="Time zone, attributes and consents",
+    openapi_extra=one_body(CustomerIn, CUSTOMER),
+)
+async def put_customer(customer_id: CustomerId, given: CustomerIn, request: Request, _key: Ingests) -> Response:
+    """Each field that is given replaces what is on file; null clears it; what is not given stays."""
+    filed = await request.app.state.decider.settle(_put(customer_id, given))
+    return json_response(filed_data(filed))
+
+
+@router.post(
+    "/v1/customers/batch",
+    summary="Put up to 10,000 customers",
+    openapi_extra=one_body(CustomersIn, batch_of("customers", {"customer_id": "customer-42", **CUSTOMER})),
+)
+async def put_customers(request: Request, _key: Ingests) -> Response:
+    """As the single put; each on its own."""
+
+    def command_of(given: CustomerRowIn) -> PutCustomer:
+        return _put(given.customer_id, given)
+
+    return await settle_items(
+        request.app.state.decider, await request.body(), "customers", CustomerRowIn, command_of, filed_data
+    )
+
+
+@router.get("/v1/customers/{customer_id}", summary="Budgets used and left, and what is on file")
+async def get_customer(customer_id: CustomerId, request: Request, _key: Reads) -> Response:
+    """How every budget stands now, the contacts that occupy them, suppressions, consents and preferences."""
+    return json_response(view_data(await look(request.app.state.decider, customer_id)))
+
+
+@router.get("/v1/customers/{customer_id}/decisions", summary="Why, and why not: the customer's journal")
+async def get_decisions(
+    customer_id: CustomerId,
+    request: Request,
+    _key: Reads,
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 50,
+    before: Annotated[int | None, Query(ge=1, description="Only entries with a smaller seq: the next page.")] = None,
+) -> Response:
+    """Asks with their reasons, contacts, what became of them, and changes on file; the newest first."""
+    entries = await journal(request.app.state.decider, customer_id, before, limit)
+    more = len(entries) == limit and entries[-1].seq > 1
+    data = [entry_data(each) for each in entries]
+    return json_response(
+        {"customer_id": customer_id, "entries": data, "next_before": entries[-1].seq if more else None}
+    )
+
+
+@router.put(
+    "/v1/customers/{customer_id}/preferences",
+    summary="A customer's own limits",
+    openapi_extra=one_body(PreferencesIn, PREFERENCES),
+)
+async def put_preferences(customer_id: CustomerId, given: PreferencesIn, request: Request, _key: Ingests) -> Response:
+    """Replaces them all. A choice replaces the limit of every budget that selects only that channel or topic; where
+    there is none, it is a budget of the customer's own, over seven days."""
+    preferences: list[Preference] = []
+    for index, each in enumerate(given.preferences):
+        if (each.channel is None) == (each.topic is None):
+            raise InvalidAsk([Problem(f"preferences[{index}]", "both or neither", "a channel or a topic")])
+        preferences.append(Preference(each.channel.value if each.channel else None, each.topic, each.limit))
+    if len({(each.channel, each.topic) for each in preferences}) < len(preferences):
+        raise InvalidAsk([Problem("preferences", "two choices for the same", "one for each channel or topic")])
+    filed = await request.app.state.decider.settle(PutPreferences(customer_id, tuple(preferences)))
+    return json_response(filed_data(filed))
+
+
+@router.post(
+    "/v1/suppressions",
+    tags=["suppressions"],
+    summary="No contact in this scope from now on",
+    openapi_extra=one_body(SuppressionIn, SUPPRESSION),
+)
+async def suppress(given: SuppressionIn, request: Request, _key: Ingests) -> Response:
+    """Once this has answered nothing is allowed in the scope, and open leases in it are revoked."""
+    at_us = microseconds(given.at) if given.at else 2**53
+    binds = given.reason in BINDS_EXEMPT_BY_DEFAULT if given.binds_exempt is None else given.binds_exempt
+    scope = Scope(given.channel.value if given.channel else None, given.topic)
+    suppression = Suppression(scope, given.reason, at_us, given.source, binds)
+    return json_response(filed_data(await request.app.state.decider.settle(Suppress(given.customer_id, suppression))))
+
+
+@router.post(
+    "/v1/suppressions/lift",
+    tags=["suppressions"],
+    summary="The customer agreed to contacts again",
+    openapi_extra=one_body(LiftIn, LIFT),
+)
+async def lift(given: LiftIn, request: Request, _key: Manages) -> Response:
+    """Ends the suppression of exactly this scope; `changed` says whether there was one."""
+    scope = Scope(given.channel.value if given.channel else None, given.topic)
+    return json_response(filed_data(await request.app.state.decider.settle(Lift(given.customer_id, scope))))
+
+
+def filed_data(filed: Filed) -> dict[str, Any]:
+    return {
+        "customer_id": filed.customer_id,
+        "changed": filed.changed,
+        "revoked": filed.revoked,
+        **file_data(filed.customer),
+    }
+
+
+def _put(customer_id: str, given: CustomerIn) -> PutCustomer:
+    fields = given.model_fields_set
+    return PutCustomer(
+        customer_id,
+        given.time_zone if "time_zone" in fields else UNSET,
+        (given.attributes or {}) if "attributes" in fields else UNSET,
+        tuple(_consent(each) for each in given.consents or ()) if "consents" in fields else UNSET,
+    )
+
+
+def _consent(given: ConsentIn) -> Consent:
+    scope = Scope(given.channel.value if given.channel else None, given.topic)
+    return Consent(scope, given.given, microseconds(given.at), given.source, given.text_version)

@@ -1,0 +1,127 @@
+"""POST /v1/decisions and /v1/decisions/batch: the way of every ask.
+
+These two parse and render by themselves: between a message and its customer stands every microsecond spent here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from engine.api.auth import allow, team_of
+from engine.api.batches import error_item, items_of, json_response, read_items
+from engine.api.examples import ANSWER, ASK, batch_of, one_body
+from engine.api.problems import invalid
+from engine.api.schemas import AnswerOut, AnswersOut, AskIn, AsksIn, instant, microseconds
+from engine.core.errors import InvalidAsk, Problem, TaktError
+from engine.core.tokens import Scope
+from engine.core.verdict import Ask
+from engine.operations.decide import Answer, AskCommand, Mode
+from engine.store.keys import Key
+
+router = APIRouter(tags=["decisions"])
+_SECOND_US = 1_000_000
+
+
+@router.post(
+    "/v1/decisions",
+    summary="May I send this message to this customer now?",
+    response_model=AnswerOut,
+    openapi_extra=one_body(AskIn, ASK),
+    responses={200: {"content": {"application/json": {"example": ANSWER}}}},
+)
+async def ask(request: Request) -> Response:
+    """Answers one ask. `reserve` holds the budget until the message is confirmed, released, or its lease ends."""
+    key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
+    try:
+        given = AskIn.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise invalid(error) from None
+    answer = await request.app.state.decider.ask(command_of(given, key), given.mode)
+    return json_response(answer_data(answer))
+
+
+@router.post(
+    "/v1/decisions/batch",
+    summary="Ask for up to 10,000 messages at once",
+    response_model=AnswersOut,
+    openapi_extra=one_body(AsksIn, batch_of("asks", ASK)),
+)
+async def ask_batch(request: Request) -> Response:
+    """Answers in the order asked, each on its own. One customer's asks are decided by priority, then by that order."""
+    key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
+    items = items_of(await request.body(), "asks")
+    results: list[Any] = [None] * len(items)
+    commands: list[AskCommand] = []
+    modes: list[Mode] = []
+
+    def take(given: AskIn) -> None:
+        commands.append(command_of(given, key))
+        modes.append(given.mode)
+
+    places = read_items(items, "asks", AskIn, results, take)
+    for place, answer in zip(places, await request.app.state.decider.ask_all(commands, modes), strict=True):
+        results[place] = error_item(answer) if isinstance(answer, TaktError) else answer_data(answer)
+    return json_response({"answers": results})
+
+
+def command_of(given: AskIn, key: Key) -> AskCommand:
+    """An ask as the operation takes it; raises `InvalidAsk` or `Forbidden`."""
+    if given.message_id is None and given.mode is Mode.RESERVE:
+        raise InvalidAsk([Problem("message_id", "nothing", "an id: a reservation is confirmed or released by it")])
+    ask = Ask(
+        given.channel.value,
+        given.topic,
+        given.campaign,
+        team_of(key, given.team),
+        given.priority,
+        given.weight,
+        None if given.send_at is None else microseconds(given.send_at),
+        None if given.lease_s is None else given.lease_s * _SECOND_US,
+        given.on_expiry,
+        given.mode is Mode.RESERVE,
+    )
+    return AskCommand(given.customer_id, given.message_id, ask, given.sender)
+
+
+def answer_data(answer: Answer) -> Mapping[str, Any]:
+    """An answer as `AnswerOut` describes it."""
+    retry_at_us = answer.retry_at_us
+    return {
+        "message_id": answer.message_id,
+        "customer_id": answer.customer_id,
+        "verdict": answer.verdict,
+        "state": None if answer.state is None else answer.state.label,
+        "reasons": [
+            {
+                "code": each.code,
+                "rule": each.rule,
+                "text": each.code.sentence,
+                "frees_at": None if each.frees_at_us is None else instant(each.frees_at_us),
+            }
+            for each in answer.reasons
+        ],
+        "retry_at": None if retry_at_us is None else instant(retry_at_us),
+        "retry_certain": answer.retry_certain,
+        "retry_after_s": None if retry_at_us is None else -((answer.now_us - retry_at_us) // _SECOND_US),
+        "lease_expires_at": None if answer.lease_expires_us is None else instant(answer.lease_expires_us),
+        "lease_s": None if answer.lease_us is None else answer.lease_us // _SECOND_US,
+        "budgets": [
+            {
+                "budget": each.budget,
+                "limit": each.limit,
+                "used": each.used,
+                "left": max(each.limit - each.used, 0),
+                "frees_at": None if each.frees_at_us is None else instant(each.frees_at_us),
+                "shadow": each.shadow,
+            }
+            for each in answer.budgets
+        ],
+        "variants": dict(answer.variants),
+        "observed": answer.observed,
+        "ruleset": answer.ruleset,
+        "decided_at": instant(answer.decided_us),
+        "replayed": answer.replayed,
+        "attempt": answer.attempt,
+    }

@@ -1,0 +1,86 @@
+"""Examples for OpenAPI. A test sends each of them, and compares what comes back with the schema."""
+
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+ASK: dict[str, Any] = {
+    "message_id": "autumn-sale:2026-10-05:customer-42",
+    "customer_id": "customer-42",
+    "channel": "email",
+    "topic": "promotions",
+    "campaign": "autumn-sale",
+}
+ANSWER: dict[str, Any] = {
+    "message_id": "autumn-sale:2026-10-05:customer-42",
+    "customer_id": "customer-42",
+    "verdict": "allow",
+    "state": "reserved",
+    "reasons": [],
+    "retry_at": None,
+    "retry_certain": True,
+    "retry_after_s": None,
+    "lease_expires_at": "2026-10-05T09:05:00Z",
+    "lease_s": 300,
+    "budgets": [
+        {"budget": "email-weekly", "limit": 2, "used": 1, "left": 1, "frees_at": None, "shadow": False},
+    ],
+    "variants": {},
+    "observed": None,
+    "ruleset": 1,
+    "decided_at": "2026-10-05T09:00:00Z",
+    "replayed": False,
+    "attempt": 1,
+}
+CONTACT: dict[str, Any] = {"customer_id": "customer-42", "message_id": "autumn-sale:2026-10-05:customer-42"}
+RECORD: dict[str, Any] = {
+    "customer_id": "customer-42",
+    "message_id": "vendor-7:8812",
+    "channel": "letter",
+    "topic": "promotions",
+    "at": "2026-09-28T10:00:00+02:00",
+}
+CUSTOMER: dict[str, Any] = {
+    "time_zone": "Europe/Berlin",
+    "attributes": {"lifecycle": "new", "country": "DE", "orders": 3},
+    "consents": [
+        {"channel": "email", "topic": "promotions", "at": "2026-01-15T08:30:00Z", "source": "signup-form"},
+    ],
+}
+PREFERENCES: dict[str, Any] = {"preferences": [{"channel": "push", "limit": 1}]}
+SUPPRESSION: dict[str, Any] = {"customer_id": "customer-42", "channel": "email", "reason": "unsubscribe"}
+LIFT: dict[str, Any] = {"customer_id": "customer-42", "channel": "email"}
+POLICY: dict[str, Any] = {
+    "yaml": "schema: 1\nbudgets:\n  - name: any-weekly\n    limit: 3\n    window: {rolling: 7d}\n",
+    "note": "three a week, whatever the channel",
+}
+PAUSE: dict[str, Any] = {"name": "outage", "channels": ["email", "push"], "until": "2099-10-05T18:00:00Z"}
+
+
+def one_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
+    """The body of a route that parses it by itself, for OpenAPI."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _inlined(schema, definitions), "example": example}},
+        }
+    }
+
+
+def batch_of(name: str, example: dict[str, Any]) -> dict[str, Any]:
+    return {name: [example]}
+
+
+def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
+    """The schema with its references replaced: the route's own components are not FastAPI's."""
+    if isinstance(schema, list):
+        return [_inlined(each, definitions) for each in cast("list[Any]", schema)]
+    if not isinstance(schema, dict):
+        return schema
+    parts = cast("dict[str, Any]", schema)
+    reference = parts.get("$ref")
+    if reference is not None:
+        return _inlined(definitions[str(reference).rsplit("/", 1)[1]], definitions)
+    return {key: _inlined(value, definitions) for key, value in parts.items()}

@@ -1,0 +1,48 @@
+"""Whether this process lives, whether it can decide, and what it has done."""
+
+import time
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from engine.api.batches import json_response
+from engine.core.errors import TaktError
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/livez", summary="The process runs")
+async def live() -> Response:
+    return json_response({"status": "ok"})
+
+
+@router.get("/readyz", summary="Asks can be decided")
+async def ready(request: Request) -> Response:
+    """503 where the database does not answer, a lane has died, or no policy is in force."""
+    decider = request.app.state.decider
+    began = time.perf_counter()
+    checks = {
+        "lanes": "ok" if not decider.lanes.dead else f"{decider.lanes.dead} died",
+        "database": "ok",
+        "policy": "ok",
+    }
+    try:
+        async with decider.database.connection() as connection:
+            row = await (await connection.execute("SELECT max(number) FROM rulesets")).fetchone()
+        if row is None or row[0] is None:
+            checks["policy"] = "none in force: `takt policy activate considerate`"
+    except TaktError as error:
+        checks["database"] = error.message
+    good = all(each == "ok" for each in checks.values())
+    body = {"status": "ok" if good else "unavailable", "checks": checks, "took_s": time.perf_counter() - began}
+    response = json_response(body, 200 if good else 503)
+    if not good:
+        response.headers["Retry-After"] = "1"
+    return response
+
+
+@router.get("/metrics", summary="For Prometheus", response_class=Response)
+async def metrics(request: Request) -> Response:
+    """Asks by verdict and rule, latency, chunk sizes and queues of this process."""
+    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

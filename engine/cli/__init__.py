@@ -1,0 +1,6 @@
+"""The command line. Errors are one sentence and an exit code, never a traceback."""
+
+from engine.cli.app import app, run
+from engine.cli.output import banner
+
+__all__ = ["app", "banner", "run"]

@@ -1,0 +1,70 @@
+"""What a person sees of a customer: budgets used and left, what is on file, and the journal, newest first."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from engine.core.account import Contact
+from engine.core.customer import Customer
+from engine.core.decision import needs_since_us
+from engine.core.errors import NotFound
+from engine.core.rules import Rules
+from engine.core.standing import Standing, probes, standings
+from engine.operations.batch import Batch, Held
+from engine.operations.decider import Decider
+from engine.store import story
+from engine.store.journal import Entry
+
+
+class View(NamedTuple):
+    """A customer at an instant. `contacts` are those that still occupy budgets, the newest first."""
+
+    customer_id: str
+    customer: Customer
+    standings: list[Standing]
+    contacts: list[Contact]
+    ruleset: int
+    seq: int
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A command that only reads: it is peeked, never settled."""
+
+    customer_id: str
+
+    @property
+    def message_id(self) -> str | None:
+        return None
+
+    def labels(self) -> Iterable[str | None]:
+        return ()
+
+    def needs_since_us(self, rules: Rules, held: Held) -> int:
+        asks = probes(rules, held.account)
+        return min((needs_since_us(rules, held.customer, ask, held.now_us) for ask in asks), default=held.now_us)
+
+    def apply(self, batch: Batch, held: Held) -> object:
+        return self.peek(batch.rules, held)
+
+    def peek(self, rules: Rules, held: Held) -> View:
+        account = held.account
+        current = [each for each in account.contacts if not each.has_expired(held.now_us)]
+        current.sort(key=lambda each: -each.start_us)
+        lines = standings(rules, held.customer, account, held.now_us)
+        return View(held.customer_id, held.customer, lines, current, rules.number, account.seq, held.now_us)
+
+
+async def look(decider: Decider, customer_id: str) -> View:
+    """The customer as of now; raises `NotFound` for one never heard of."""
+    view = await decider.peek(Look(customer_id))
+    if not view.seq:
+        raise NotFound(f"customer {customer_id!r} was never asked about, recorded or put")
+    return view
+
+
+async def journal(decider: Decider, customer_id: str, before_seq: int | None, limit: int) -> list[Entry]:
+    """Entries of the customer's journal, the newest first, older than `before_seq`."""
+    async with decider.database.transaction() as connection:
+        return await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)

@@ -1,0 +1,50 @@
+"""What a process has done, counted: asks by verdict and rule, how long chunks took, how large they were, who waits."""
+
+from collections import Counter as Tally
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from engine.operations.batch import Command
+from engine.operations.decide import Answer
+
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """Counts in a registry of its own; an `Observer` of settled chunks."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.asks = Counter("takt_asks_total", "Asks answered, by verdict", ["verdict"], registry=self.registry)
+        self.refusals = Counter(
+            "takt_refusals_total", "Reasons of refusals, by code and rule", ["code", "rule"], registry=self.registry
+        )
+        self.errors = Counter("takt_errors_total", "Commands that met an error", ["code"], registry=self.registry)
+        self.latency = Histogram(
+            "takt_request_seconds", "From request to response", ["route"], buckets=_SECONDS, registry=self.registry
+        )
+        self.settling = Histogram("takt_chunk_seconds", "From lock to commit", buckets=_SECONDS, registry=self.registry)
+        self.sizes = Histogram("takt_chunk_commands", "Commands in a chunk", buckets=_SIZES, registry=self.registry)
+        self.queues = Gauge("takt_queued", "Commands that wait", ["queue"], registry=self.registry)
+
+    def chunk(self, commands: Sequence[Command], answers: Sequence[object], seconds: float) -> None:
+        self.settling.observe(seconds)
+        self.sizes.observe(len(commands))
+        verdicts: Tally[str] = Tally()
+        reasons: Tally[tuple[str, str]] = Tally()
+        for answer in answers:
+            if isinstance(answer, Answer):
+                verdicts[answer.verdict.value] += 1
+                for reason in answer.reasons:
+                    reasons[(reason.code.value, reason.rule)] += 1
+        for verdict, count in verdicts.items():
+            self.asks.labels(verdict).inc(count)
+        for (code, rule), count in reasons.items():
+            self.refusals.labels(code, rule).inc(count)
+
+    def watch_queues(self, queued: Callable[[], tuple[int, int]]) -> None:
+        """Read the lengths of the queues whenever somebody asks."""
+        self.queues.labels("asks").set_function(lambda: queued()[0])
+        self.queues.labels("batches").set_function(lambda: queued()[1])
