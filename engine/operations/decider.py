@@ -5,8 +5,6 @@ import logging
 from collections.abc import Sequence
 from typing import TypeVar
 
-import psycopg
-
 from engine.core.errors import DatabaseUnavailable, TaktError
 from engine.operations.batch import Command
 from engine.operations.decide import Answer, AskCommand, Mode
@@ -14,7 +12,7 @@ from engine.operations.lanes import Lanes
 from engine.operations.rulebook import Rulebook
 from engine.operations.settle import Observer, Peekable, Settler
 from engine.settings import Settings
-from engine.store.database import Database, ensure_weeks
+from engine.store.database import Database, DatabaseError, ensure_weeks
 from engine.store.labels import Labels
 
 _HOUR_S = 3600.0
@@ -109,5 +107,5 @@ class Decider:
             try:
                 async with self.database.connection() as connection:
                     await ensure_weeks(connection)
-            except (DatabaseUnavailable, psycopg.Error):
+            except (DatabaseUnavailable, DatabaseError):
                 log.warning("the weeks ahead could not be made; trying again in an hour", exc_info=True)

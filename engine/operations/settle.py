@@ -10,9 +10,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
-import psycopg
-from psycopg.rows import TupleRow
-
 from engine.core.errors import DatabaseUnavailable, TaktError, Unavailable
 from engine.core.policy import DAY_US
 from engine.core.rules import Rules
@@ -20,7 +17,7 @@ from engine.operations.batch import Batch, Command, Held
 from engine.operations.rulebook import Rulebook
 from engine.store import accounts, customers, journal_rows
 from engine.store.columns import Int8s, Texts
-from engine.store.database import Connection, Database
+from engine.store.database import Connection, ConnectionFailed, Database, LockBusy, Row
 from engine.store.journal import MEMORY_US, Entry, Message, message_key
 from engine.store.labels import Labels, UnknownNumber
 from engine.store.policies import newest_number
@@ -68,7 +65,7 @@ class Settler:
         await self._labels.intern(name for command in commands for name in command.labels())
         try:
             answers = await self._attempt(commands, lock_wait_s, free_only=False)
-        except psycopg.errors.LockNotAvailable:
+        except LockBusy:
             if lock_wait_s is not None:
                 raise DatabaseUnavailable("somebody else holds this customer's account") from None
             answers = await self._attempt(commands, None, free_only=True)
@@ -81,7 +78,7 @@ class Settler:
         """The answer to an ask that leaves no trace: read without a lock, nothing written."""
         async with self._database.transaction() as connection:
             ids = [command.customer_id]
-            cursor = await connection.execute(accounts.READ, (Texts(ids),))
+            cursor = await connection.execute(accounts.READ, (Texts(ids),), binary=True)
             batch = await self._batch(connection, await cursor.fetchall(), [])
             held = batch.held[command.customer_id]
             await self._recall(connection, batch, [command])
@@ -120,16 +117,16 @@ class Settler:
                 if lock_wait_s is not None:
                     await connection.execute(f"SET LOCAL lock_timeout = {max(int(lock_wait_s * 1000), 1)}".encode())
                 await connection.execute(accounts.LOCK, (Texts(ids),))
-            read = await connection.execute(accounts.READ, (Texts(ids),))
+            read = await connection.execute(accounts.READ, (Texts(ids),), binary=True)
             if wanted:
                 columns = zip(*wanted, strict=True)
                 found = await connection.execute(
-                    journal_rows.FIND_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))
+                    journal_rows.FIND_MESSAGES, (Texts(next(columns)), Int8s(next(columns))), binary=True
                 )
         rows = await read.fetchall()
         return await self._batch(connection, rows, await found.fetchall() if found is not None else [])
 
-    async def _batch(self, connection: Connection, rows: Sequence[TupleRow], message_rows: Sequence[TupleRow]) -> Batch:
+    async def _batch(self, connection: Connection, rows: Sequence[Row], message_rows: Sequence[Row]) -> Batch:
         """What was read, as values. Labels that another process has made are loaded on the way."""
         while True:
             try:
@@ -168,7 +165,7 @@ class Settler:
                 [each for each in contacts if not each.is_open(now_us) and not each.has_expired(now_us)], needed_us
             )
 
-    async def _message(self, connection: Connection, row: TupleRow) -> Message:
+    async def _message(self, connection: Connection, row: Row) -> Message:
         while True:
             try:
                 return journal_rows.message_of(row, self._labels)
@@ -196,7 +193,7 @@ class Settler:
                 if dirty:
                     await connection.execute(accounts.SAVE, accounts.save_columns(dirty, self._labels))
                 await connection.execute("COMMIT")
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except ConnectionFailed as error:
             if not connection.broken and not connection.closed:
                 await _roll_back(connection)
                 raise
@@ -217,7 +214,7 @@ class Settler:
                     if doubt.witness is not None and await journal_rows.exists(connection, doubt.witness):
                         return doubt.answers
                 return await self._attempt(commands, _DOUBT_S, free_only=False)
-            except (DatabaseUnavailable, psycopg.OperationalError, psycopg.InterfaceError, InDoubt) as error:
+            except (DatabaseUnavailable, InDoubt, *ConnectionFailed) as error:
                 if isinstance(error, InDoubt):
                     doubt = error
                 if asyncio.get_running_loop().time() > give_up:

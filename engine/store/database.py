@@ -17,6 +17,12 @@ from engine.store import columns
 
 OLDEST_SERVER = 150_000
 Connection = AsyncConnection[TupleRow]
+Row = TupleRow
+
+# psycopg is spoken in this floor alone; what the floor above must tell apart has a name here.
+LockBusy = psycopg.errors.LockNotAvailable
+ConnectionFailed = (psycopg.OperationalError, psycopg.InterfaceError)
+DatabaseError = psycopg.Error
 
 # A hot statement is planned once and runs by its indexes; a plan made while a table was small must not stay.
 _SESSION = (

@@ -65,6 +65,15 @@ async def rulesets(connection: Connection) -> list[Ruleset]:
     return [Ruleset._make(row) for row in await cursor.fetchall()]
 
 
+async def exempt_topics(connection: Connection) -> frozenset[str]:
+    """The topics that any version of the policy exempts."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT topic.key FROM policies, jsonb_each(coalesce(data->'topics', '{}')) AS topic"
+        " WHERE topic.value->'exempt' = 'true'"
+    )
+    return frozenset(row[0] for row in await cursor.fetchall())
+
+
 async def lock_activation(connection: Connection) -> None:
     """Wait for any activation under way. Held to the end of the transaction."""
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ACTIVATION_LOCK,))

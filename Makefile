@@ -1,0 +1,57 @@
+# The commands there are. `make run` and `make test` need nothing but Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
+.PHONY: run test lint chaos mutants bench bench-large lock clean
+
+run: $(VENV)/.service  ## Start Takt with a database of its own
+	@$(BIN)/takt serve
+
+test: $(VENV)/.dev lint  ## Everything that must hold
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+chaos: $(VENV)/.dev  ## Ten minutes of kills and faults; writes docs/chaos.md
+	$(BIN)/python -m tests.chaos
+
+mutants: $(VENV)/.dev  ## Deliberate faults, each of which must be caught
+	$(BIN)/python -m tests.chaos.mutants
+
+bench: $(VENV)/.dev  ## Measures speed; writes bench/results.md
+	$(BIN)/python -m bench
+
+bench-large: $(VENV)/.dev  ## The same at 10,000,000 customers
+	$(BIN)/python -m bench --large
+
+lock: $(VENV)/.dev  ## Pin the newest dependencies that pyproject.toml admits
+	$(BIN)/uv pip compile -q -U $(LOCKED) --extra service --group build pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile -q -U $(LOCKED) --extra service --group build --group dev --group bench -c requirements.lock \
+		pyproject.toml -o requirements-dev.lock
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Takt needs Python 3.11 or newer: make run PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV) (once, about a minute) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.service: $(VENV)/.python requirements.lock pyproject.toml
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.service requirements-dev.lock
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean:  ## Forget the environment and caches; the database in .takt stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
