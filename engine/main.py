@@ -2,26 +2,34 @@
 
 import asyncio
 import logging
+import socket
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Annotated
 
 import typer
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from engine import cli
 from engine.api.app import create_app
+from engine.core.errors import TaktError
 from engine.operations import start
 from engine.settings import Settings
+
+
+class CannotListen(TaktError):
+    """Raised at start where the address is taken, or is none of this machine's."""
+
+    code = "cannot_listen"
 
 
 def app() -> FastAPI:
     """The service for an ASGI server's own process, by the environment. Its database is prepared already."""
     settings = Settings()
-    where = start.locate(settings)
     leaving = ExitStack()
-    leaving.enter_context(where.server)
+    where = leaving.enter_context(start.locate(settings))
     return create_app(settings, where.url, leaving.close)
 
 
@@ -37,23 +45,42 @@ def serve(
     """
     given = {"host": host, "port": port, "workers": workers}
     settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
-    where = start.locate(settings)
-    with where.server:
+    with closing(_listen(settings)) as listening, start.locate(settings) as where:
         start.come_up(where)
         ready = asyncio.run(start.prepare(where, settings))
         cli.banner(settings, ready)
-        uvicorn.run(
+        config = uvicorn.Config(
             "engine.main:app",
             factory=True,
-            host=settings.host,
-            port=settings.port,
             workers=settings.workers,
             log_level="warning",
             access_log=False,
+            server_header=False,
             loop="uvloop",
             http="httptools",
             timeout_graceful_shutdown=10,
         )
+        if settings.workers == 1:
+            uvicorn.Server(config).run(sockets=[listening])
+        else:
+            Multiprocess(config, sockets=[listening]).run()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The address, taken before anything else: who pastes the banner's line at once only waits for the start."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise CannotListen(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): name another with --port"
+        ) from error
+    listening.listen(2048)
+    listening.set_inheritable(True)
+    return listening
 
 
 def main() -> None:

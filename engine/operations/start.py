@@ -1,7 +1,8 @@
 """Coming up: the database found, migrated and checked, a policy in force, a key that lets somebody in."""
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,11 +18,10 @@ _KEY_FILE = "key"
 
 
 class Where(NamedTuple):
-    """The database to use. `server` is held for as long as it is used; for a database of your own it holds nothing."""
+    """The database to use."""
 
     url: str
     is_embedded: bool
-    server: AbstractContextManager[object]
 
 
 class Ready(NamedTuple):
@@ -33,12 +33,14 @@ class Ready(NamedTuple):
     key: str | None
 
 
-def locate(settings: Settings) -> Where:
-    """The database of DATABASE_URL, else the embedded one, started where it does not run."""
+@contextmanager
+def locate(settings: Settings) -> Generator[Where]:
+    """The database of DATABASE_URL, else the embedded one: started where it does not run, left at the end."""
     if settings.database_url is not None:
-        return Where(settings.database_url.get_secret_value(), False, nullcontext())
-    server = embedded.attach(settings.data_dir)
-    return Where(server.url(), True, server)
+        yield Where(settings.database_url.get_secret_value(), False)
+        return
+    with embedded.attach(settings.data_dir) as server:
+        yield Where(server.url(), True)
 
 
 async def prepare(where: Where, settings: Settings) -> Ready:
