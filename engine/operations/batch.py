@@ -44,7 +44,8 @@ class Held:
     def learn(self, message: Message) -> None:
         """Let later commands of the batch see a message as it now stands."""
         known = [each for each in self.messages.get(message.message_id, ()) if each.seq != message.seq]
-        self.messages[message.message_id] = sorted([message, *known], key=lambda each: -each.attempt)
+        # Not by attempt: attempts are counted anew once the last one has been forgotten.
+        self.messages[message.message_id] = sorted([message, *known], key=lambda each: -each.seq)
 
 
 @dataclass(slots=True)
@@ -59,10 +60,11 @@ class Batch:
         """Journal what became of a contact, and let the account follow."""
         self.entries.append(Resolved(held.customer_id, message.seq, held.stamp(), held.now_us, end_us, resolution))
         resolved = message._replace(resolution=resolution, resolved_us=end_us)
-        contact = resolved.contact()
-        held.account.remove(message.seq)
-        if contact is not None:
-            held.account.add(contact)
+        if resolution is not Resolution.MARKED:  # which changes no contact, and that one may be in the totals by now
+            contact = resolved.contact()
+            held.account.remove(message.seq)
+            if contact is not None:
+                held.account.add(contact)
         held.learn(resolved)
         return resolved
 

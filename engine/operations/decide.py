@@ -69,8 +69,8 @@ class AskCommand:
         attempt = 1
         self._check_send_at(held.now_us)
         if self.message_id is not None and self.ask.reserves:
-            message = held.message(self.message_id)
-            if message is not None and held.now_us - message.at_us <= MEMORY_US:
+            message = self._standing(held, self.message_id)
+            if message is not None:
                 state = message.state(held.now_us)
                 if state.is_live:
                     self._check_content(message)
@@ -152,6 +152,13 @@ class AskCommand:
             )
         )
         return _answer(self, decision, batch.rules, held.now_us, attempt, None)
+
+    def _standing(self, held: Held, message_id: str) -> Message | None:
+        """The live attempt under this id, else the newest, of those remembered. An earlier one lives if it was
+        confirmed late."""
+        known = [each for each in held.messages.get(message_id, ()) if held.now_us - each.at_us <= MEMORY_US]
+        live = (each for each in known if each.state(held.now_us).is_live)
+        return next(live, known[0] if known else None)
 
     def _check_send_at(self, now_us: int) -> None:
         send_at_us = self.ask.send_at_us

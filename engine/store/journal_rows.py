@@ -53,7 +53,7 @@ FIND_MESSAGES = (
     f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM unnest(%b, %b) AS wanted(customer_id, message_key)"
     " CROSS JOIN LATERAL (SELECT * FROM journal WHERE customer_id = wanted.customer_id"
     " AND message_key = wanted.message_key"
-    f" AND at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint ORDER BY seq DESC LIMIT 4) j"
+    f" AND at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint ORDER BY seq DESC LIMIT 32) j"
     + _LATEST_RESOLUTION
 ).encode()
 _HISTORY = (
