@@ -197,20 +197,21 @@ class Account:
             self.contacts.append(each)
             if each.counts:
                 key = (each.channel, each.topic)
-                self.totals[key] -= each.weight
-                if not self.totals[key]:
-                    del self.totals[key]
+                rest = self.totals.pop(key, 0) - each.weight
+                if rest:  # below 0 it is wrong, and stays so for `takt verify` to see: a counter is never clamped
+                    self.totals[key] = rest
         self.complete_since_us = min(self.complete_since_us, since_us)
         self.contacts.sort(key=lambda each: each.seq)
 
 
 # The row's form: a version, then a fixed entry a contact, then what shadow budgets did not charge, then the totals.
-# Labels are the numbers under which the store interned them; 0 is none.
+# Labels are the numbers under which the store interned them; 0 is none. In network order, as SQL sends numbers: a plain
+# query can read a row too.
 _FORM = 1
-_HEAD = struct.Struct("<BHH")
-_ENTRY = struct.Struct("<IqqHIIIHBB")
-_TAIL = struct.Struct("<HI")
-_TOTAL = struct.Struct("<HIq")
+_HEAD = struct.Struct(">BHH")
+_ENTRY = struct.Struct(">IqqHIIIHBB")
+_TAIL = struct.Struct(">HI")
+_TOTAL = struct.Struct(">HIq")
 _Make: TypeAlias = Callable[[type[Contact], Iterable[object]], Contact]
 _FLAGS = {  # what an entry's last byte means
     lease | kind << 2 | counts << 4 | ceiling << 5: (lease, kind, counts, ceiling)

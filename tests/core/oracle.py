@@ -1,0 +1,377 @@
+"""What DOMAIN.md promises of an ask, by brute force: the slow, plain definition that `decide` has to equal.
+
+It shares the values (policies, customers, contacts) with the code under test and nothing that computes: no meter, no
+gauge, no window. Use of a rolling budget is looked at at every instant at which anything begins or ends, and beside
+it; days are counted by the wall clock of zoneinfo; quiet hours are read off it; conditions are spelt out again.
+"""
+
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
+from zoneinfo import ZoneInfo
+
+from engine.core.account import Contact, Lease
+from engine.core.customer import Customer
+from engine.core.policy import (
+    Budget,
+    CalendarWindow,
+    Condition,
+    ConsentRule,
+    PolicyMode,
+    Rolling,
+    Selector,
+    Topic,
+    Window,
+)
+from engine.core.rules import Rules
+from engine.core.verdict import Ask, Code
+
+DAY_US = 24 * 3600 * 1_000_000
+QUARTER_US = 15 * 60 * 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    code: Code
+    rule: str
+    is_hard: bool = False
+    is_shadow: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that a verdict depends on but the clock."""
+
+    rules: Rules
+    customer: Customer
+    contacts: tuple[Contact, ...]
+    ask: Ask
+    totals: Mapping[tuple[str, str], int]
+    variants: Mapping[str, str]
+
+
+def refusals(case: Case, now: int) -> list[Refusal]:
+    """Every rule that refuses the ask at an instant, shadow budgets too."""
+    rules, customer, ask = case.rules, case.customer, case.ask
+    send = now if ask.send_at_us is None else max(now, ask.send_at_us)
+    topic = Topic() if not rules.policy.topics else rules.policy.topics.get(ask.topic)
+    exempt = topic is not None and topic.exempt
+    found: list[Refusal] = []
+    for each in customer.suppressions:
+        covers = each.scope.channel in (None, ask.channel) and each.scope.topic in (None, ask.topic)
+        if covers and (each.binds_exempt or each.scope.topic == ask.topic or not exempt):
+            found.append(Refusal(Code.SUPPRESSED, f"{each.scope.channel or '*'}/{each.scope.topic or '*'}", True))
+            break
+    if topic is None:
+        return [*found, Refusal(Code.UNKNOWN_TOPIC, ask.topic)]
+    if exempt:
+        if topic.ceiling is None:
+            return found
+        name = f"ceiling:{ask.topic}"
+        if isinstance(topic.ceiling.window, CalendarWindow) and zone_of(case) is None:
+            return [*found, Refusal(Code.UNKNOWN_TIMEZONE, "unknown_timezone")]
+        ceiling = Budget(name, topic.ceiling.window, topic.ceiling.limit, Selector(topics=frozenset({ask.topic})))
+        if not fits(case, ceiling, topic.ceiling.limit, now, under_ceiling=True):
+            found.append(Refusal(Code.CEILING, name))
+        return found
+    if not consented(case, topic):
+        found.append(Refusal(Code.NO_CONSENT, f"{ask.channel}/{ask.topic}", True))
+    for pause in rules.pauses:
+        if selects(pause.selector, ask) and pause.from_us <= send and (pause.until_us is None or send < pause.until_us):
+            found.append(Refusal(Code.BREAKER if pause.is_breaker else Code.PAUSED, pause.name, True))
+    for rest in rules.policy.pauses:
+        for opened in customer.open_cases:
+            if selects(rest.selector, ask) and opened.from_event == rest.from_event:
+                if opened.at_us <= send < opened.at_us + rest.at_most_us:
+                    found.append(Refusal(Code.CASE_OPEN, rest.from_event))
+    hours = [each for each in rules.policy.quiet_hours if selects(each.selector, ask)]
+    limited = list(budgets(case, now))
+    if zone_of(case) is None:
+        calendars = [each for each, _ in limited_ever(case) if isinstance(each.window, CalendarWindow)]
+        if hours or any(not each.shadow for each in calendars):
+            found.append(Refusal(Code.UNKNOWN_TIMEZONE, "unknown_timezone"))
+        limited = [(each, limit) for each, limit in limited if not isinstance(each.window, CalendarWindow)]
+    elif any(meets(customer, each.when, now) and is_quiet(case, each.period, send) for each in hours):
+        found.append(Refusal(Code.QUIET_HOURS, "quiet_hours"))
+    for budget, limit in limited:
+        if limit is not None and not fits(case, budget, limit, now):
+            code = Code.MIN_GAP if budget.is_gap else Code.LIMIT
+            if code is Code.LIMIT and budget.hold_back and fits(case, replace(budget, hold_back=None), limit, now):
+                code = Code.HOLD_BACK
+            found.append(Refusal(code, budget.name, is_shadow=budget.shadow))
+    return found
+
+
+def binding(case: Case, now: int) -> list[Refusal]:
+    """The refusals for which an ask is not allowed."""
+    observing = case.rules.policy.mode is PolicyMode.OBSERVE
+    return [each for each in refusals(case, now) if not each.is_shadow and (each.is_hard or not observing)]
+
+
+def allows(case: Case, now: int) -> bool:
+    return not binding(case, now)
+
+
+def limited_ever(case: Case) -> Iterator[tuple[Budget, bool]]:
+    """The budgets that select the ask, with experiments' patches and the customer's own choices, and whether own."""
+    ask = case.ask
+    selected = [each for each in case.rules.policy.budgets if selects(each.selector, ask)]
+    patches = {
+        budget.name: budget
+        for experiment in sorted(case.variants)
+        for budget in case.rules.patches.get(experiment, {}).get(case.variants[experiment], ())
+    }
+    selected = [patches.get(each.name, each) for each in selected]
+    choices = [
+        each
+        for each in case.customer.preferences
+        if (each.channel in (None, ask.channel) and each.topic in (None, ask.topic))
+    ]
+    for each in selected:
+        mine = [choice.limit for choice in choices if is_for(choice.channel, choice.topic, each)]
+        if mine:
+            numbers = [limit for limit in mine if limit is not None]
+            each = replace(each, limit=min(numbers) if numbers else None, overrides=())  # noqa: PLW2901 - the choice
+        if each.limit is None and not each.overrides:
+            continue
+        if each.per is None or getattr(ask, each.per.value) is not None:
+            yield each, False
+    for choice in choices:
+        if choice.limit is None:
+            continue
+        if not any(is_for(choice.channel, choice.topic, each) and not each.shadow for each in selected):
+            channels = None if choice.channel is None else frozenset({choice.channel})
+            topics = None if choice.topic is None else frozenset({choice.topic})
+            name = f"own:{choice.channel or choice.topic}"
+            yield Budget(name, Rolling(7 * DAY_US), choice.limit, Selector(channels, topics)), True
+
+
+def is_for(channel: str | None, topic: str | None, budget: Budget) -> bool:
+    if budget.is_gap:
+        return False
+    of_channel = channel is not None and budget.selector.channels == frozenset({channel})
+    return of_channel or (topic is not None and budget.selector.topics == frozenset({topic}))
+
+
+def budgets(case: Case, now: int) -> Iterator[tuple[Budget, int | None]]:
+    for budget, _ in limited_ever(case):
+        limit = budget.limit
+        for override in budget.overrides:
+            if meets(case.customer, override.when, now):
+                limit = override.limit
+                break
+        yield budget, limit
+
+
+def fits(case: Case, budget: Budget, limit: int, now: int, *, under_ceiling: bool = False) -> bool:
+    """Whether at no instant of the ask's own occupancy the use exceeds the limit, nor low use what is not kept."""
+    ask = case.ask
+    weight = weigh(budget, ask.channel, ask.weight)
+    held = [each for each in case.contacts if charges(case, budget, each, now, under_ceiling=under_ceiling)]
+    if used(case, budget, held, now) + weight > limit:
+        return False
+    if budget.hold_back is None or ask.priority >= budget.hold_back.for_priority:
+        return True
+    low = [each for each in held if each.priority < budget.hold_back.for_priority]
+    return used(case, budget, low, now) + weight <= limit - budget.hold_back.keep
+
+
+def charges(case: Case, budget: Budget, contact: Contact, now: int, *, under_ceiling: bool) -> bool:
+    if contact.lease is Lease.RELEASES and contact.end_us <= now:
+        return False  # expired
+    if not (contact.counts or (under_ceiling and contact.under_ceiling)):
+        return False
+    if not selects(budget.selector, contact):
+        return False
+    if budget.per is not None and getattr(contact, budget.per.value) != getattr(case.ask, budget.per.value):
+        return False
+    if (budget.shadow or case.rules.policy.mode is PolicyMode.OBSERVE) and not under_ceiling:
+        return contact.uncharged != ("*",) and budget.name not in contact.uncharged
+    return True
+
+
+def used(case: Case, budget: Budget, held: Sequence[Contact], now: int) -> int:
+    """The most in use at any instant of the ask's occupancy."""
+    start, end = occupancy(case, now)
+    window = budget.window
+    if isinstance(window, Rolling):
+        length = window.length_us - window.tolerance_us
+        edges = {start, *(each.start_us for each in held), *(each.end_us + length for each in held)}
+        instants = {edge + beside for edge in edges for beside in (-1, 0, 1)}
+        mine = [instant for instant in instants if start <= instant < end + length]
+        return max(
+            sum(
+                weigh(budget, each.channel, each.weight)
+                for each in held
+                if each.start_us <= instant < each.end_us + length
+            )
+            for instant in mine
+        )
+    if isinstance(window, CalendarWindow):
+        zone = zone_of(case)
+        assert zone is not None
+        return max(
+            sum(
+                weigh(budget, each.channel, each.weight)
+                for each in held
+                if each.start_us < until and each.end_us >= begins
+            )
+            for begins, until in periods(window, zone, start, end)
+        )
+    before = sum(
+        weigh(budget, channel, total)
+        for (channel, topic), total in case.totals.items()
+        if (budget.selector.channels is None or channel in budget.selector.channels)
+        and (budget.selector.topics is None or topic in budget.selector.topics)
+    )
+    return before + sum(weigh(budget, each.channel, each.weight) for each in held)
+
+
+def occupancy(case: Case, now: int) -> tuple[int, int]:
+    ask, policy = case.ask, case.rules.policy
+    start = now if ask.send_at_us is None or ask.send_at_us < now else ask.send_at_us
+    return start, start + min(ask.lease_us or policy.lease_us, policy.max_lease_us)
+
+
+def weigh(budget: Budget, channel: str, weight: int) -> int:
+    return 1 if budget.is_gap else weight * budget.weights.get(channel, 1)
+
+
+def selects(selector: Selector, labels: Ask | Contact) -> bool:
+    wanted = (
+        (selector.channels, labels.channel),
+        (selector.topics, labels.topic),
+        (selector.campaigns, labels.campaign),
+        (selector.teams, labels.team),
+    )
+    return all(those is None or label in those for those, label in wanted)
+
+
+def consented(case: Case, topic: Topic) -> bool:
+    ask, customer = case.ask, case.customer
+    covering = [
+        each
+        for each in customer.consents
+        if each.scope.channel in (None, ask.channel) and each.scope.topic in (None, ask.topic)
+    ]
+    if covering:
+        newest = max(each.at_us for each in covering)
+        return all(each.given for each in covering if each.at_us == newest)
+    wanted = {topic.consent, case.rules.policy.channels.get(ask.channel, ConsentRule.OPT_OUT)}
+    if ConsentRule.OPT_IN in wanted:
+        return False
+    return ConsentRule.EXISTING_CUSTOMER not in wanted or customer.attributes.get("existing_customer") is True
+
+
+def meets(customer: Customer, conditions: Sequence[Condition], now: int) -> bool:
+    return all(holds(customer, each, now) for each in conditions)
+
+
+def holds(customer: Customer, condition: Condition, now: int) -> bool:
+    name, wanted = condition.attribute, condition.value
+    if name in customer.since_us:
+        found = 0
+        while customer.since_us[name] + (found + 1) * DAY_US <= now:
+            found += 1
+    elif name in customer.attributes:
+        found = customer.attributes[name]
+    else:
+        return condition.operator.value == "ne"
+    if isinstance(wanted, frozenset):
+        return any(kind(found) == kind(each) and found == each for each in wanted)
+    if kind(found) != kind(wanted):
+        return condition.operator.value == "ne"
+    compare = {"eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "lte": operator.le, "gt": operator.gt}
+    if condition.operator.value in ("lt", "lte", "gt", "gte") and isinstance(found, bool):
+        return False
+    return bool(compare.get(condition.operator.value, operator.ge)(found, wanted))
+
+
+def kind(value: object) -> str:
+    return "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
+
+
+# Clocks and days.
+
+
+@cache
+def zoneinfo(name: str) -> ZoneInfo:
+    with files("tzdata.zoneinfo").joinpath(*name.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=name)
+
+
+def zone_of(case: Case) -> ZoneInfo | None:
+    name = case.customer.time_zone or case.rules.policy.unknown_timezone
+    return None if name is None else zoneinfo(name)
+
+
+def wall(zone: ZoneInfo, instant: int) -> datetime:
+    return (EPOCH + timedelta(microseconds=instant)).astimezone(zone).replace(tzinfo=None)
+
+
+@cache
+def begins(zone: ZoneInfo, day: date) -> int:
+    """The earliest instant whose local date is that date or a later one: every quarter of an hour is tried."""
+    instant = (day.toordinal() - date(1970, 1, 1).toordinal() - 1) * DAY_US
+    while wall(zone, instant).date() < day:
+        instant += QUARTER_US
+    return instant
+
+
+def periods(window: CalendarWindow, zone: ZoneInfo, start: int, end: int) -> list[tuple[int, int]]:
+    """The calendar periods that meet [start, end]."""
+    first = wall(zone, start).date() - timedelta(days=35)
+    last = wall(zone, end).date() + timedelta(days=35)
+    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
+    opening = {
+        "day": days,
+        "week": [day for day in days if day.isoweekday() == 1],
+        "month": [day for day in days if day.day == 1],
+    }[window.calendar.value]
+    edges = [begins(zone, day) for day in opening]
+    return [(low, high) for low, high in pairwise(edges) if low <= end and start < high]
+
+
+def is_quiet(case: Case, period: object, instant: int) -> bool:
+    zone = zone_of(case)
+    assert zone is not None
+    clock = wall(zone, instant)
+    minute = clock.hour * 60 + clock.minute
+    days = period.days or frozenset(range(1, 8))  # type: ignore[attr-defined]
+    opens, closes = period.from_min, period.to_min  # type: ignore[attr-defined]
+    today, yesterday = clock.isoweekday() in days, (clock - timedelta(days=1)).isoweekday() in days
+    if opens < closes:
+        return today and opens <= minute < closes
+    return (today and minute >= opens) or (yesterday and minute < closes)
+
+
+# Every instant at which an answer may change.
+
+
+def boundaries(case: Case, now: int, until: int) -> list[int]:
+    """All instants in (now, until] at which anything begins, ends, opens or turns, and the one before each."""
+    policy, zone = case.rules.policy, zone_of(case)
+    found: set[int] = {case.ask.send_at_us or 0}
+    windows: list[Window] = [each.window for each, _ in limited_ever(case)]
+    windows += [topic.ceiling.window for topic in policy.topics.values() if topic.ceiling]
+    lengths = {0, *(each.length_us - each.tolerance_us for each in windows if isinstance(each, Rolling))}
+    for contact in case.contacts:
+        found |= {edge + length for edge in (contact.start_us, contact.end_us) for length in lengths}
+    for pause in case.rules.pauses:
+        found |= {pause.from_us, pause.until_us or 0}
+    for rest in policy.pauses:
+        found |= {opened.at_us + after for opened in case.customer.open_cases for after in (0, rest.at_most_us)}
+    for since in case.customer.since_us.values():
+        found |= {since + days * DAY_US for days in range(0, 60)}
+    days = (until - now) // DAY_US + 3
+    if zone is not None and (policy.quiet_hours or any(isinstance(each, CalendarWindow) for each in windows)):
+        minutes = {0} | {minute for each in policy.quiet_hours for minute in (each.period.from_min, each.period.to_min)}
+        for n in range(-1, days):
+            opening = begins(zone, wall(zone, now).date() + timedelta(days=n))
+            found |= {opening + minute * 60_000_000 for minute in minutes}
+    return sorted(each + beside for each in found for beside in (-1, 0) if now < each + beside <= until)
