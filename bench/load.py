@@ -1,0 +1,134 @@
+"""Load from outside the service: wrk for single asks, and a client that posts batches."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+_ASKS_LUA = """
+local n, seq, customers, run = 0, 0, %d, "%s"
+wrk.headers["Authorization"] = "Bearer %s"
+wrk.headers["Content-Type"] = "application/json"
+local id = 0
+function setup(thread) thread:set("id", id); id = id + 1 end
+function init() math.randomseed(id + %d) end
+%s
+function ask()
+  seq = seq + 1
+  local c = math.random(0, customers - 1)
+  local body = string.format('{"message_id":"%%s-%%d-%%d","customer_id":"c%%d","channel":"email","topic":"promotions","campaign":"a%%d"}', run, id, seq, c, seq %% 7)
+  return wrk.format("POST", "%s", nil, body), c
+end
+"""
+_SINGLE = "function request() local r = ask(); return r end"
+# A confirm follows its ask by 256 requests of the thread: with 64 connections the answer has long been there.
+_PAIR = """
+local asked, turn = {}, 0
+function request()
+  turn = turn + 1
+  if turn %% 2 == 1 or #asked < 128 then
+    local r, c = ask()
+    asked[#asked + 1] = {c, seq}
+    return r
+  end
+  local first = table.remove(asked, 1)
+  local body = string.format('{"contacts":[{"customer_id":"c%%d","message_id":"%%s-%%d-%%d"}]}', first[1], run, id, first[2])
+  return wrk.format("POST", "/v1/contacts/confirm", nil, body)
+end
+""".replace("%%", "%")
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests a second, and the latency that half and 99 in 100 of them stayed within."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    errors: int
+
+
+def have_wrk() -> bool:
+    return shutil.which("wrk") is not None
+
+
+def hammer(
+    url: str,
+    path: str,
+    key: str,
+    customers: int,
+    *,
+    run: str,
+    seconds: int = 8,
+    connections: int = 64,
+    pairs: bool = False,
+) -> Load:
+    """Single asks over keep-alive connections, each of its own message id, for customers drawn at random."""
+    script = _ASKS_LUA % (customers, run, key, abs(hash(run)) % 10_000, _PAIR if pairs else _SINGLE, path)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "asks.lua"
+        file.write_text(script)
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(file), url + path]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
+    if rate is None:
+        raise RuntimeError(f"wrk said nothing that can be read:\n{printed}")
+    return Load(
+        float(rate[1]), _latency_ms(printed, 50), _latency_ms(printed, 99), int(errors[1]) if errors else 0
+    )
+
+
+def _latency_ms(printed: str, percentile: int) -> float:
+    found = re.search(rf"^\s+{percentile}%\s+([\d.]+)(us|ms|s)", printed, re.MULTILINE)
+    if found is None:
+        return float("nan")
+    return float(found[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[found[2]]
+
+
+def post_batches(
+    url: str, key: str, customers: int, *, run: str, size: int, seconds: float = 8.0, at_once: int = 4
+) -> float:
+    """Asks a second through batches of one size, some of them on their way at once."""
+    return asyncio.run(_post_batches(url, key, customers, run, size, seconds, at_once))
+
+
+async def _post_batches(
+    url: str, key: str, customers: int, run: str, size: int, seconds: float, at_once: int
+) -> float:
+    bodies = [_batch(customers, f"{run}-%d-{number}", size, number) for number in range(at_once * 2)]
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    answered = 0
+    until = time.perf_counter() + seconds
+
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120) as client:
+
+        async def one(number: int) -> None:
+            nonlocal answered
+            turn = 0
+            while time.perf_counter() < until:
+                body = bodies[(number + turn * at_once) % len(bodies)].replace(b"%d", str(turn).encode())
+                response = await client.post("/v1/decisions/batch", content=body)
+                response.raise_for_status()
+                answered += size
+                turn += 1
+
+        began = time.perf_counter()
+        await asyncio.gather(*(one(number) for number in range(at_once)))
+        return answered / (time.perf_counter() - began)
+
+
+def _batch(customers: int, prefix: str, size: int, number: int) -> bytes:
+    """A body whose customers differ from each other and, for the most part, from those of other batches."""
+    asks = ",".join(
+        f'{{"message_id":"{prefix}-{index}","customer_id":"c{(number * 7_919_777 + index * 104_729) % customers}",'
+        f'"channel":"email","topic":"promotions","campaign":"b{index % 7}"}}'
+        for index in range(size)
+    )
+    return f'{{"asks":[{asks}]}}'.encode()

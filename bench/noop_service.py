@@ -1,0 +1,17 @@
+"""The service with one more route that does nothing: what HTTP and the framework cost by themselves."""
+
+from fastapi import FastAPI, Response
+
+from engine.main import app as takt
+
+_NOTHING = b'{"status":"ok"}'
+
+
+def app() -> FastAPI:
+    service = takt()
+
+    @service.post("/noop")
+    async def noop() -> Response:
+        return Response(_NOTHING, media_type="application/json")
+
+    return service
