@@ -16,6 +16,7 @@ from engine.operations.decider import Decider
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store.migrations import migrate, newest_revision
+from tests.service import Service, serving
 
 hypothesis_settings.register_profile("gate", derandomize=True, deadline=None, print_blob=True)
 hypothesis_settings.load_profile(os.environ.get("TAKT_HYPOTHESIS", "gate"))
@@ -81,6 +82,13 @@ async def decider(database_url: str, test_settings: Settings) -> AsyncGenerator[
         yield opened
     finally:
         await opened.close()
+
+
+@pytest.fixture
+def service(database_url: str) -> Generator[Service]:
+    """A running service under the preset `considerate`: `.url`, `.key` (it may do everything), `.database_url`."""
+    with serving(database_url) as running:
+        yield running
 
 
 def set_clock(url: str, offset_us: int) -> None:
