@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from psycopg.rows import TupleRow
 
-from engine.core.account import Account, decode
+from engine.core.account import Account, decode, encode
 from engine.store.customers import COLUMNS, NOTHING, CustomerTexts
 from engine.store.database import Connection, clock_us
 from engine.store.journal import Change, Changed, Entry, Resolution, Resolved, message_key
@@ -148,8 +148,10 @@ async def _dossiers(
             held = await _known(connection, labels, lambda data=data: decode(data, labels.name))
         except _SENSELESS:
             accounts[customer_id] = None
-        else:
-            accounts[customer_id] = Account(seq, latest_us, complete_since_us, *held)
+            continue
+        account = Account(seq, latest_us, complete_since_us, *held)
+        is_whole = not data or encode(account, labels.number) == data  # what is cut off or left over decodes as well
+        accounts[customer_id] = account if is_whole else None
     files = {row[0]: CustomerTexts._make(row[1:]) for row in await _rows(connection, f"{_FILES} {where}", parameters)}
     return [
         Dossier(id_, id_ in accounts, accounts.get(id_), files.get(id_, NOTHING), entries.get(id_, []))

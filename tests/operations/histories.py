@@ -72,7 +72,7 @@ class History:
 
     def __init__(self, decider: Decider, url: str, seed: int, customers: int = 5) -> None:
         self.decider = decider
-        self.random = random.Random(seed)
+        self.random = random.Random(seed)  # noqa: S311 - a history must be repeatable, not secret
         self.customers = [f"customer-{number}" for number in range(customers)]
         self.answered = 0
         self._url = url
@@ -85,7 +85,7 @@ class History:
             now_us = await self.decider.database.clock_us()
             await self.settle([self.command(now_us) for _ in range(self.random.randint(1, at_once))])
             self.jump(self.random.choice(JUMPS_US) * self.random.choice((1, 1, 1, 1, -1)))
-            if self.random.random() < 0.15:
+            if self.random.random() < 0.2:
                 await policies.activate(self.decider.database, self.random.choice(POLICIES), author="test")
             if self.random.random() < 0.1:
                 await self._pause(now_us)
@@ -151,7 +151,7 @@ class History:
         choose = self.random.choice
         scope = Scope(choose((None, *CHANNELS)), choose((None, "promotions", "newsletter", "orders")))
         kind = self.random.random()
-        if kind < 0.25:
+        if kind < 0.15:
             reason = choose(list(SuppressionReason))
             return Suppress(
                 customer_id, Suppression(scope, reason, now_us - choose((0, DAY_US)), "test", choose((True, False)))
