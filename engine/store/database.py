@@ -142,7 +142,7 @@ async def check_server(connection: Connection) -> None:
             raise UnfitDatabase(f"the database runs with {setting} = {found}; Takt promises need {allowed[0]}")
 
 
-async def ensure_weeks(connection: Connection, ahead: int = 8) -> None:
+async def ensure_weeks(connection: Connection, ahead: int = 3) -> None:
     """Make the weekly partitions from last week on; weeks whose rows already lie in the spare one stay there."""
     now_us = await clock_us(connection)
     week_us = 7 * 86_400 * 1_000_000
