@@ -4,7 +4,7 @@ A label is made before the transaction that uses it, in one of its own, so that 
 committed. Numbers never change; a process only ever learns more of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from engine.store.database import Connection, Database
 
@@ -13,22 +13,23 @@ class UnknownNumber(LookupError):
     """A number that this process has not met: another one interned it."""
 
 
+class _Names(dict[int, str | None]):
+    def __missing__(self, number: int) -> str | None:
+        raise UnknownNumber(number)
+
+
 class Labels:
     """The labels this process knows, both ways. None is 0."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._names: dict[int, str | None] = {0: None}
+        self._names = _Names({0: None})
         self._numbers: dict[str | None, int] = {None: 0}
         self.number = self._numbers.__getitem__
+        # The label of a number (None, though the type hides it, for 0); raises `UnknownNumber`. Bound to the dict's own
+        # method: it is called four times a contact that is read.
+        self.name: Callable[[int], str] = self._names.__getitem__  # type: ignore[assignment]
         self._newest = 0
-
-    def name(self, number: int) -> str:
-        """The label of a number (None, though the type hides it, for 0); raises `UnknownNumber`."""
-        try:
-            return self._names[number]  # type: ignore[return-value]
-        except KeyError:
-            raise UnknownNumber(number) from None
 
     def missing(self, names: Iterable[str | None]) -> set[str]:
         return {name for name in names if name is not None and name not in self._numbers}

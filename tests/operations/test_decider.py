@@ -59,7 +59,7 @@ async def test_an_unknown_message_cannot_be_confirmed(decider: Decider) -> None:
 
 
 async def test_many_asks_at_once_never_exceed_the_budget(decider: Decider) -> None:
-    asks = [ask(f"m{n}", f"c{n % 60}", "push") for n in range(600)]
+    asks = [ask(f"m{n}", f"c{n % 60}") for n in range(600)]
     answers = await asyncio.gather(*(decider.ask(each, Mode.RESERVE) for each in asks))
     allowed = [answer.customer_id for answer in answers if answer.verdict is Verdict.ALLOW]
     assert len(allowed) == len(set(allowed)) == 60
