@@ -171,7 +171,7 @@ def _peak_rolling(charges: Sequence[Charge], start_us: int, end_us: int, length_
     changes: list[tuple[int, int]] = []
     for start, end, weight, _, _, _, _, _ in charges:
         if end > over_us and start < until_us:
-            changes.append((start if start > start_us else start_us, weight))
+            changes.append((start, weight))  # before the ask's own start, use can only rise towards it
             changes.append((end + length_us, -weight))
     changes.sort()  # at one instant what ends goes before what begins: an end is not occupied any more
     return max(accumulate(change for _, change in changes))

@@ -27,7 +27,9 @@ from engine.core.policy import (
     Topic,
     Window,
 )
+from engine.core.quiet import QuietPeriod
 from engine.core.rules import Rules
+from engine.core.suppression import Scope
 from engine.core.verdict import Ask, Code
 
 DAY_US = 24 * 3600 * 1_000_000
@@ -57,51 +59,73 @@ class Case:
 
 def refusals(case: Case, now: int) -> list[Refusal]:
     """Every rule that refuses the ask at an instant, shadow budgets too."""
-    rules, customer, ask = case.rules, case.customer, case.ask
-    send = now if ask.send_at_us is None else max(now, ask.send_at_us)
-    topic = Topic() if not rules.policy.topics else rules.policy.topics.get(ask.topic)
-    exempt = topic is not None and topic.exempt
-    found: list[Refusal] = []
-    for each in customer.suppressions:
-        covers = each.scope.channel in (None, ask.channel) and each.scope.topic in (None, ask.topic)
-        if covers and (each.binds_exempt or each.scope.topic == ask.topic or not exempt):
-            found.append(Refusal(Code.SUPPRESSED, f"{each.scope.channel or '*'}/{each.scope.topic or '*'}", True))
-            break
+    topic = Topic() if not case.rules.policy.topics else case.rules.policy.topics.get(case.ask.topic)
+    found = suppressed(case, exempt=topic is not None and topic.exempt)
     if topic is None:
-        return [*found, Refusal(Code.UNKNOWN_TOPIC, ask.topic)]
-    if exempt:
-        if topic.ceiling is None:
-            return found
-        name = f"ceiling:{ask.topic}"
-        if isinstance(topic.ceiling.window, CalendarWindow) and zone_of(case) is None:
-            return [*found, Refusal(Code.UNKNOWN_TIMEZONE, "unknown_timezone")]
-        ceiling = Budget(name, topic.ceiling.window, topic.ceiling.limit, Selector(topics=frozenset({ask.topic})))
-        if not fits(case, ceiling, topic.ceiling.limit, now, under_ceiling=True):
-            found.append(Refusal(Code.CEILING, name))
-        return found
+        return [*found, Refusal(Code.UNKNOWN_TOPIC, case.ask.topic)]
+    if topic.exempt:
+        return [*found, *over_ceiling(case, topic, now)]
     if not consented(case, topic):
-        found.append(Refusal(Code.NO_CONSENT, f"{ask.channel}/{ask.topic}", True))
-    for pause in rules.pauses:
-        if selects(pause.selector, ask) and pause.from_us <= send and (pause.until_us is None or send < pause.until_us):
-            found.append(Refusal(Code.BREAKER if pause.is_breaker else Code.PAUSED, pause.name, True))
-    for rest in rules.policy.pauses:
-        for opened in customer.open_cases:
-            if selects(rest.selector, ask) and opened.from_event == rest.from_event:
-                if opened.at_us <= send < opened.at_us + rest.at_most_us:
-                    found.append(Refusal(Code.CASE_OPEN, rest.from_event))
-    hours = [each for each in rules.policy.quiet_hours if selects(each.selector, ask)]
-    limited = list(budgets(case, now))
-    if zone_of(case) is None:
-        calendars = [each for each, _ in limited_ever(case) if isinstance(each.window, CalendarWindow)]
-        if hours or any(not each.shadow for each in calendars):
-            found.append(Refusal(Code.UNKNOWN_TIMEZONE, "unknown_timezone"))
-        limited = [(each, limit) for each, limit in limited if not isinstance(each.window, CalendarWindow)]
-    elif any(meets(customer, each.when, now) and is_quiet(case, each.period, send) for each in hours):
+        found.append(Refusal(Code.NO_CONSENT, f"{case.ask.channel}/{case.ask.topic}", True))
+    return [*found, *resting(case, now), *over_limits(case, now)]
+
+
+def suppressed(case: Case, *, exempt: bool) -> list[Refusal]:
+    """The first suppression that covers the ask; of an exempt topic, one that names it or is hard."""
+    ask = case.ask
+    for each in case.customer.suppressions:
+        if covers(each.scope, ask) and (each.binds_exempt or each.scope.topic == ask.topic or not exempt):
+            return [Refusal(Code.SUPPRESSED, f"{each.scope.channel or '*'}/{each.scope.topic or '*'}", True)]
+    return []
+
+
+def over_ceiling(case: Case, topic: Topic, now: int) -> list[Refusal]:
+    if topic.ceiling is None:
+        return []
+    if isinstance(topic.ceiling.window, CalendarWindow) and zone_of(case) is None:
+        return [Refusal(Code.UNKNOWN_TIMEZONE, "unknown_timezone")]
+    selector = Selector(topics=frozenset({case.ask.topic}))
+    ceiling = Budget(f"ceiling:{case.ask.topic}", topic.ceiling.window, topic.ceiling.limit, selector)
+    fit = fits(case, ceiling, topic.ceiling.limit, now, under_ceiling=True)
+    return [] if fit else [Refusal(Code.CEILING, ceiling.name)]
+
+
+def resting(case: Case, now: int) -> list[Refusal]:
+    """Pauses and open cases, by the time of the send."""
+    ask, (send, _) = case.ask, occupancy(case, now)
+    found = [
+        Refusal(Code.BREAKER if each.is_breaker else Code.PAUSED, each.name, True)
+        for each in case.rules.pauses
+        if selects(each.selector, ask) and each.from_us <= send and (each.until_us is None or send < each.until_us)
+    ]
+    for rest in case.rules.policy.pauses:
+        found += [
+            Refusal(Code.CASE_OPEN, rest.from_event)
+            for opened in case.customer.open_cases
+            if selects(rest.selector, ask)
+            and opened.from_event == rest.from_event
+            and opened.at_us <= send < opened.at_us + rest.at_most_us
+        ]
+    return found
+
+
+def over_limits(case: Case, now: int) -> list[Refusal]:
+    """Quiet hours and budgets; where an enforced one cannot be read without a zone, that refuses."""
+    found: list[Refusal] = []
+    hours = [each for each in case.rules.policy.quiet_hours if selects(each.selector, case.ask)]
+    send, _ = occupancy(case, now)
+    known = zone_of(case) is not None
+    if known and any(meets(case.customer, each.when, now) and is_quiet(case, each.period, send) for each in hours):
         found.append(Refusal(Code.QUIET_HOURS, "quiet_hours"))
-    for budget, limit in limited:
-        if limit is not None and not fits(case, budget, limit, now):
+    needs = [each for each, _ in budgets(case, now) if isinstance(each.window, CalendarWindow) and not each.shadow]
+    if not known and (hours or needs):
+        found.append(Refusal(Code.UNKNOWN_TIMEZONE, "unknown_timezone"))
+    for budget, limit in budgets(case, now):
+        if limit is None or (not known and isinstance(budget.window, CalendarWindow)):
+            continue
+        if not fits(case, budget, limit, now):
             code = Code.MIN_GAP if budget.is_gap else Code.LIMIT
-            if code is Code.LIMIT and budget.hold_back and fits(case, replace(budget, hold_back=None), limit, now):
+            if budget.hold_back and fits(case, replace(budget, hold_back=None), limit, now):
                 code = Code.HOLD_BACK
             found.append(Refusal(code, budget.name, is_shadow=budget.shadow))
     return found
@@ -117,8 +141,8 @@ def allows(case: Case, now: int) -> bool:
     return not binding(case, now)
 
 
-def limited_ever(case: Case) -> Iterator[tuple[Budget, bool]]:
-    """The budgets that select the ask, with experiments' patches and the customer's own choices, and whether own."""
+def chosen(case: Case) -> Iterator[Budget]:
+    """The budgets that select the ask, with an experiment's patch and then the customer's own choices in force."""
     ask = case.ask
     selected = [each for each in case.rules.policy.budgets if selects(each.selector, ask)]
     patches = {
@@ -140,7 +164,7 @@ def limited_ever(case: Case) -> Iterator[tuple[Budget, bool]]:
         if each.limit is None and not each.overrides:
             continue
         if each.per is None or getattr(ask, each.per.value) is not None:
-            yield each, False
+            yield each
     for choice in choices:
         if choice.limit is None:
             continue
@@ -148,7 +172,7 @@ def limited_ever(case: Case) -> Iterator[tuple[Budget, bool]]:
             channels = None if choice.channel is None else frozenset({choice.channel})
             topics = None if choice.topic is None else frozenset({choice.topic})
             name = f"own:{choice.channel or choice.topic}"
-            yield Budget(name, Rolling(7 * DAY_US), choice.limit, Selector(channels, topics)), True
+            yield Budget(name, Rolling(7 * DAY_US), choice.limit, Selector(channels, topics))
 
 
 def is_for(channel: str | None, topic: str | None, budget: Budget) -> bool:
@@ -159,7 +183,7 @@ def is_for(channel: str | None, topic: str | None, budget: Budget) -> bool:
 
 
 def budgets(case: Case, now: int) -> Iterator[tuple[Budget, int | None]]:
-    for budget, _ in limited_ever(case):
+    for budget in chosen(case):
         limit = budget.limit
         for override in budget.overrides:
             if meets(case.customer, override.when, now):
@@ -252,13 +276,13 @@ def selects(selector: Selector, labels: Ask | Contact) -> bool:
     return all(those is None or label in those for those, label in wanted)
 
 
+def covers(scope: Scope, ask: Ask) -> bool:
+    return scope.channel in (None, ask.channel) and scope.topic in (None, ask.topic)
+
+
 def consented(case: Case, topic: Topic) -> bool:
     ask, customer = case.ask, case.customer
-    covering = [
-        each
-        for each in customer.consents
-        if each.scope.channel in (None, ask.channel) and each.scope.topic in (None, ask.topic)
-    ]
+    covering = [each for each in customer.consents if covers(each.scope, ask)]
     if covering:
         newest = max(each.at_us for each in covering)
         return all(each.given for each in covering if each.at_us == newest)
@@ -337,13 +361,13 @@ def periods(window: CalendarWindow, zone: ZoneInfo, start: int, end: int) -> lis
     return [(low, high) for low, high in pairwise(edges) if low <= end and start < high]
 
 
-def is_quiet(case: Case, period: object, instant: int) -> bool:
+def is_quiet(case: Case, period: QuietPeriod, instant: int) -> bool:
     zone = zone_of(case)
     assert zone is not None
     clock = wall(zone, instant)
     minute = clock.hour * 60 + clock.minute
-    days = period.days or frozenset(range(1, 8))  # type: ignore[attr-defined]
-    opens, closes = period.from_min, period.to_min  # type: ignore[attr-defined]
+    days = period.days or frozenset(range(1, 8))
+    opens, closes = period.from_min, period.to_min
     today, yesterday = clock.isoweekday() in days, (clock - timedelta(days=1)).isoweekday() in days
     if opens < closes:
         return today and opens <= minute < closes
@@ -357,7 +381,7 @@ def boundaries(case: Case, now: int, until: int) -> list[int]:
     """All instants in (now, until] at which anything begins, ends, opens or turns, and the one before each."""
     policy, zone = case.rules.policy, zone_of(case)
     found: set[int] = {case.ask.send_at_us or 0}
-    windows: list[Window] = [each.window for each, _ in limited_ever(case)]
+    windows: list[Window] = [each.window for each in chosen(case)]
     windows += [topic.ceiling.window for topic in policy.topics.values() if topic.ceiling]
     lengths = {0, *(each.length_us - each.tolerance_us for each in windows if isinstance(each, Rolling))}
     for contact in case.contacts:
@@ -367,7 +391,7 @@ def boundaries(case: Case, now: int, until: int) -> list[int]:
     for rest in policy.pauses:
         found |= {opened.at_us + after for opened in case.customer.open_cases for after in (0, rest.at_most_us)}
     for since in case.customer.since_us.values():
-        found |= {since + days * DAY_US for days in range(0, 60)}
+        found |= {since + days * DAY_US for days in range(60)}
     days = (until - now) // DAY_US + 3
     if zone is not None and (policy.quiet_hours or any(isinstance(each, CalendarWindow) for each in windows)):
         minutes = {0} | {minute for each in policy.quiet_hours for minute in (each.period.from_min, each.period.to_min)}

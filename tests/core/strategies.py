@@ -58,7 +58,8 @@ def us(text: str) -> int:
 ZONES = ("Europe/Berlin", "America/Havana", "Africa/Cairo", "Asia/Kathmandu", "Australia/Lord_Howe", "Pacific/Chatham")
 # Before a change of clocks: Berlin back and forward, Cairo without a midnight, Havana, Lord Howe by half an hour.
 NOONS_US = tuple(
-    us(day) for day in ("2026-10-24 12:00", "2026-03-28 12:00", "2026-04-23 12:00", "2026-03-07 12:00", "2026-10-03 03:00")
+    us(day)
+    for day in ("2026-10-24 12:00", "2026-03-28 12:00", "2026-04-23 12:00", "2026-03-07 12:00", "2026-10-03 03:00")
 )
 CHANNELS, TOPICS = ("email", "push"), ("promotions", "news", "receipts")
 CAMPAIGNS, TEAMS = ("autumn", "winter"), ("growth", "editors")
@@ -78,6 +79,10 @@ def case(random: Random) -> tuple[Case, int]:
 
 
 cases = st.randoms(use_true_random=False).map(case)
+
+
+def dice(seed: int) -> Random:
+    return Random(seed)  # noqa: S311 - the same every time, and no secret
 
 
 def one_in(random: Random, times: int) -> bool:

@@ -23,7 +23,7 @@ from engine.core.policy import DAY_US, HOUR_US, MINUTE_US, Budget, Lifetime, Pol
 from engine.core.rules import Rules
 from engine.core.verdict import Ask
 from tests.core.oracle import Case
-from tests.core.strategies import case, contact
+from tests.core.strategies import case, contact, dice
 
 NOW_US = 1_792_584_000_000_000
 WEEK_US = 7 * DAY_US
@@ -52,9 +52,11 @@ def sent(seq: int, end_us: int, **more: object) -> Contact:
 def aged(count: int) -> Iterator[tuple[Random, Case, int, list[Contact]]]:
     """Cases whose contacts go back by weeks, some of them more than an account may keep."""
     for seed in range(count):
-        random = Random(seed)
+        random = dice(seed)
         given, now_us = case(random)
-        more = [contact(random, now_us, now_us, seq) for seq in range(20, random.choice((22, 40, 20 + 2 * MAX_CONTACTS)))]
+        more = [
+            contact(random, now_us, now_us, seq) for seq in range(20, random.choice((22, 40, 20 + 2 * MAX_CONTACTS)))
+        ]
         contacts = [
             each._replace(start_us=each.start_us - days * DAY_US, end_us=each.end_us - days * DAY_US)
             for each in (*given.contacts, *more)
@@ -65,7 +67,7 @@ def aged(count: int) -> Iterator[tuple[Random, Case, int, list[Contact]]]:
 
 def test_a_row_returns_the_contacts_and_totals_that_went_in():
     for seed in range(300):
-        random = Random(seed)
+        random = dice(seed)
         given, now_us = case(random)
         contacts = [contact(random, now_us, now_us, seq) for seq in range(random.choice((0, 1, 10, 64)))]
         labels, account = Labels(), Account(contacts=contacts, totals=dict(given.totals))
@@ -110,7 +112,9 @@ def test_an_unknown_number_is_told_to_the_caller():
 def test_a_settled_account_decides_as_the_unsettled_one():
     compared = 0
     for random, given, now_us, contacts in aged(600):
-        if any(isinstance(each.window, Lifetime) and is_shadow(given, each.shadow) for each in given.rules.policy.budgets):
+        if any(
+            isinstance(each.window, Lifetime) and is_shadow(given, each.shadow) for each in given.rules.policy.budgets
+        ):
             continue  # totals do not say which of the contacts a shadow did not charge
         whole, settled = account_of(given, contacts), account_of(given, contacts)
         settled.settle(now_us, given.rules.longest_us)

@@ -1,13 +1,11 @@
 """Attributes and conditions: types are kept apart, and derived attributes turn when they say."""
 
-from random import Random
-
 import pytest
 
 from engine.core.customer import UNKNOWN, Customer
 from engine.core.policy import DAY_US, Condition, Operator, Scalar
 from tests.core import oracle
-from tests.core.strategies import NOONS_US, condition, customer, near
+from tests.core.strategies import NOONS_US, condition, customer, dice, near
 
 NOW_US = NOONS_US[0]
 
@@ -58,7 +56,7 @@ def test_a_derived_attribute_counts_whole_days_and_hides_a_stored_one():
 
 def test_what_conditions_say_changes_at_turns_alone():
     for seed in range(1_500):
-        random = Random(seed)
+        random = dice(seed)
         one, conditions = customer(random, NOW_US), (condition(random), condition(random))
         turns = one.turns_us(conditions)
         assert turns == sorted(set(turns))

@@ -3,7 +3,7 @@
 Each property is checked on thousands of seeded cases, and by Hypothesis, which shrinks what fails.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -11,21 +11,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.core.account import Account, Contact, Lease
+from engine.core.customer import Customer
 from engine.core.decision import HORIZON_US, decide, needs_since_us
-from engine.core.policy import DAY_US, HOUR_US, MINUTE_US, CalendarWindow, Lifetime, PolicyMode
-from engine.core.verdict import Code, Decision, Verdict
+from engine.core.policy import (
+    DAY_US,
+    HOUR_US,
+    MINUTE_US,
+    Budget,
+    CalendarWindow,
+    Lifetime,
+    Policy,
+    PolicyMode,
+    Rolling,
+    WhenExceeded,
+)
+from engine.core.rules import Rules
+from engine.core.verdict import Ask, Code, Decision, Verdict
+from engine.core.windows import Calendar
 from tests.core import oracle
 from tests.core.oracle import Case
-from tests.core.strategies import case, cases
+from tests.core.strategies import case, cases, contact, dice, us
 
 hypothesis_too = settings(
     max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )  # a whole policy is large, and slow to draw
-
-
-def drawn(count: int) -> Iterator[tuple[Case, int]]:
-    for seed in range(count):
-        yield case(Random(seed))
 
 
 def decided(case: Case, now_us: int) -> Decision:
@@ -71,13 +80,15 @@ def looked_at(case: Case, now_us: int, until_us: int) -> set[int]:
     boundaries = oracle.boundaries(case, now_us, until_us)
     soon = [each for each in boundaries if each < now_us + 16 * DAY_US]
     late = boundaries[len(soon) :]
-    return {until_us, *soon, *Random(now_us).sample(late, min(len(late), 20))}
+    return {until_us, *soon, *dice(now_us).sample(late, min(len(late), 20))}
 
 
 def each_reason_frees_when_its_rule_alone_does(case: Case, now_us: int) -> None:
     decision = decided(case, now_us)
     for code, rule, frees_at_us in decision.reasons:
-        codes = {code, Code.LIMIT} if code is Code.HOLD_BACK else {code, Code.HOLD_BACK} if code is Code.LIMIT else {code}
+        codes = (
+            {code, Code.LIMIT} if code is Code.HOLD_BACK else {code, Code.HOLD_BACK} if code is Code.LIMIT else {code}
+        )
 
         def refuses(instant: int, rule: str = rule, codes: set[Code] = codes) -> bool:
             return any(each.rule == rule and each.code in codes for each in oracle.refusals(case, instant))
@@ -132,7 +143,7 @@ def a_certain_retry_stands_however_leases_end(case: Case, now_us: int) -> None:
     decision = decided(case, now_us)
     if decision.verdict is Verdict.ALLOW:
         return
-    random = Random(now_us)
+    random = dice(now_us)
 
     def retries_at(end: Callable[[Contact], Contact]) -> int | None:
         ended = tuple(end(each) if each.is_open(now_us) else each for each in case.contacts)
@@ -161,18 +172,17 @@ def a_certain_retry_stands_however_leases_end(case: Case, now_us: int) -> None:
 
 def an_old_contact_changes_nothing(case: Case, now_us: int) -> None:
     """`needs_since_us`: what ended before it may be there or not."""
-    account = Account(contacts=list(case.contacts), totals=dict(case.totals))
     since_us = needs_since_us(case.rules, case.customer, case.ask, now_us)
     windows = [each.window for each in case.rules.policy.budgets]
     if any(isinstance(each, Lifetime) for each in windows):
         return  # a lifetime knows no before: what leaves an account goes on in its totals
-    random = Random(now_us)
-    for contact in case.contacts:
+    random = dice(now_us)
+    for each in case.contacts:
         for end_us in (since_us - 1, since_us - random.randint(1, 40) * DAY_US):
             start_us = end_us - random.choice((0, MINUTE_US, HOUR_US))
-            old = contact._replace(seq=99, start_us=start_us, end_us=end_us, lease=Lease.SETTLED)
+            old = each._replace(seq=99, start_us=start_us, end_us=end_us, lease=Lease.SETTLED)
             with_old = replace(case, contacts=(old, *case.contacts))
-            assert decided(with_old, now_us) == decided(case, now_us), (old, account)
+            assert decided(with_old, now_us) == decided(case, now_us), old
 
 
 PROPERTIES: tuple[tuple[Callable[[Case, int], None], int], ...] = (
@@ -190,7 +200,7 @@ PROPERTIES: tuple[tuple[Callable[[Case, int], None], int], ...] = (
 def test_on_many_cases(holds: Callable[[Case, int], None], count: int):
     for seed in range(count):
         try:
-            holds(*case(Random(seed)))
+            holds(*case(dice(seed)))
         except Exception as problem:
             problem.add_note(f"seed {seed}")
             raise
@@ -205,6 +215,50 @@ def test_on_what_hypothesis_finds(drawn: tuple[Case, int]):
 
 def test_equal_inputs_give_equal_answers_in_any_order_of_contacts():
     for seed in range(1_000):
-        given, now_us = case(Random(seed))
+        given, now_us = case(dice(seed))
         turned = replace(given, contacts=given.contacts[::-1])
         assert decided(given, now_us) == decided(turned, now_us) == decided(given, now_us), seed
+
+
+def test_any_valid_value_is_answered():
+    for seed in range(2_000):
+        random = dice(seed)
+        rules, customer, account, ask, now_us = anything(random)
+        decision = decide(rules, customer, account, ask, now_us)
+        assert isinstance(decision, Decision)
+        assert (decision.verdict is Verdict.ALLOW) or decision.reasons
+
+
+def anything(random: Random) -> tuple[Rules, Customer, Account, Ask, int]:
+    """Values over their whole ranges, where `strategies` keeps to a small world."""
+    now_us = random.randrange(us("2000-01-01"), us("2100-01-01"))
+    calendar = [CalendarWindow(each) for each in Calendar]
+    rolling = [Rolling(random.randrange(1, 400 * DAY_US + 1)) for _ in range(3)]
+    budgets = tuple(
+        Budget(
+            f"b{n}",
+            random.choice([*calendar, *rolling, Lifetime()]),
+            random.choice((None, 0, random.randrange(1_000_001))),
+            weights={"push": random.randrange(1, 1_001)},
+            when_exceeded=random.choice(tuple(WhenExceeded)),
+            shadow=random.random() < 0.2,
+        )
+        for n in range(random.randrange(8))
+    )
+    contacts = [
+        contact(random, now_us + random.randrange(-500 * DAY_US, 3 * DAY_US), now_us, seq)._replace(
+            weight=random.randrange(1, 2**16)
+        )
+        for seq in range(random.choice((0, 1, 64, 200)))
+    ]
+    ask = Ask(
+        random.choice(("push", "letter", "unheard of", "")),
+        random.choice(("news", "")),
+        priority=random.randrange(101),
+        weight=random.randrange(1, 2**16),
+        send_at_us=random.choice((None, 0, now_us + random.randrange(14 * DAY_US))),
+        lease_us=random.choice((None, 1, 14 * DAY_US)),
+    )
+    customer = Customer(random.choice((None, "Pacific/Apia", "America/New_York")), {"vip": "x"}, {"age_days": now_us})
+    rules = Rules(1, Policy({}, budgets, "UTC", max_lease_us=14 * DAY_US))
+    return rules, customer, Account(contacts=contacts), ask, now_us

@@ -35,7 +35,7 @@ from engine.core.rules import Rules
 from engine.core.verdict import Ask, Verdict
 from engine.core.windows import Calendar
 from tests.core import oracle
-from tests.core.strategies import NOONS_US, ZONES
+from tests.core.strategies import NOONS_US, ZONES, dice
 
 RUNS, DAYS = 300, 16
 PUSH = Selector(channels=frozenset({"push"}))
@@ -135,7 +135,9 @@ class Run:
             case 2 if now_us < start_us:
                 return Sender(start_us, confirms_us=random.randint(now_us, start_us))  # handed on ahead of its time
             case _:
-                return Sender(sends_us, confirms_us=random.choice((sends_us, last_us, random.randint(sends_us, last_us))))
+                return Sender(
+                    sends_us, confirms_us=random.choice((sends_us, last_us, random.randint(sends_us, last_us)))
+                )
 
     def confirms(self, seq: int, now_us: int) -> None:
         found = self.account.find(seq)
@@ -178,7 +180,7 @@ def windows(budget: Budget, customer: Customer, sends_us: Sequence[int]) -> list
 def test_honest_senders_never_exceed_a_limit():
     sends = 0
     for seed in range(RUNS):
-        run = Run(Random(seed)).play()
+        run = Run(dice(seed)).play()
         assert run.excesses() == [], f"seed {seed}"
         sends += len(run.sent)
     assert sends > 15 * RUNS  # it is the limits that bind, and not the want of asks
@@ -186,7 +188,7 @@ def test_honest_senders_never_exceed_a_limit():
 
 def test_senders_who_never_confirm_keep_the_limits_when_they_say_so():
     for seed in range(60):
-        run = Run(Random(seed), on_expiry=OnExpiry.PRESUME_SENT, silent=True).play()
+        run = Run(dice(seed), on_expiry=OnExpiry.PRESUME_SENT, silent=True).play()
         assert run.excesses() == [], f"seed {seed}"
         assert run.sent
 
@@ -216,14 +218,12 @@ def late_start(contact: Contact) -> Contact:
     "seen", [from_the_reservation, presumed_at_the_answer, one_microsecond_short, not_at_all, late_start]
 )
 def test_wrong_ways_to_count_are_caught(seen: Seen):
-    caught = sum(bool(Run(Random(seed), seen=seen).play().excesses()) for seed in range(40))
+    caught = sum(bool(Run(dice(seed), seen=seen).play().excesses()) for seed in range(40))
     assert caught >= 4
 
 
 def test_a_released_lease_of_a_sender_who_sent_in_silence_is_caught():
-    caught = sum(
-        bool(Run(Random(seed), on_expiry=OnExpiry.RELEASE, silent=True).play().excesses()) for seed in range(40)
-    )
+    caught = sum(bool(Run(dice(seed), on_expiry=OnExpiry.RELEASE, silent=True).play().excesses()) for seed in range(40))
     assert caught >= 20
 
 
@@ -231,7 +231,9 @@ def test_a_recorded_contact_counts_and_is_outside_the_promise():
     rules = Rules(1, Policy({}, (Budget("daily", Rolling(DAY_US), 1),), None))
     now_us = NOONS_US[0]
     recorded = Contact(1, now_us, now_us, "push", "news", None, None, 1, 50, Lease.SETTLED, Kind.RECORDED, True)
-    decision = decide(rules, Customer(), Account(contacts=[recorded, recorded._replace(seq=2)]), Ask("push", "news"), now_us)
+    decision = decide(
+        rules, Customer(), Account(contacts=[recorded, recorded._replace(seq=2)]), Ask("push", "news"), now_us
+    )
     assert decision.verdict is Verdict.DEFER
     assert decision.budgets[0].used == 2
     assert decision.retry_at_us == now_us + DAY_US

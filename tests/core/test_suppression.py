@@ -1,7 +1,6 @@
 """Suppressions and consents: joining them in any order, what each binds, and whose word is the last."""
 
 from itertools import product
-from random import Random
 
 import pytest
 
@@ -15,7 +14,7 @@ from engine.core.suppression import (
     find_suppression,
     has_consent,
 )
-from tests.core.strategies import CHANNELS, NOONS_US, TOPICS, suppression
+from tests.core.strategies import CHANNELS, NOONS_US, TOPICS, dice, suppression
 
 EVERYTHING, EMAIL, NEWS = Scope(), Scope(channel="email"), Scope(topic="news")
 
@@ -30,9 +29,11 @@ def said(given: bool, at_us: int, scope: Scope = EVERYTHING) -> Consent:
 
 def test_joining_is_commutative_associative_and_idempotent():
     for seed in range(500):
-        random = Random(seed)
+        random = dice(seed)
         one, two, three = (suppression(random, NOONS_US[0]) for _ in range(3))
-        two, three = (Suppression(one.scope, each.reason, each.at_us, each.source, each.binds_exempt) for each in (two, three))
+        two, three = (
+            Suppression(one.scope, each.reason, each.at_us, each.source, each.binds_exempt) for each in (two, three)
+        )
         assert one.joined(two) == two.joined(one)
         assert one.joined(two).joined(three) == one.joined(two.joined(three))
         assert one.joined(one) == one
@@ -41,7 +42,7 @@ def test_joining_is_commutative_associative_and_idempotent():
 
 def test_a_joined_suppression_binds_whatever_either_binds():
     for seed in range(300):
-        random = Random(seed)
+        random = dice(seed)
         one, other = suppression(random, NOONS_US[0]), suppression(random, NOONS_US[0])
         other = Suppression(one.scope, other.reason, other.at_us, other.source, other.binds_exempt)
         both = one.joined(other)
