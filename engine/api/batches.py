@@ -1,40 +1,32 @@
 """Lists of items, each answered on its own: what is wrong with one harms no other."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import orjson
-from fastapi import Response
-from pydantic import BaseModel, ValidationError
+from fastapi import Request, Response
 
-from engine.api.problems import invalid, problem_of
-from engine.api.schemas import MAX_BATCH
-from engine.core.errors import InvalidAsk, Problem, TaktError
+from engine.api.bodies import parsed, read, validated
+from engine.api.problems import problem_of
+from engine.api.schemas import MAX_BATCH, In
+from engine.core.errors import Invalid, Problem, TaktError, Unavailable
+from engine.core.reading import described
 from engine.operations.batch import Command
-from engine.operations.decider import Decider
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=In)
 
 
-def items_of(body: bytes, name: str) -> Sequence[object]:
-    """The list of a batch's body, its items not looked at yet."""
-    try:
-        data: object = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        # Python's parser lets some strings and numbers pass that are then refused item by item.
-        try:
-            data = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            raise InvalidAsk([Problem("", "something that is not JSON", f"JSON ({error})")]) from None
+async def items_of(request: Request, name: str) -> Sequence[object]:
+    """The list in a batch's body, its items not looked at yet."""
+    data = parsed(await read(request))
     if not isinstance(data, dict) or set(cast("dict[str, object]", data)) != {name}:
-        raise InvalidAsk([Problem("", "another document", f'{{"{name}": [...]}}')])
+        raise Invalid([Problem("", described(cast("object", data)), f'{{"{name}": [...]}} and nothing else')])
     items = cast("dict[str, object]", data)[name]
     if not isinstance(items, list):
-        raise InvalidAsk([Problem(name, type(items).__name__, "a list")])
+        raise Invalid([Problem(name, described(items), "a list")])
     count = len(cast("list[object]", items))
     if not 1 <= count <= MAX_BATCH:
-        raise InvalidAsk([Problem(name, f"{count} items", f"1 to {MAX_BATCH:,} items")])
+        raise Invalid([Problem(name, f"{count} items", f"1 to {MAX_BATCH:,} items")])
     return cast("list[object]", items)
 
 
@@ -42,40 +34,49 @@ def read_items(
     items: Sequence[object], name: str, model: type[M], results: list[Any], take: Callable[[M], None]
 ) -> list[int]:
     """Validate each item and `take` it; returns the places of those taken. Errors go to their place in `results`."""
-    validate = model.__pydantic_validator__.validate_python
     places: list[int] = []
     for index, item in enumerate(items):
         try:
-            take(validate(item))
-        except ValidationError as error:
-            results[index] = error_item(invalid(error, f"{name}[{index}]"))
+            take(validated(item, model, f"{name}[{index}]"))
         except TaktError as error:
-            results[index] = error_item(error)
+            results[index] = error
         else:
             places.append(index)
     return places
 
 
 async def settle_items(
-    decider: Decider,
-    body: bytes,
+    request: Request,
     name: str,
     model: type[M],
     command_of: Callable[[M], Command],
     render: Callable[[Any], dict[str, Any]],
 ) -> Response:
     """Settle a batch of commands and answer each in its place."""
-    items = items_of(body, name)
+    items = await items_of(request, name)
     results: list[Any] = [None] * len(items)
     commands: list[Command] = []
     places = read_items(items, name, model, results, lambda item: commands.append(command_of(item)))
-    for place, answer in zip(places, await decider.settle_all(commands), strict=True):
-        results[place] = error_item(answer) if isinstance(answer, TaktError) else render(answer)
-    return json_response({"results": results})
+    for place, answer in zip(places, await request.app.state.decider.settle_all(commands), strict=True):
+        results[place] = answer
+    return batch_response(request, "results", results, places, render)
 
 
-def error_item(error: TaktError) -> dict[str, Any]:
-    return {"error": problem_of(error)}
+def batch_response(
+    request: Request, name: str, results: Sequence[Any], places: Sequence[int], render: Callable[[Any], Any]
+) -> Response:
+    """The answers in their order, errors among them. Where nothing could be settled at all, that one error (503)."""
+    if places and all(isinstance(results[place], Unavailable) for place in places):
+        raise results[places[0]]
+    errors = request.app.state.metrics.errors
+    data: list[Any] = []
+    for each in results:
+        if isinstance(each, TaktError):
+            errors.labels(each.code).inc()
+            data.append({"error": problem_of(each)})
+        else:
+            data.append(render(each))
+    return json_response({name: data})
 
 
 def json_response(data: object, status: int = 200) -> Response:

@@ -4,10 +4,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from engine.api.answers import ResolutionsOut
 from engine.api.auth import Decides, Ingests, team_of
 from engine.api.batches import settle_items
-from engine.api.examples import CONTACT, RECORD, batch_of, one_body
-from engine.api.schemas import ContactIn, ContactsIn, RecordIn, RecordsIn, ResolutionsOut, instant, microseconds
+from engine.api.examples import CONTACT, RECORD, batch_of, body
+from engine.api.schemas import ContactIn, ContactsIn, RecordIn, RecordsIn, instant, microseconds
+from engine.core.tokens import Scope
 from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand, Resolved
 
 router = APIRouter(tags=["contacts"])
@@ -17,7 +19,7 @@ router = APIRouter(tags=["contacts"])
     "/v1/contacts/confirm",
     summary="These messages were sent",
     response_model=ResolutionsOut,
-    openapi_extra=one_body(ContactsIn, batch_of("contacts", CONTACT)),
+    openapi_extra=body(ContactsIn, batch_of("contacts", CONTACT), Scope.DECIDE),
 )
 async def confirm(request: Request, _key: Decides) -> Response:
     """Stamped when it arrives. After its lease ended, a release or a revocation it adds a late contact."""
@@ -25,16 +27,14 @@ async def confirm(request: Request, _key: Decides) -> Response:
     def command_of(given: ContactIn) -> ConfirmCommand:
         return ConfirmCommand(given.customer_id, given.message_id, given.attempt)
 
-    return await settle_items(
-        request.app.state.decider, await request.body(), "contacts", ContactIn, command_of, resolved_data
-    )
+    return await settle_items(request, "contacts", ContactIn, command_of, resolved_data)
 
 
 @router.post(
     "/v1/contacts/release",
     summary="These messages will not be sent",
     response_model=ResolutionsOut,
-    openapi_extra=one_body(ContactsIn, batch_of("contacts", CONTACT)),
+    openapi_extra=body(ContactsIn, batch_of("contacts", CONTACT), Scope.DECIDE),
 )
 async def release(request: Request, _key: Decides) -> Response:
     """Gives the budget back at once, exactly once. What was sent before stays sent (`applied: false`)."""
@@ -42,16 +42,14 @@ async def release(request: Request, _key: Decides) -> Response:
     def command_of(given: ContactIn) -> ReleaseCommand:
         return ReleaseCommand(given.customer_id, given.message_id, given.attempt)
 
-    return await settle_items(
-        request.app.state.decider, await request.body(), "contacts", ContactIn, command_of, resolved_data
-    )
+    return await settle_items(request, "contacts", ContactIn, command_of, resolved_data)
 
 
 @router.post(
     "/v1/contacts/record",
     summary="These contacts happened without an ask",
     response_model=ResolutionsOut,
-    openapi_extra=one_body(RecordsIn, batch_of("contacts", RECORD)),
+    openapi_extra=body(RecordsIn, batch_of("contacts", RECORD), Scope.INGEST),
 )
 async def record(request: Request, key: Ingests) -> Response:
     """Never refused, counted in its own time (clamped to the past 400 days); the same message id counts once."""
@@ -70,9 +68,7 @@ async def record(request: Request, key: Ingests) -> Response:
             given.priority,
         )
 
-    return await settle_items(
-        request.app.state.decider, await request.body(), "contacts", RecordIn, command_of, resolved_data
-    )
+    return await settle_items(request, "contacts", RecordIn, command_of, resolved_data)
 
 
 def resolved_data(resolved: Resolved) -> dict[str, Any]:

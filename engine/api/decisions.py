@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import ValidationError
 
+from engine.api.answers import AnswerOut, AnswersOut
 from engine.api.auth import allow, team_of
-from engine.api.batches import error_item, items_of, json_response, read_items
-from engine.api.examples import ANSWER, ASK, batch_of, one_body
-from engine.api.problems import invalid
-from engine.api.schemas import AnswerOut, AnswersOut, AskIn, AsksIn, instant, microseconds
-from engine.core.errors import InvalidAsk, Problem, TaktError
+from engine.api.batches import batch_response, items_of, json_response, read_items
+from engine.api.bodies import body_of
+from engine.api.examples import ANSWER, ASK, batch_of, body
+from engine.api.schemas import AskIn, AsksIn, instant, microseconds
+from engine.core.errors import InvalidAsk, Problem
 from engine.core.tokens import Scope
 from engine.core.verdict import Ask
 from engine.operations.decide import Answer, AskCommand, Mode
@@ -28,16 +28,13 @@ _SECOND_US = 1_000_000
     "/v1/decisions",
     summary="May I send this message to this customer now?",
     response_model=AnswerOut,
-    openapi_extra=one_body(AskIn, ASK),
+    openapi_extra=body(AskIn, ASK, Scope.DECIDE),
     responses={200: {"content": {"application/json": {"example": ANSWER}}}},
 )
 async def ask(request: Request) -> Response:
     """Answers one ask. `reserve` holds the budget until the message is confirmed, released, or its lease ends."""
     key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
-    try:
-        given = AskIn.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise invalid(error) from None
+    given = await body_of(request, AskIn)
     answer = await request.app.state.decider.ask(command_of(given, key), given.mode)
     return json_response(answer_data(answer))
 
@@ -46,12 +43,12 @@ async def ask(request: Request) -> Response:
     "/v1/decisions/batch",
     summary="Ask for up to 10,000 messages at once",
     response_model=AnswersOut,
-    openapi_extra=one_body(AsksIn, batch_of("asks", ASK)),
+    openapi_extra=body(AsksIn, batch_of("asks", ASK), Scope.DECIDE),
 )
 async def ask_batch(request: Request) -> Response:
     """Answers in the order asked, each on its own. One customer's asks are decided by priority, then by that order."""
     key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
-    items = items_of(await request.body(), "asks")
+    items = await items_of(request, "asks")
     results: list[Any] = [None] * len(items)
     commands: list[AskCommand] = []
     modes: list[Mode] = []
@@ -62,8 +59,8 @@ async def ask_batch(request: Request) -> Response:
 
     places = read_items(items, "asks", AskIn, results, take)
     for place, answer in zip(places, await request.app.state.decider.ask_all(commands, modes), strict=True):
-        results[place] = error_item(answer) if isinstance(answer, TaktError) else answer_data(answer)
-    return json_response({"answers": results})
+        results[place] = answer
+    return batch_response(request, "answers", results, places, answer_data)
 
 
 def command_of(given: AskIn, key: Key) -> AskCommand:

@@ -1,8 +1,10 @@
 """Examples for OpenAPI. A test sends each of them, and compares what comes back with the schema."""
 
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel
+
+from engine.core.tokens import Scope
 
 ASK: dict[str, Any] = {
     "message_id": "autumn-sale:2026-10-05:customer-42",
@@ -57,30 +59,19 @@ POLICY: dict[str, Any] = {
 PAUSE: dict[str, Any] = {"name": "outage", "channels": ["email", "push"], "until": "2099-10-05T18:00:00Z"}
 
 
-def one_body(model: type[BaseModel], example: dict[str, Any]) -> dict[str, Any]:
-    """The body of a route that parses it by itself, for OpenAPI."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = schema.pop("$defs", {})
+def body(model: type[BaseModel], example: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    """The body of a route that parses it by itself, and the scope it needs, for OpenAPI."""
+    reference = {"$ref": f"#/components/schemas/{model.__name__}"}
     return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _inlined(schema, definitions), "example": example}},
-        }
+        "requestBody": {"required": True, "content": {"application/json": {"schema": reference, "example": example}}},
+        **scoped(scope),
     }
+
+
+def scoped(scope: Scope) -> dict[str, Any]:
+    """The scope that a route needs, for OpenAPI."""
+    return {"x-scope": scope.value}
 
 
 def batch_of(name: str, example: dict[str, Any]) -> dict[str, Any]:
     return {name: [example]}
-
-
-def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with its references replaced: the route's own components are not FastAPI's."""
-    if isinstance(schema, list):
-        return [_inlined(each, definitions) for each in cast("list[Any]", schema)]
-    if not isinstance(schema, dict):
-        return schema
-    parts = cast("dict[str, Any]", schema)
-    reference = parts.get("$ref")
-    if reference is not None:
-        return _inlined(definitions[str(reference).rsplit("/", 1)[1]], definitions)
-    return {key: _inlined(value, definitions) for key, value in parts.items()}

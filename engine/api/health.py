@@ -6,18 +6,25 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from engine.api.answers import LiveOut, ReadyOut
 from engine.api.batches import json_response
 from engine.core.errors import TaktError
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/livez", summary="The process runs")
+@router.get("/livez", summary="The process runs", response_model=LiveOut)
 async def live() -> Response:
+    """Answers as long as the event loop turns. It asks nobody: restart the process where it does not answer."""
     return json_response({"status": "ok"})
 
 
-@router.get("/readyz", summary="Asks can be decided")
+@router.get(
+    "/readyz",
+    summary="Asks can be decided",
+    response_model=ReadyOut,
+    responses={503: {"model": ReadyOut, "description": "They cannot; `checks` says why."}},
+)
 async def ready(request: Request) -> Response:
     """503 where the database does not answer, a lane has died, or no policy is in force."""
     decider = request.app.state.decider

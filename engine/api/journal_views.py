@@ -3,10 +3,11 @@
 from typing import Any
 
 from engine.api.schemas import instant
-from engine.core.customer import Customer
-from engine.core.suppression import Scope
+from engine.core.customer import Customer, Preference
+from engine.core.suppression import Consent, Scope, Suppression
 from engine.operations.look import View
-from engine.store.journal import Changed, Entry, Message, Refusal, Resolved
+from engine.store.customers import consents_of, preferences_of, suppressions_of
+from engine.store.journal import Change, Changed, Entry, Message, Refusal, Resolved
 
 
 def view_data(view: View) -> dict[str, Any]:
@@ -47,29 +48,9 @@ def file_data(customer: Customer) -> dict[str, Any]:
     return {
         "time_zone": customer.time_zone,
         "attributes": dict(customer.attributes),
-        "consents": [
-            {
-                **_scope(each.scope),
-                "given": each.given,
-                "at": instant(each.at_us),
-                "source": each.source,
-                "text_version": each.text_version,
-            }
-            for each in customer.consents
-        ],
-        "suppressions": [
-            {
-                **_scope(each.scope),
-                "reason": each.reason.value,
-                "at": instant(each.at_us),
-                "source": each.source,
-                "binds_exempt": each.binds_exempt,
-            }
-            for each in customer.suppressions
-        ],
-        "preferences": [
-            {"channel": each.channel, "topic": each.topic, "limit": each.limit} for each in customer.preferences
-        ],
+        "consents": [_consent(each) for each in customer.consents],
+        "suppressions": [_suppression(each) for each in customer.suppressions],
+        "preferences": [_preference(each) for each in customer.preferences],
     }
 
 
@@ -107,7 +88,7 @@ def entry_data(entry: Entry) -> dict[str, Any]:
                 "seq": entry.seq,
                 "at": instant(entry.at_us),
                 "changed": entry.change.name.lower(),
-                "to": entry.data,
+                "to": _changed(entry),
             }
 
 
@@ -129,6 +110,40 @@ def _asked(entry: Message | Refusal) -> dict[str, Any]:
         "observed": entry.observed.value if entry.observed else None,
         "ruleset": entry.ruleset,
     }
+
+
+def _changed(entry: Changed) -> dict[str, Any]:
+    match entry.change:
+        case Change.PROFILE:
+            return {**entry.data, "consents": [_consent(each) for each in consents_of(entry.data["consents"])]}
+        case Change.SUPPRESSIONS:
+            return {"suppressions": [_suppression(each) for each in suppressions_of(entry.data)]}
+        case Change.PREFERENCES:
+            return {"preferences": [_preference(each) for each in preferences_of(entry.data)]}
+
+
+def _consent(consent: Consent) -> dict[str, Any]:
+    return {
+        **_scope(consent.scope),
+        "given": consent.given,
+        "at": instant(consent.at_us),
+        "source": consent.source,
+        "text_version": consent.text_version,
+    }
+
+
+def _suppression(suppression: Suppression) -> dict[str, Any]:
+    return {
+        **_scope(suppression.scope),
+        "reason": suppression.reason.value,
+        "at": instant(suppression.at_us),
+        "source": suppression.source,
+        "binds_exempt": suppression.binds_exempt,
+    }
+
+
+def _preference(preference: Preference) -> dict[str, Any]:
+    return {"channel": preference.channel, "topic": preference.topic, "limit": preference.limit}
 
 
 def _scope(scope: Scope) -> dict[str, Any]:

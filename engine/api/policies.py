@@ -4,76 +4,110 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from engine.api.answers import ActivationOut, PoliciesOut, PolicyOut, ValidOut
 from engine.api.auth import Manages, Reads
 from engine.api.batches import json_response
-from engine.api.examples import PAUSE, POLICY, one_body
-from engine.api.schemas import PauseIn, PolicyIn, instant, microseconds
+from engine.api.bodies import body_of
+from engine.api.examples import PAUSE, POLICY, body, scoped
+from engine.api.schemas import PauseIn, PauseName, PolicyIn, instant, microseconds
+from engine.core.errors import Invalid, Problem
 from engine.core.policy import Selector
 from engine.core.rules import Pause
+from engine.core.tokens import Scope
 from engine.operations import policies
 from engine.operations.policies import Activation
-from engine.operations.policy_file import load_policy, policy_yaml
+from engine.operations.policy_file import policy_yaml
 from engine.operations.rulebook import pause_data
+from engine.store.policies import PolicyVersion
 
 router = APIRouter(tags=["policies"])
+VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
 _SHOWN = 100
 
 
-@router.get("/v1/policies", summary="What is in force, and the versions there were")
+@router.get(
+    "/v1/policies",
+    summary="What is in force, and the versions there were",
+    response_model=PoliciesOut,
+    openapi_extra=scoped(Scope.READ),
+)
 async def get_policies(request: Request, _key: Reads) -> Response:
+    """The ruleset in force with its pauses, and the newest hundred versions of the policy, the newest first."""
     database = request.app.state.decider.database
     current = await policies.in_force(database)
     versions = await policies.versions(database, _SHOWN)
     return json_response(
         {
             "in_force": None if current is None else activation_data(current),
-            "versions": [
-                {
-                    "version": each.version,
-                    "created_at": instant(each.created_us),
-                    "author": each.author,
-                    "note": each.note,
-                }
-                for each in versions
-            ],
+            "versions": [_version_data(each) for each in versions],
         }
     )
 
 
-@router.get("/v1/policies/{version}", summary="One version, as it was written")
-async def get_policy(version: Annotated[int, Path(ge=1, lt=2**31)], request: Request, _key: Reads) -> Response:
+@router.get(
+    "/v1/policies/{version}",
+    summary="One version, as it was written",
+    response_model=PolicyOut,
+    openapi_extra=scoped(Scope.READ),
+)
+async def get_policy(version: VersionNumber, request: Request, _key: Reads) -> Response:
+    """With the comments of who wrote it."""
     kept = await policies.version(request.app.state.decider.database, version)
-    return json_response({"version": kept.version, "author": kept.author, "note": kept.note, "yaml": kept.source})
+    return json_response({**_version_data(kept), "yaml": kept.source})
 
 
 @router.post(
     "/v1/policies/validate",
     summary="Whether a policy is valid, and where not",
-    openapi_extra=one_body(PolicyIn, POLICY),
+    response_model=ValidOut,
+    openapi_extra=body(PolicyIn, POLICY, Scope.READ),
 )
-async def validate_policy(given: PolicyIn, _key: Reads) -> Response:
+async def validate_policy(request: Request, _key: Reads) -> Response:
     """Answers with the policy in its canonical form, or 422 with every problem and its line."""
-    return json_response({"valid": True, "yaml": policy_yaml(load_policy(given.yaml))})
+    given = await body_of(request, PolicyIn)
+    return json_response({"valid": True, "yaml": policy_yaml(await policies.read(given.yaml))})
 
 
-@router.post("/v1/policies", summary="Put a policy in force", openapi_extra=one_body(PolicyIn, POLICY))
-async def activate_policy(given: PolicyIn, request: Request, key: Manages) -> Response:
+@router.post(
+    "/v1/policies",
+    summary="Put a policy in force",
+    response_model=ActivationOut,
+    openapi_extra=body(PolicyIn, POLICY, Scope.MANAGE),
+)
+async def activate_policy(request: Request, key: Manages) -> Response:
     """Keeps it as a new version. An ask that arrives after this has answered is decided under it, in every process."""
+    given = await body_of(request, PolicyIn)
     database = request.app.state.decider.database
     return json_response(
         activation_data(await policies.activate(database, given.yaml, author=key.name, note=given.note))
     )
 
 
-@router.post("/v1/policies/{version}/activate", summary="Put an earlier version in force again")
-async def activate_version(version: Annotated[int, Path(ge=1, lt=2**31)], request: Request, key: Manages) -> Response:
+@router.post(
+    "/v1/policies/{version}/activate",
+    summary="Put an earlier version in force again",
+    response_model=ActivationOut,
+    openapi_extra=scoped(Scope.MANAGE),
+)
+async def activate_version(version: VersionNumber, request: Request, key: Manages) -> Response:
+    """Under a new ruleset number, with the pauses of the hour."""
     database = request.app.state.decider.database
     return json_response(activation_data(await policies.activate_version(database, version, author=key.name)))
 
 
-@router.post("/v1/pauses", tags=["pauses"], summary="Stop contacts at once", openapi_extra=one_body(PauseIn, PAUSE))
-async def add_pause(given: PauseIn, request: Request, key: Manages) -> Response:
+@router.post(
+    "/v1/pauses",
+    tags=["pauses"],
+    summary="Stop contacts at once",
+    status_code=201,
+    response_model=ActivationOut,
+    openapi_extra=body(PauseIn, PAUSE, Scope.MANAGE),
+)
+async def add_pause(request: Request, key: Manages) -> Response:
     """Binds in every process once this has answered, also under a policy that only observes. Exempt topics pass."""
+    given = await body_of(request, PauseIn)
+    if given.from_ is not None and given.until is not None and given.until <= given.from_:
+        raise Invalid([Problem("until", given.until.isoformat(), "an instant after `from`")])
     selector = Selector(
         channels=frozenset(each.value for each in given.channels) if given.channels else None,
         topics=frozenset(given.topics) if given.topics else None,
@@ -86,8 +120,15 @@ async def add_pause(given: PauseIn, request: Request, key: Manages) -> Response:
     return json_response(activation_data(activation), 201)
 
 
-@router.delete("/v1/pauses/{name}", tags=["pauses"], summary="End a pause")
-async def end_pause(name: str, request: Request, key: Manages) -> Response:
+@router.delete(
+    "/v1/pauses/{name}",
+    tags=["pauses"],
+    summary="End a pause",
+    response_model=ActivationOut,
+    openapi_extra=scoped(Scope.MANAGE),
+)
+async def end_pause(name: Annotated[PauseName, Path()], request: Request, key: Manages) -> Response:
+    """Contacts go on in every process once this has answered."""
     database = request.app.state.decider.database
     return json_response(activation_data(await policies.lift_pause(database, name, author=key.name)))
 
@@ -101,6 +142,15 @@ def activation_data(activation: Activation) -> dict[str, Any]:
         "mode": activation.policy.mode.value,
         "yaml": policy_yaml(activation.policy),
         "pauses": [_pause_data(each) for each in activation.pauses],
+    }
+
+
+def _version_data(kept: PolicyVersion) -> dict[str, Any]:
+    return {
+        "version": kept.version,
+        "created_at": instant(kept.created_us),
+        "author": kept.author,
+        "note": kept.note,
     }
 
 

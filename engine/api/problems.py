@@ -1,6 +1,7 @@
 """Errors on their way out: RFC 9457 problem details, the same for every route."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import orjson
 from fastapi import Request, Response
@@ -12,7 +13,6 @@ from engine.core.errors import (
     Conflict,
     Forbidden,
     Invalid,
-    InvalidAsk,
     MessageReused,
     NotFound,
     Problem,
@@ -20,24 +20,53 @@ from engine.core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from engine.core.reading import PROBLEMS_MAX, described, join
 
-_STATUS: tuple[tuple[type[TaktError], int, str], ...] = (
-    (Invalid, 422, "Invalid request"),
-    (MessageReused, 422, "Message id in use"),
-    (Conflict, 409, "Conflict"),
-    (NotFound, 404, "Not found"),
-    (Unauthenticated, 401, "Not authenticated"),
-    (Forbidden, 403, "Not allowed"),
-    (Unavailable, 503, "Cannot decide now"),
+PROBLEM_JSON: Final = "application/problem+json"
+_ERRORS_LISTED: Final = 1_000
+
+
+class BodyTooLarge(TaktError):
+    """Raised when a body exceeds its limit, before it is read or as soon as it grows past it."""
+
+    code = "body_too_large"
+
+
+class UnsupportedMediaType(TaktError):
+    """Raised when a body says that it is something other than plain JSON."""
+
+    code = "unsupported_media_type"
+
+
+class RepeatedKey:
+    """Stands in a document for the value of a key that came twice. No field accepts it."""
+
+
+class Kind(NamedTuple):
+    """How a kind of error is answered."""
+
+    error: type[TaktError]
+    status: int
+    title: str
+
+
+KINDS: Final = (
+    Kind(Invalid, 422, "Invalid request"),
+    Kind(MessageReused, 422, "Message id in use"),
+    Kind(Conflict, 409, "Conflict"),
+    Kind(NotFound, 404, "Not found"),
+    Kind(Unauthenticated, 401, "Not authenticated"),
+    Kind(Forbidden, 403, "Not allowed"),
+    Kind(BodyTooLarge, 413, "Body too large"),
+    Kind(UnsupportedMediaType, 415, "Not JSON"),
+    Kind(Unavailable, 503, "Cannot decide now"),
+    Kind(TaktError, 500, "Fault"),
 )
-_LONGEST_FOUND = 120
 
 
 def problem_of(error: TaktError) -> dict[str, Any]:
     """An error as a problem document."""
-    status, title = next(
-        ((status, title) for kind, status, title in _STATUS if isinstance(error, kind)), (500, "Fault")
-    )
+    _, status, title = next(kind for kind in KINDS if isinstance(error, kind.error))
     body: dict[str, Any] = {
         "type": f"urn:takt:{error.code}",
         "title": title,
@@ -50,6 +79,8 @@ def problem_of(error: TaktError) -> dict[str, Any]:
             {"path": each.path, "found": each.found, "expected": each.expected, "line": each.line}
             for each in error.problems
         ]
+    if isinstance(error, Unavailable):
+        body["retry_after_s"] = error.retry_after_s
     return body
 
 
@@ -60,47 +91,51 @@ def problem_response(error: TaktError) -> Response:
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = "Bearer"
     body = problem_of(error)
-    return Response(orjson.dumps(body), body["status"], headers, "application/problem+json")
+    return Response(orjson.dumps(body), body["status"], headers, PROBLEM_JSON)
 
 
-def invalid(error: ValidationError | RequestValidationError, prefix: str = "") -> InvalidAsk:
+def invalid(
+    error: ValidationError | RequestValidationError, prefix: str = "", kind: type[Invalid] = Invalid
+) -> Invalid:
     """What Pydantic found, as problems that name the place, what was found and what was expected."""
-    return InvalidAsk([_problem(dict(each), prefix) for each in error.errors()][:100])
+    if isinstance(error, ValidationError):
+        count = error.error_count()
+        if count > _ERRORS_LISTED:  # to list a million would take seconds, in which nothing is decided
+            return kind([Problem(prefix, f"{count} problems", "a document of this route's form")])
+        found: Sequence[Any] = error.errors(include_url=False, include_context=False)
+    else:
+        found = error.errors()
+    return kind([_problem(dict(each), prefix) for each in found[:PROBLEMS_MAX]])
 
 
 def _problem(found: dict[str, Any], prefix: str) -> Problem:
     path = prefix
     for part in found["loc"]:
-        if part in ("body", "query", "path"):
-            continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        if part not in ("body", "query", "path", "[key]"):
+            path = join(path, part)
     value = found.get("input")
-    shown = "nothing" if found["type"] == "missing" else ascii(value)
-    if len(shown) > _LONGEST_FOUND:
-        shown = shown[:_LONGEST_FOUND] + "..."
+    shown = "this key twice" if isinstance(value, RepeatedKey) else described(value)
+    if found["type"] == "missing":
+        shown = "nothing"
     if found["type"] == "extra_forbidden":
         return Problem(path, shown, "no such field")
-    message = str(found["msg"]).removeprefix("Value error, ")
+    message = str(found["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     return Problem(path, shown, message[0].lower() + message[1:] if message else "something else")
 
 
-async def on_takt_error(_request: Request, error: Exception) -> Response:
-    return problem_response(error if isinstance(error, TaktError) else TaktError("a fault of Takt"))
+async def on_takt_error(request: Request, error: Exception) -> Response:
+    known = error if isinstance(error, TaktError) else TaktError("this is a fault of Takt, and is logged")
+    request.app.state.metrics.errors.labels(known.code).inc()
+    return problem_response(known)
 
 
-async def on_invalid_request(_request: Request, error: Exception) -> Response:
-    return problem_response(
-        invalid(error) if isinstance(error, RequestValidationError) else TaktError("a fault of Takt")
-    )
+async def on_invalid_request(request: Request, error: Exception) -> Response:
+    return await on_takt_error(request, invalid(error) if isinstance(error, RequestValidationError) else error)
 
 
 async def on_http_error(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    detail = str(error.detail) if isinstance(error, HTTPException) else "a fault of Takt"
+    status, detail, headers = 500, "a fault of Takt", dict[str, str]()
+    if isinstance(error, HTTPException):
+        status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
     body = {"type": "about:blank", "title": detail, "status": status, "detail": detail, "code": "http"}
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    return Response(orjson.dumps(body), status, headers, "application/problem+json")
-
-
-async def on_fault(_request: Request, _error: Exception) -> Response:
-    return problem_response(TaktError("this is a fault of Takt, and is logged"))
+    return Response(orjson.dumps(body), status, headers, PROBLEM_JSON)

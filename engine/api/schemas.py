@@ -1,13 +1,25 @@
-"""What comes in over HTTP, and what goes out: every field bounded, unknown ones refused.
+"""What comes in over HTTP: every field bounded, unknown ones refused.
 
-Instants are RFC 3339 with an offset; answers speak UTC. Durations end in `_s`.
+Instants are RFC 3339 with an offset. Durations end in `_s`.
 """
 
+import math
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    WithJsonSchema,
+)
 
+from engine.core.errors import Invalid, InvalidAsk
 from engine.core.policy import Channel, OnExpiry
 from engine.core.suppression import SuppressionReason
 from engine.core.windows import UnknownTimeZone, zone
@@ -26,11 +38,18 @@ def microseconds(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
+def _as_text(given: object) -> object:
+    """Pydantic also takes a number, alone or in quotes, for seconds since 1970."""
+    if isinstance(given, str) and _RFC_3339.match(given):
+        return given
+    raise ValueError("an instant such as 2026-10-05T09:00:00Z")
+
+
 def _with_offset(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("an instant needs an offset, as in 2026-10-05T09:00:00Z")
     if not 1970 <= at.year < 2190:
-        raise ValueError("an instant between 1970 and 2190 was expected")
+        raise ValueError("an instant between 1970 and 2190")
     return at
 
 
@@ -42,23 +61,51 @@ def _zone(name: str) -> str:
     return name
 
 
+def _attribute(given: object) -> object:
+    """Numbers as every JSON reader keeps them: whole ones beyond 2^53 would come back as others."""
+    match given:
+        case bool():
+            return given
+        case int() | float() if math.isfinite(given) and abs(given) <= 2**53:
+            return given
+        case str() if len(given) <= 500 and "\0" not in given and _is_unicode(given):
+            return given
+        case _:
+            raise ValueError("true, false, a text of at most 500 characters or a number of at most 2^53")
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+_RFC_3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d")
 _PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 Id = Annotated[str, Field(min_length=1, max_length=200, pattern=_PRINTABLE, examples=["customer-42"])]
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=_PRINTABLE)]
 Text = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")]
-Instant = Annotated[datetime, AfterValidator(_with_offset)]
+Instant = Annotated[datetime, BeforeValidator(_as_text), AfterValidator(_with_offset)]
 TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_zone)]
-AttributeValue = (
-    StrictBool | StrictInt | FiniteFloat | Annotated[StrictStr, Field(max_length=500, pattern=r"^[^\x00]*$")]
-)
+AttributeValue = Annotated[
+    Any,
+    BeforeValidator(_attribute),
+    WithJsonSchema(
+        {"anyOf": [{"type": "boolean"}, {"type": "number"}, {"type": "string", "maxLength": 500}], "title": "Value"}
+    ),
+]
+PauseName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 
 
 class In(BaseModel):
+    """A document or an item. `refusal` is what an invalid one raises."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    refusal: ClassVar[type[Invalid]] = Invalid
 
 
 class AskIn(In):
     """One ask: may this message be sent to this customer now?"""
+
+    refusal = InvalidAsk
 
     message_id: Annotated[
         Id | None, Field(description="Yours, and the customer's own; needed in the mode `reserve`.")
@@ -77,67 +124,10 @@ class AskIn(In):
     on_expiry: OnExpiry | None = None
 
 
-class ReasonOut(BaseModel):
-    code: str
-    rule: str
-    text: str
-    frees_at: datetime | None
-
-
-class BudgetOut(BaseModel):
-    budget: str
-    limit: int
-    used: int
-    left: int
-    frees_at: datetime | None
-    shadow: bool
-
-
-class AnswerOut(BaseModel):
-    """The answer. Only `state: reserved` permits sending; every verdict explains itself."""
-
-    message_id: str | None
-    customer_id: str
-    verdict: Literal["allow", "defer", "deny"]
-    state: str | None
-    reasons: list[ReasonOut]
-    retry_at: datetime | None
-    retry_certain: bool
-    retry_after_s: int | None
-    lease_expires_at: datetime | None
-    lease_s: int | None
-    budgets: list[BudgetOut]
-    variants: dict[str, str]
-    observed: Literal["allow", "defer", "deny"] | None
-    ruleset: int
-    decided_at: datetime
-    replayed: bool
-    attempt: int
-
-
-class ProblemOut(BaseModel):
-    """An error, as RFC 9457 has it. `problems` names each place that is wrong."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    problems: list[dict[str, Any]] | None = None
-
-
-class ErrorItem(BaseModel):
-    error: ProblemOut
-
-
 class AsksIn(In):
     """Up to 10,000 asks. Each is answered on its own: what is wrong with one harms no other."""
 
     asks: Annotated[list[AskIn], Field(min_length=1, max_length=MAX_BATCH)]
-
-
-class AnswersOut(BaseModel):
-    answers: list[AnswerOut | ErrorItem]
 
 
 class ContactIn(In):
@@ -167,21 +157,6 @@ class RecordIn(In):
 
 class RecordsIn(In):
     contacts: Annotated[list[RecordIn], Field(min_length=1, max_length=MAX_BATCH)]
-
-
-class ResolvedOut(BaseModel):
-    """`applied`: this call made it so. The first resolution stands, whoever made it."""
-
-    customer_id: str
-    message_id: str
-    attempt: int
-    state: str
-    applied: bool
-    at: datetime
-
-
-class ResolutionsOut(BaseModel):
-    results: list[ResolvedOut | ErrorItem]
 
 
 class ConsentIn(In):
@@ -253,10 +228,17 @@ class PolicyIn(In):
 class PauseIn(In):
     """Contacts that stop at once, in every process. What is not named is every value."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-    channels: Annotated[list[Channel] | None, Field(min_length=1)] = None
+    name: PauseName
+    channels: Annotated[list[Channel] | None, Field(min_length=1, max_length=6)] = None
     topics: Annotated[list[Label] | None, Field(min_length=1, max_length=500)] = None
     campaigns: Annotated[list[Label] | None, Field(min_length=1, max_length=500)] = None
     teams: Annotated[list[Label] | None, Field(min_length=1, max_length=500)] = None
     from_: Annotated[Instant | None, Field(alias="from")] = None
     until: Instant | None = None
+
+
+class PageIn(In):
+    """Which entries of a journal. `before`: only those with a smaller seq, the next page."""
+
+    limit: Annotated[int, Field(ge=1, le=1_000)] = 50
+    before: Annotated[int | None, Field(ge=1, lt=2**31)] = None

@@ -4,8 +4,10 @@ Activation only commits a new number: every transaction reads which number is in
 activation was acknowledged is decided under it, in every process.
 """
 
+import asyncio
 import difflib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -33,9 +35,18 @@ class Activation(NamedTuple):
     pauses: tuple[Pause, ...]
 
 
+# A hostile file takes seconds to read: apart from the event loop, and one after the other.
+_READERS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="takt-policy")
+
+
+async def read(source: str, name: str = "policy") -> Policy:
+    """The policy in the text, while decisions go on. Raises `InvalidPolicy`."""
+    return await asyncio.get_running_loop().run_in_executor(_READERS, load_policy, source, name)
+
+
 async def activate(database: Database, source: str, *, author: str, note: str = "", name: str = "policy") -> Activation:
     """Validate a policy, keep it as a new version, and put it in force. Raises `InvalidPolicy`."""
-    return await _activate(database, load_policy(source, name), source, author, note)
+    return await _activate(database, await read(source, name), source, author, note)
 
 
 async def activate_preset(database: Database, name: str, *, author: str, observe: bool) -> Activation:
