@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -59,6 +60,12 @@ def template(server: embedded.Server) -> str:
 @pytest.fixture
 def database_url(server: embedded.Server, template: str) -> Generator[str]:
     """The address of a clean, migrated database."""
+    with clean_database(server, template) as url:
+        yield url
+
+
+@contextmanager
+def clean_database(server: embedded.Server, template: str) -> Generator[str]:
     name = f"test_{uuid.uuid4().hex[:16]}"
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
@@ -88,6 +95,13 @@ async def decider(database_url: str, test_settings: Settings) -> AsyncGenerator[
 def service(database_url: str) -> Generator[Service]:
     """A running service under the preset `considerate`: `.url`, `.key` (it may do everything), `.database_url`."""
     with serving(database_url) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_service(server: embedded.Server, template: str) -> Generator[Service]:
+    """As `service`, but one for all tests of a file: each brings customers of its own."""
+    with clean_database(server, template) as url, serving(url) as running:
         yield running
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from engine.api.app import create_app
 from engine.core.presets import PRESETS
 from engine.core.tokens import Scope
 from engine.operations import keys, policies
@@ -37,6 +36,8 @@ class Service:
 @contextmanager
 def serving(database_url: str, settings: Settings | None = None) -> Generator[Service]:
     """Serve the database under the preset `considerate` until the block ends. `settings` are the environment's."""
+    from engine.api.app import create_app  # here, so that tests of the inner floors do not load the faces
+
     configured = uvicorn.Config(
         create_app(settings or Settings(), database_url), host="127.0.0.1", port=0, log_level="error", ws="none"
     )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-PASS = "nothing goes wrong"
+FINE = "nothing goes wrong"
 RESET = "reset: the request never arrives"
 SWALLOW = "swallow: the request is served, its answer lost"
 HALF = "half: the answer breaks off in the middle"
@@ -44,7 +44,7 @@ def proxy(behind: str, *script: str | bytes) -> Generator[Proxy]:
         def handle(self) -> None:
             while (whole := _message(self.request)) is not None:
                 state.bodies.append(whole.partition(b"\r\n\r\n")[2])
-                fault = state.script.pop(0) if state.script else PASS
+                fault = state.script.pop(0) if state.script else FINE
                 if isinstance(fault, bytes):
                     self.request.sendall(fault)
                     continue
@@ -52,7 +52,7 @@ def proxy(behind: str, *script: str | bytes) -> Generator[Proxy]:
                     ended.wait()
                     return
                 answer = b"" if fault == RESET else self._forward(whole)
-                if fault == PASS:
+                if fault == FINE:
                     self.request.sendall(answer)
                     continue
                 if fault == HALF:
