@@ -1,0 +1,194 @@
+"""Who does harm: kills, freezes, starves and stops what the harness started, one fault at a time, from a seed.
+
+Each fault is written down before it begins and after it was mended. `down` in the log is a time in which the service
+could not know anything: an allow asked and answered within it came from nowhere. After each fault all services must say
+that they are ready again, by themselves; how long senders waited is told from their own logs.
+"""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.chaos.records import Log, host_us
+from tests.chaos.service import CONNECTIONS, Deployment
+
+STATEMENT_S = 30
+
+
+class Nemesis:
+    """Does faults until it is told to stop."""
+
+    def __init__(self, deployment: Deployment, log: Path, seed: str, faults: tuple[str, ...] | None = None) -> None:
+        self._deployment = deployment
+        self._log = Log(log)
+        self._rng = random.Random(seed)  # noqa: S311  no secret
+        self._faults: dict[str, Callable[[], None]] = {
+            "kill service": self.kill_service,
+            "kill postmaster": self.kill_postmaster,
+            "kill backend": self.kill_backend,
+            "terminate backend": self.terminate_backend,
+            "freeze service": self.freeze_service,
+            "freeze backend": self.freeze_backend,
+            "exhaust connections": self.exhaust_connections,
+            "stop database": self.stop_database,
+            "hold lock": self.hold_lock,
+            "kill everything": self.kill_everything,
+        }
+        self._chosen = tuple(self._faults) if faults is None else faults
+        self._stopping = threading.Event()
+        self.count: dict[str, int] = {}
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def run(self, pause_s: tuple[float, float]) -> None:
+        """All faults in a shuffled order, again and again."""
+        order: list[str] = []
+        while self._chosen and not self._stopping.wait(self._rng.uniform(*pause_s)):
+            if not order:
+                order = self._rng.sample(self._chosen, len(self._chosen))
+            self.do(order.pop())
+
+    def do(self, name: str) -> None:
+        """One fault, from its beginning until all services are ready again."""
+        began_us = host_us()
+        self._write("begin", name)
+        self._faults[name]()
+        mended_us = host_us()
+        for index in range(len(self._deployment.ports)):
+            self._deployment.wait_ready(index)
+        self.count[name] = self.count.get(name, 0) + 1
+        self._log.write_now({"kind": "fault", "name": name, "t": began_us, "mended": mended_us, "ready": host_us()})
+
+    # The faults.
+
+    def kill_service(self) -> None:
+        index = self._any_service()
+        self._write("killed", "service", pid=self._deployment.kill(index), port=self._deployment.ports[index])
+        self._deployment.restart(index)
+
+    def kill_everything(self) -> None:
+        """All services and the database at once: nobody is left who remembers."""
+        for index in range(len(self._deployment.ports)):
+            self._deployment.kill(index)
+        self._write("killed", "postmaster", pid=self._deployment.kill_postmaster())
+        for index in range(len(self._deployment.ports)):
+            self._deployment.restart(index)  # the first of them starts the server again
+
+    def kill_postmaster(self) -> None:
+        self._write("killed", "postmaster", pid=self._deployment.kill_postmaster())
+        time.sleep(self._rng.uniform(0, 0.5))
+        self._deployment.attach()
+
+    def kill_backend(self) -> None:
+        """SIGKILL of one backend: PostgreSQL throws out everybody and recovers."""
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            pid = self._any_backend()
+            if pid is not None:
+                self._deployment.signal_backend(pid, signal.SIGKILL)
+                self._write("killed", "backend", pid=pid)
+
+    def terminate_backend(self) -> None:
+        with self._connection() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity"
+                " WHERE application_name = 'takt' ORDER BY random() LIMIT 1) chosen"
+            )
+
+    def freeze_service(self) -> None:
+        """Longer than most leases; what it was about to answer is answered afterwards."""
+        index = self._any_service()
+        self._deployment.send_signal(index, signal.SIGSTOP)
+        self._stopping.wait(self._rng.uniform(2, 5))
+        self._deployment.send_signal(index, signal.SIGCONT)
+
+    def freeze_backend(self) -> None:
+        """A session that neither answers nor ends, perhaps with locks in its hands."""
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            pid = self._any_backend()
+            if pid is not None:
+                self._deployment.signal_backend(pid, signal.SIGSTOP)
+                try:
+                    self._stopping.wait(self._rng.uniform(1, 3))
+                finally:
+                    self._deployment.signal_backend(pid, signal.SIGCONT)
+
+    def exhaust_connections(self) -> None:
+        """Take every connection that the server has to give; the services' own are thrown out for it."""
+        taken: list[psycopg.Connection[Any]] = []
+        try:
+            taken.append(psycopg.connect(self._deployment.url, autocommit=True))
+            deadline, quiet = time.monotonic() + 10, 0
+            while time.monotonic() < deadline and quiet < 2:
+                grew = self._take_all(taken)
+                quiet = 0 if self._throw_out(taken[0]) or grew else quiet + 1
+            if quiet:
+                self._stay_down("exhausted")
+        finally:
+            for connection in taken:
+                connection.close()
+
+    def stop_database(self) -> None:
+        self._deployment.stop_server()
+        try:
+            self._stay_down("stopped")
+        finally:
+            self._deployment.attach()
+
+    def hold_lock(self) -> None:
+        """Somebody's session sits on the hottest customer's account."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            held = connection.execute(
+                "SELECT customer_id FROM accounts ORDER BY seq DESC LIMIT 1 FOR UPDATE"
+            ).fetchone()
+            self._stay_down("locked", customer=held[0] if held else None)
+            connection.execute("ROLLBACK")
+
+    # What they need.
+
+    def _any_service(self) -> int:
+        return self._rng.randrange(len(self._deployment.ports))
+
+    def _any_backend(self) -> int | None:
+        with self._connection() as connection:
+            row = connection.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'takt' ORDER BY random() LIMIT 1"
+            ).fetchone()
+        return row[0] if row else None
+
+    def _throw_out(self, connection: "psycopg.Connection[Any]") -> bool:
+        """End the services' sessions; whether there were any."""
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'takt'"
+        ).fetchall()
+        return bool(ended)
+
+    def _take_all(self, taken: "list[psycopg.Connection[Any]]") -> bool:
+        """Take what is free; whether there was anything."""
+        before = len(taken)
+        with contextlib.suppress(psycopg.OperationalError):
+            while len(taken) < 2 * CONNECTIONS:
+                taken.append(psycopg.connect(self._deployment.url, autocommit=True))
+        return len(taken) > before
+
+    def _stay_down(self, why: str, **about: Any) -> None:
+        from_us = host_us()
+        self._stopping.wait(self._rng.uniform(2, 4))
+        self._log.write_now({"kind": "down", "why": why, "from": from_us, "until": host_us(), **about})
+
+    @contextlib.contextmanager
+    def _connection(self) -> "Generator[psycopg.Connection[Any]]":
+        with psycopg.connect(self._deployment.url, autocommit=True, connect_timeout=10) as connection:
+            connection.execute(f"SET statement_timeout = '{STATEMENT_S}s'".encode())
+            yield connection
+
+    def _write(self, kind: str, name: str, **about: Any) -> None:
+        self._log.write_now({"kind": kind, "name": name, "t": host_us(), **about})

@@ -1,0 +1,43 @@
+"""The policy under which chaos runs: short rolling windows, so that they roll many times a minute.
+
+The budgets are values here, from which both the policy's text and the oracle's arithmetic are made.
+"""
+
+from typing import NamedTuple
+
+SECOND_US = 1_000_000
+
+
+class Budget(NamedTuple):
+    """A rolling budget. `window_us` is what binds: the window less its tolerance."""
+
+    name: str
+    limit: int
+    window_us: int
+    channels: tuple[str, ...] | None = None
+    per_campaign: bool = False
+
+    def selects(self, channel: str) -> bool:
+        return self.channels is None or channel in self.channels
+
+
+BUDGETS = (
+    Budget("all", 3, 9 * SECOND_US),
+    Budget("email", 2, 6 * SECOND_US, ("email",)),
+    Budget("gap", 1, 1 * SECOND_US, ("push", "sms")),
+    Budget("campaign", 4, 20 * SECOND_US, per_campaign=True),
+)
+LONGEST_US = max(each.window_us for each in BUDGETS)
+YAML = """\
+schema: 1
+mode: enforce
+unknown_timezone: Europe/Berlin
+budgets:
+  - {name: all, limit: 3, window: {rolling: 10s, tolerance: 1s}}
+  - {name: email, channels: [email], limit: 2, window: {rolling: 6s}}
+  - {name: gap, channels: [push, sms], min_gap: 1s}
+  - {name: campaign, per: campaign, limit: 4, window: {rolling: 20s}}
+  - {name: day, limit: 1000000, window: {calendar: day}}
+lease: 3s
+max_lease: 24h
+"""
