@@ -53,11 +53,11 @@ def parsed(body: bytes) -> object:
 def validated(data: object, model: type[M], prefix: str = "") -> M:
     """The data as a model; raises `Invalid` with the path of each problem."""
     if isinstance(data, dict) and len(cast("dict[str, object]", data)) > FIELDS_MAX:
-        raise model.refusal([Problem(prefix, described(cast("object", data)), f"at most {FIELDS_MAX} fields")])
+        raise Invalid([Problem(prefix, described(cast("object", data)), f"at most {FIELDS_MAX} fields")])
     try:
         return cast("M", model.__pydantic_validator__.validate_python(data))
     except ValidationError as error:
-        raise invalid(error, prefix, model.refusal) from None
+        raise invalid(error, prefix) from None
 
 
 def _parsed_leniently(body: bytes) -> object:

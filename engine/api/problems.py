@@ -94,18 +94,16 @@ def problem_response(error: TaktError) -> Response:
     return Response(orjson.dumps(body), body["status"], headers, PROBLEM_JSON)
 
 
-def invalid(
-    error: ValidationError | RequestValidationError, prefix: str = "", kind: type[Invalid] = Invalid
-) -> Invalid:
+def invalid(error: ValidationError | RequestValidationError, prefix: str = "") -> Invalid:
     """What Pydantic found, as problems that name the place, what was found and what was expected."""
     if isinstance(error, ValidationError):
         count = error.error_count()
         if count > _ERRORS_LISTED:  # to list a million would take seconds, in which nothing is decided
-            return kind([Problem(prefix, f"{count} problems", "a document of this route's form")])
+            return Invalid([Problem(prefix, f"{count} problems", "a document of this route's form")])
         found: Sequence[Any] = error.errors(include_url=False, include_context=False)
     else:
         found = error.errors()
-    return kind([_problem(dict(each), prefix) for each in found[:PROBLEMS_MAX]])
+    return Invalid([_problem(dict(each), prefix) for each in found[:PROBLEMS_MAX]])
 
 
 def _problem(found: dict[str, Any], prefix: str) -> Problem:

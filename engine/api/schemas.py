@@ -6,7 +6,7 @@ Instants are RFC 3339 with an offset. Durations end in `_s`.
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -19,7 +19,6 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from engine.core.errors import Invalid, InvalidAsk
 from engine.core.policy import Channel, OnExpiry
 from engine.core.suppression import SuppressionReason
 from engine.core.windows import UnknownTimeZone, zone
@@ -96,16 +95,11 @@ PauseName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[a-z0-
 
 
 class In(BaseModel):
-    """A document or an item. `refusal` is what an invalid one raises."""
-
     model_config = ConfigDict(extra="forbid", frozen=True)
-    refusal: ClassVar[type[Invalid]] = Invalid
 
 
 class AskIn(In):
     """One ask: may this message be sent to this customer now?"""
-
-    refusal = InvalidAsk
 
     message_id: Annotated[
         Id | None, Field(description="Yours, and the customer's own; needed in the mode `reserve`.")
