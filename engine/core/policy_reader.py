@@ -69,7 +69,7 @@ QUIET_HOURS_MAX: Final = 50
 PAUSES_MAX: Final = 50
 TOPICS_MAX: Final = 500
 WEIGHT_MAX: Final = 1_000
-LEASE_US_MAX: Final = 14 * DAY_US
+LEASE_US_MAX: Final = 2 * DAY_US  # with 14 days of send_at it ends within the 16 days that message ids are remembered
 
 
 def read_policy(data: object) -> Policy:

@@ -185,7 +185,7 @@ def policies(draw: st.DrawFn) -> Policy:
     if declared:
         declared[PROMOTIONS] = Topic(consent=draw(st.sampled_from(ConsentRule)))
     known = tuple(declared)
-    lease_us, max_lease_us = sorted(draw(st.tuples(durations(14 * DAY_US), durations(14 * DAY_US))))
+    lease_us, max_lease_us = sorted(draw(st.tuples(durations(2 * DAY_US), durations(2 * DAY_US))))
     events = st.lists(labels(), min_size=2, max_size=2, unique=True)
     pauses = st.builds(
         lambda pair, at_most_us, selector: CasePause(pair[0], pair[1], at_most_us, selector),
