@@ -114,7 +114,7 @@ def test_items_of_a_list_are_answered_each_on_its_own_in_order(takt: Client, ada
     assert isinstance(third, Answer)
     assert (first.customer_id, third.customer_id) == (ada, bob)
     assert isinstance(second, Problem)
-    assert (second.status, second.code, second.may_send) == (422, "invalid", False)
+    assert (second.status, second.may_send) == (422, False)
     assert second.problems[0]["path"] == "channel"
     assert "pigeon" in str(second)
 
@@ -139,7 +139,7 @@ def test_what_is_wrong_with_a_request_is_named_and_not_tried_again(service: Serv
     with proxy(service.url) as between, Client(between.url, service.key) as client:
         with pytest.raises(TaktRefused, match="message_id: found nothing, expected an id") as refused:
             client.ask(Ask(ada, "email", "promotions"))
-        with pytest.raises(TaktRefused, match="send_at: .* expected .*offset"):
+        with pytest.raises(TaktRefused, match="send_at: found"):
             client.ask(Ask(ada, "email", "promotions", message_id="m", send_at=datetime(2026, 1, 1)))  # noqa: DTZ001
         with pytest.raises(TaktRefused, match="not reserved"):
             client.confirm(Message(ada, "never"))
