@@ -64,13 +64,11 @@ class Settler:
         began = asyncio.get_running_loop().time()
         await self._labels.intern(name for command in commands for name in command.labels())
         try:
-            answers = await self._attempt(commands, lock_wait_s, free_only=False)
-        except LockBusy:
-            if lock_wait_s is not None:
-                raise DatabaseUnavailable("somebody else holds this customer's account") from None
-            answers = await self._attempt(commands, None, free_only=True)
+            answers = await self._try(commands, lock_wait_s)
         except InDoubt as doubt:
             answers = await self._resolve_doubt(commands, doubt)
+        except ConnectionFailed as error:
+            raise DatabaseUnavailable("the database is not reachable, or could not do it now") from error
         self._observer.chunk(commands, answers, asyncio.get_running_loop().time() - began)
         return answers
 
@@ -83,6 +81,14 @@ class Settler:
             held = batch.held[command.customer_id]
             await self._recall(connection, batch, [command])
             return command.peek(batch.rules, held)
+
+    async def _try(self, commands: Sequence[Command], lock_wait_s: float | None) -> list[object]:
+        try:
+            return await self._attempt(commands, lock_wait_s, free_only=False)
+        except LockBusy:
+            if lock_wait_s is not None:
+                raise DatabaseUnavailable("somebody else holds this customer's account") from None
+        return await self._attempt(commands, None, free_only=True)
 
     async def _attempt(
         self, commands: Sequence[Command], lock_wait_s: float | None, *, free_only: bool
