@@ -74,9 +74,9 @@ class Asked(NamedTuple):
 
     customer: str
     message: str
-    topic: str
     attempt: int
     allowed: bool
+    topic: str
     state: str | None
     decided: int
     expires: int
@@ -84,6 +84,11 @@ class Asked(NamedTuple):
     replayed: bool
     asked: int
     got: int
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it made a contact."""
+        return self.allowed and not self.replayed
 
 
 class Resolved(NamedTuple):
@@ -125,7 +130,7 @@ class Try(NamedTuple):
     status: int
     retry_after: str | None
     port: int
-    customer: str | None
+    customer: str
     allowed: bool
 
 
@@ -190,7 +195,7 @@ def _read_clients(found: Evidence, lines: Iterable[Mapping[str, Any]]) -> None:
         intent = open_[each["id"]]
         answer, body = each.get("body"), intent["body"]
         allowed = each["status"] == 200 and isinstance(answer, dict) and answer.get("verdict") == "allow"
-        retry_after, customer = each.get("retry_after"), body.get("customer_id")
+        retry_after, customer = each.get("retry_after"), body.get("customer_id", "")
         found.tries.append(
             Try(intent["op"], each["asked"], each["t"], each["status"], retry_after, each["port"], customer, allowed)
         )
@@ -213,8 +218,8 @@ def _read_answer(found: Evidence, op: str, body: Mapping[str, Any], line: Mappin
     elif op == "ask":
         allowed, state = item["verdict"] == "allow", item["state"]
         expires = us_of(item["lease_expires_at"]) if state == "reserved" else 0
-        about = item["message_id"], body["topic"], item["attempt"], allowed, state, us_of(item["decided_at"]), expires
-        found.asks.append(Asked(customer, *about, item["ruleset"], item["replayed"], asked, got))
+        about = customer, item["message_id"], item["attempt"], allowed, body["topic"], state, us_of(item["decided_at"])
+        found.asks.append(Asked(*about, expires, item["ruleset"], item["replayed"], asked, got))
     elif op in ("confirm", "release"):
         about = item["message_id"], item["attempt"], item["state"], item["applied"], us_of(item["at"])
         found.resolved.append(Resolved(item["customer_id"], *about))

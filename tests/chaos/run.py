@@ -10,11 +10,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.nemesis import Nemesis
@@ -89,13 +90,13 @@ class Run:
 
 
 @contextmanager
-def deployed(plan: Plan, *, keep: Path | None = None, **deployment: object) -> "Generator[Run]":
-    """A run on a deployment of its own, in a scratch folder that is deleted afterwards (or kept, where one is named)."""
+def deployed(plan: Plan, *, keep: Path | None = None, **deployment: Any) -> Generator[Run]:
+    """A run on a deployment of its own, in a scratch folder that is deleted afterwards, or in one to `keep`."""
     folder = Path(tempfile.mkdtemp(prefix="takt-chaos-")) if keep is None else keep
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # PostgreSQL may run as another user and must reach its data
     try:
-        with Deployment(folder, **deployment) as running:  # type: ignore[arg-type]
+        with Deployment(folder, **deployment) as running:
             yield Run(running, folder, plan)
     finally:
         if keep is None:
@@ -105,14 +106,14 @@ def deployed(plan: Plan, *, keep: Path | None = None, **deployment: object) -> "
 class _Thread(threading.Thread):
     """A thread whose error is raised by whoever waits for it."""
 
-    def __init__(self, work: "object") -> None:
+    def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(daemon=True)
         self._work = work
         self._error: BaseException | None = None
 
     def run(self) -> None:
         try:
-            self._work()  # type: ignore[operator]
+            self._work()
         except BaseException as error:
             self._error = error
 
