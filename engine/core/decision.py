@@ -32,7 +32,7 @@ def decide(
     """May this message go to this customer at `now_us`?
 
     The account must be complete for the ask (`needs_since_us`). `variants` are the customer's assignments in running
-    experiments. Never raises for values that its arguments' types allow.
+    experiments. Never raises for values that were validated, at instants from 1902 to 2198.
     """
     rules = rules.under(variants)
     case = situation(rules, customer, account, ask, now_us)

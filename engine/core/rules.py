@@ -4,7 +4,7 @@ A `Rules` belongs to one ruleset number. It remembers what its policy says of as
 as patched for a set of variants; those memories never change what it decides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -30,7 +30,7 @@ from engine.core.policy import (
 from engine.core.windows import Calendar
 
 _LONGEST_PERIOD_US = {Calendar.DAY: 2 * DAY_US, Calendar.WEEK: 8 * DAY_US, Calendar.MONTH: 32 * DAY_US}
-_MEMORY = 50_000
+_LABELS_MAX, _PATCHED_MAX = 50_000, 1_000  # what is remembered of labels, and of combinations of variants
 OWN_WINDOW = Rolling(7 * DAY_US)
 
 NO_VARIANTS: Mapping[str, str] = MappingProxyType({})
@@ -93,6 +93,11 @@ class Rules:
         return max([OWN_WINDOW.length_us, *(_reach_us(window) for window in windows)])
 
     @cached_property
+    def gauges(self) -> tuple[Gauge, ...]:
+        """The policy's budgets, ready to be read."""
+        return tuple(gauge(budget, 1 << index) for index, budget in enumerate(self.policy.budgets))
+
+    @cached_property
     def masks(self) -> "Masks":
         """Which of the policy's budgets select a contact, by its labels."""
         return Masks([budget.selector for budget in self.policy.budgets])
@@ -108,7 +113,7 @@ class Rules:
         key = labels, preferences
         found = self._terms.get(key)
         if found is None:
-            if len(self._terms) >= _MEMORY:
+            if len(self._terms) >= _LABELS_MAX:
                 self._terms.clear()
             found = self._terms[key] = _terms(self, labels, preferences)
         return found
@@ -127,7 +132,7 @@ class Rules:
             patched = {budget.name: budget for name, variant in sorted(key) for budget in self.patches[name][variant]}
             budgets = tuple(patched.get(budget.name, budget) for budget in self.policy.budgets)
             found = Rules(self.number, replace(self.policy, budgets=budgets), self.pauses)
-            if len(self._patched) >= _MEMORY:
+            if len(self._patched) >= _PATCHED_MAX:
                 self._patched.clear()
             self._patched[key] = found
         return found
@@ -152,7 +157,7 @@ class Masks(dict[Labels, int]):
 
     def __missing__(self, labels: Labels) -> int:
         mask = sum(1 << index for index, selector in enumerate(self._selectors) if selector.selects(*labels))
-        if len(self) >= _MEMORY:
+        if len(self) >= _LABELS_MAX:
             self.clear()
         self[labels] = mask
         return mask
@@ -169,7 +174,7 @@ def _terms(rules: Rules, labels: Labels, preferences: Sequence[Preference]) -> T
         has_calendar = any(each.calendar for each in gauges)
         return Terms(topic, (), False, (), (), (), gauges, needs_zone=has_calendar, reads_zone=has_calendar)
     quiet_hours = tuple(each for each in policy.quiet_hours if each.selector.selects(*labels))
-    gauges = tuple(each for each in _gauges(policy, labels, preferences) if _has_a_say(each, labels))
+    gauges = tuple(each for each in _gauges(rules.gauges, labels, preferences) if _has_a_say(each, labels))
     calendars = [each.budget for each in gauges if each.calendar]
     consents = topic.consent, policy.channels.get(labels[0], ConsentRule.OPT_OUT)
     return Terms(
@@ -191,30 +196,35 @@ def _has_a_say(each: Gauge, labels: Labels) -> bool:
     return (budget.limit is not None or bool(budget.overrides)) and (each.per is None or labels[each.per] is not None)
 
 
-def _gauges(policy: Policy, labels: Labels, preferences: Sequence[Preference]) -> list[Gauge]:
+def _gauges(gauges: Iterable[Gauge], labels: Labels, preferences: Iterable[Preference]) -> list[Gauge]:
     """The budgets that select an ask, with a customer's own choices in force.
 
     A choice replaces the limit of every budget that selects only that channel or topic. Where none is enforced, it is
     a budget of its own over seven days: a customer who asked for less gets less under any policy.
     """
-    found = {bit: budget for bit, budget in enumerate(policy.budgets) if budget.selector.selects(*labels)}
+    found = [each for each in gauges if each.budget.selector.selects(*labels)]
     chosen: dict[int, int | None] = {}
-    own: list[Budget] = []
+    own: list[Gauge] = []
     for choice in preferences:
         if choice.channel not in (None, labels[0]) or choice.topic not in (None, labels[1]):
             continue
-        matched = [index for index, budget in found.items() if _selects_only(budget, choice)]
+        matched = [index for index, each in enumerate(found) if _selects_only(each.budget, choice)]
         for index in matched:
             chosen[index] = _stricter(chosen[index], choice.limit) if index in chosen else choice.limit
-        if all(found[index].shadow for index in matched) and choice.limit is not None:
-            selector = Selector(
-                channels=frozenset({choice.channel}) if choice.channel else None,
-                topics=frozenset({choice.topic}) if choice.topic else None,
-            )
-            own.append(Budget(f"own:{choice.channel or choice.topic}", OWN_WINDOW, choice.limit, selector))
+        if all(found[index].budget.shadow for index in matched) and choice.limit is not None:
+            own.append(gauge(_own_budget(choice, choice.limit)))
     for index, limit in chosen.items():
-        found[index] = replace(found[index], limit=limit, overrides=())
-    return [*(gauge(budget, 1 << index) for index, budget in found.items()), *(gauge(budget) for budget in own)]
+        each = found[index]
+        found[index] = gauge(replace(each.budget, limit=limit, overrides=()), each.bit)
+    return found + own
+
+
+def _own_budget(choice: Preference, limit: int) -> Budget:
+    selector = Selector(
+        channels=frozenset({choice.channel}) if choice.channel else None,
+        topics=frozenset({choice.topic}) if choice.topic else None,
+    )
+    return Budget(f"own:{choice.channel or choice.topic}", OWN_WINDOW, limit, selector)
 
 
 def _stricter(one: int | None, other: int | None) -> int | None:

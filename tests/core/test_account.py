@@ -173,6 +173,14 @@ def test_settling_keeps_every_open_lease_and_the_newest_64_and_says_what_is_miss
         assert account.contacts == again
 
 
+def test_open_leases_stay_however_many_there_are():
+    opened = [sent(n, NOW_US + 1 + n, lease=Lease.RELEASES) for n in range(MAX_CONTACTS + 6)]
+    account = Account(contacts=[sent(100, NOW_US), *opened])
+    account.settle(NOW_US, WEEK_US)
+    assert account.contacts == opened
+    assert (account.totals, account.complete_since_us) == ({("push", "news"): 1}, NOW_US + 1)
+
+
 def test_contacts_linger_for_48_hours_beyond_the_longest_window():
     oldest_us = NOW_US - WEEK_US - LINGER_US
     account = Account(contacts=[sent(1, oldest_us), sent(2, oldest_us + 1)])
@@ -218,6 +226,13 @@ def test_recall_does_not_count_twice_what_the_account_still_holds():
     assert len(account.contacts) == 71
     assert account.totals == {("push", "news"): 9}
     assert account.complete_since_us == NOW_US - 70 * DAY_US
+
+
+def test_recall_leaves_out_what_uses_no_budget_and_what_is_older_than_was_asked_for():
+    account = Account(complete_since_us=NOW_US, totals={("push", "news"): 1})
+    account.recall([sent(1, NOW_US - 1, counts=False), sent(2, NOW_US - 1), sent(3, NOW_US - 2)], NOW_US - 1)
+    assert [each.seq for each in account.contacts] == [2]
+    assert account.totals == {}
 
 
 def test_recall_of_what_the_totals_do_not_know_shows_instead_of_raising():

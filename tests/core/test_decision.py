@@ -272,6 +272,14 @@ def test_a_planned_ask_sees_the_quiet_hours_and_windows_of_its_send():
     assert answer(rules, sent(NOW_US - DAY_US + 1), ask=later).retry_at_us == NOW_US + 6 * DAY_US + 1
 
 
+@pytest.mark.parametrize(("lease_us", "verdict"), [(HOUR_US - 1, Verdict.ALLOW), (HOUR_US, Verdict.DEFER)])
+def test_a_lease_that_ends_at_midnight_meets_both_days(lease_us: int, verdict: Verdict):
+    rules = policy(Budget("daily", CalendarWindow(Calendar.DAY), 1))
+    tomorrow = sent(us("2026-10-22 09:00"))
+    decision = answer(rules, tomorrow, ask=Ask("push", "news", lease_us=lease_us), now_us=us("2026-10-21 23:00"))
+    assert decision.verdict is verdict
+
+
 # Mistakes that were made once.
 
 
@@ -343,6 +351,13 @@ def test_an_observed_refusal_shows_no_use_that_it_does_not_charge():
 def test_an_account_must_reach_back_for_a_limit_that_only_a_variant_has():
     rules = policy(Budget("monthly", Rolling(30 * DAY_US), None))
     assert needs_since_us(rules, UNKNOWN, ASK, NOW_US) == NOW_US - 30 * DAY_US + 1
+
+
+def test_an_account_must_reach_back_from_the_send_and_not_from_a_time_that_has_passed():
+    rules = policy(WEEKLY)
+    for send_at_us, start_us in ((NOW_US - DAY_US, NOW_US), (NOW_US + DAY_US, NOW_US + DAY_US)):
+        ask = Ask("push", "news", send_at_us=send_at_us)
+        assert needs_since_us(rules, UNKNOWN, ask, NOW_US) == start_us - WEEK_US + 1
 
 
 def test_an_account_must_reach_back_for_a_choice():
