@@ -1,9 +1,20 @@
 """The command line. Errors are one sentence and an exit code, never a traceback."""
 
-from engine.cli import screen as _screen  # importing registers the command
+from engine.cli import ask, contacts, customers, db, keys, pause, policy, screen, verify, why
 from engine.cli.app import app, run
 from engine.cli.output import banner
 
-__all__ = ["app", "banner", "run"]
+COMMANDS = (
+    ask,
+    why,
+    policy,
+    pause,
+    keys,
+    customers,
+    contacts,
+    screen,
+    verify,
+    db,
+)  # importing them is what makes them known
 
-del _screen
+__all__ = ["COMMANDS", "app", "banner", "run"]
