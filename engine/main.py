@@ -5,18 +5,19 @@ import logging
 import socket
 import sys
 from contextlib import ExitStack, closing
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from engine import cli
-from engine.api.app import create_app
 from engine.core.errors import TaktError
 from engine.operations import start
 from engine.settings import Settings
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 
 class CannotListen(TaktError):
@@ -25,8 +26,10 @@ class CannotListen(TaktError):
     code = "cannot_listen"
 
 
-def app() -> FastAPI:
+def app() -> "FastAPI":
     """The service for an ASGI server's own process, by the environment. Its database is prepared already."""
+    from engine.api.app import create_app  # here, because no other command of `takt` should wait for FastAPI to load
+
     settings = Settings()
     leaving = ExitStack()
     where = leaving.enter_context(start.locate(settings))

@@ -15,7 +15,6 @@ from engine.core.errors import TaktError
 from engine.operations import start
 from engine.settings import Settings
 from engine.store.database import Database
-from engine.store.migrations import current_revision, newest_revision
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PROBE_S = 5.0
@@ -63,6 +62,8 @@ async def _work(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
 
 def _check_revision(url: str) -> None:
     """A database of one's own is migrated when somebody says so, not by a command that looks at it."""
+    from engine.store.migrations import current_revision, newest_revision  # loads Alembic
+
     found, known = current_revision(url), newest_revision()
     if found != known:
         state = "empty" if found is None else f"at revision {found}, and this Takt knows {known}"

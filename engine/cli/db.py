@@ -13,7 +13,6 @@ from engine.core.errors import TaktError
 from engine.operations import start as starting
 from engine.settings import Settings
 from engine.store import embedded
-from engine.store.migrations import current_revision, newest_revision
 
 db_app = typer.Typer(no_args_is_help=True, help="The database: the one Takt brings along, and migrations.")
 app.add_typer(db_app, name="db", rich_help_panel="Service")
@@ -65,6 +64,8 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print it as JSON."
 
     Example: takt db status
     """
+    from engine.store.migrations import current_revision, newest_revision  # loads Alembic
+
     settings = Settings()
     if settings.database_url is not None:
         url, facts = settings.database_url.get_secret_value(), {"database": "yours, by DATABASE_URL"}
@@ -99,6 +100,8 @@ def migrate() -> None:
 
     Example: DATABASE_URL=postgresql://... takt db migrate
     """
+    from engine.store.migrations import current_revision  # loads Alembic
+
     with starting.locate(Settings()) as where:
         before = current_revision(where.url)
         starting.come_up(where)

@@ -11,7 +11,6 @@ from engine.operations import keys, policies
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store.database import Database
-from engine.store.migrations import migrate
 
 PRESET = "considerate"
 _KEY_FILE = "key"
@@ -72,6 +71,8 @@ async def prepare(where: Where, settings: Settings) -> Ready:
 
 def come_up(where: Where) -> None:
     """Bring the database to the form that this Takt knows."""
+    from engine.store.migrations import migrate  # loads Alembic, which most commands never need
+
     migrate(where.url)
 
 
