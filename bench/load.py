@@ -4,44 +4,13 @@ import asyncio
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
-_ASKS_LUA = """
-local n, seq, customers, run = 0, 0, %d, "%s"
-wrk.headers["Authorization"] = "Bearer %s"
-wrk.headers["Content-Type"] = "application/json"
-local id = 0
-function setup(thread) thread:set("id", id); id = id + 1 end
-function init() math.randomseed(id + %d) end
-%s
-function ask()
-  seq = seq + 1
-  local c = math.random(0, customers - 1)
-  local body = string.format('{"message_id":"%%s-%%d-%%d","customer_id":"c%%d","channel":"email","topic":"promotions","campaign":"a%%d"}', run, id, seq, c, seq %% 7)
-  return wrk.format("POST", "%s", nil, body), c
-end
-"""
-_SINGLE = "function request() local r = ask(); return r end"
-# A confirm follows its ask by 256 requests of the thread: with 64 connections the answer has long been there.
-_PAIR = """
-local asked, turn = {}, 0
-function request()
-  turn = turn + 1
-  if turn %% 2 == 1 or #asked < 128 then
-    local r, c = ask()
-    asked[#asked + 1] = {c, seq}
-    return r
-  end
-  local first = table.remove(asked, 1)
-  local body = string.format('{"contacts":[{"customer_id":"c%%d","message_id":"%%s-%%d-%%d"}]}', first[1], run, id, first[2])
-  return wrk.format("POST", "/v1/contacts/confirm", nil, body)
-end
-""".replace("%%", "%")
+_SCRIPT = Path(__file__).parent / "asks.lua"
 
 
 @dataclass(frozen=True)
@@ -70,19 +39,14 @@ def hammer(
     pairs: bool = False,
 ) -> Load:
     """Single asks over keep-alive connections, each of its own message id, for customers drawn at random."""
-    script = _ASKS_LUA % (customers, run, key, abs(hash(run)) % 10_000, _PAIR if pairs else _SINGLE, path)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "asks.lua"
-        file.write_text(script)
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(file), url + path]
-        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(_SCRIPT), url + path, "--"]
+    command += [str(customers), run, key, path, *(["pairs"] if pairs else [])]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", printed)
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
     if rate is None:
         raise RuntimeError(f"wrk said nothing that can be read:\n{printed}")
-    return Load(
-        float(rate[1]), _latency_ms(printed, 50), _latency_ms(printed, 99), int(errors[1]) if errors else 0
-    )
+    return Load(float(rate[1]), _latency_ms(printed, 50), _latency_ms(printed, 99), int(errors[1]) if errors else 0)
 
 
 def _latency_ms(printed: str, percentile: int) -> float:
@@ -99,9 +63,7 @@ def post_batches(
     return asyncio.run(_post_batches(url, key, customers, run, size, seconds, at_once))
 
 
-async def _post_batches(
-    url: str, key: str, customers: int, run: str, size: int, seconds: float, at_once: int
-) -> float:
+async def _post_batches(url: str, key: str, customers: int, run: str, size: int, seconds: float, at_once: int) -> float:
     bodies = [_batch(customers, f"{run}-%d-{number}", size, number) for number in range(at_once * 2)]
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     answered = 0

@@ -10,7 +10,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from pydantic import BaseModel
 
 app = FastAPI()
-_limiter = MovingWindowRateLimiter(RedisStorage(os.environ["PEER_REDIS"]))
+_limiter = MovingWindowRateLimiter(RedisStorage(os.environ["PEER_REDIS"], implementation="redispy"))
 _WEEKLY = parse("20 per 7 day")
 _DAILY = RateLimitItemPerDay(20)
 _CAMPAIGN = RateLimitItemPerMonth(5)

@@ -62,6 +62,8 @@ def _populate_some(
     connection.execute(
         "INSERT INTO accounts (customer_id, seq, latest_us, complete_since_us, contacts)"
         f" SELECT 'c' || c, {contacts}, max({happened}), {oldest_left if left else 0},"
-        f" '\\x01'::bytea || int2send({held}::int2) || int2send(0::int2) || string_agg({entry}, ''::bytea ORDER BY k)"
-        f"{total} FROM generate_series({first}, {last}) c, generate_series({left + 1}, {contacts}) k GROUP BY c".encode()
+        f" '\\x01'::bytea || int2send({held}::int2) || int2send(0::int2)"
+        f" || string_agg({entry}, ''::bytea ORDER BY k)"
+        f"{total} FROM generate_series({first}, {last}) c, generate_series({left + 1}, {contacts}) k"
+        " GROUP BY c".encode()
     )
