@@ -28,6 +28,14 @@ CONNECTIONS = 40  # what the scratch server allows, so that taking them all is c
 READY_S = 60.0  # a ceiling for a loaded machine, not a promise: how long it took is reported
 
 
+class EndedAtStart(RuntimeError):
+    """A service ended instead of becoming ready. `words` are its last."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"the service ended:\n{words}")
+        self.words = words
+
+
 class Deployment:
     """PostgreSQL and `count` services. Use it in a `with`."""
 
@@ -98,7 +106,7 @@ class Deployment:
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
             if self._services[index].poll() is not None:
-                raise RuntimeError(f"the service ended:\n{self.words(index)}")
+                raise EndedAtStart(self.words(index))
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(f"http://127.0.0.1:{self.ports[index]}/readyz", timeout=5.0).status_code == 200:
                     return

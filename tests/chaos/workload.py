@@ -135,6 +135,7 @@ class Sender:
             (6, self.confirm_and_release_at_once),
             (12, self.burst),
             (3, self.reuse_the_id),
+            (8, self.plan_at_the_edge),
         ]
         try:
             while host_us() < self._until_us:
@@ -208,6 +209,18 @@ class Sender:
             if grant is not None:
                 await self.resolve("release", grant)
 
+    async def plan_at_the_edge(self) -> None:
+        """Sends, then plans the next message for the very microsecond at which the min gap ends, or the one before."""
+        draft = replace(self.town.draft(self.rng, self.rng.choice(self.town.customers)), channel="push")
+        grant = await self.ask(draft)
+        if grant is None or not await self._send(grant, 0.0):
+            return
+        reply = await self.confirm(grant)
+        item = reply.body["results"][0]
+        if item.get("state") == "confirmed":
+            again = replace(self.town.draft(self.rng, draft.customer), channel="push")
+            await self._plan_at(us_of(item["at"]) + SECOND_US - self.rng.randint(0, 1), again)
+
     # How they do it.
 
     async def ask(self, draft: Draft, port: int | None = None) -> Grant | None:
@@ -221,13 +234,13 @@ class Sender:
             return None
         return _grant(draft, reply)
 
-    async def confirm(self, grant: Grant) -> None:
-        await self.resolve("confirm", grant)
+    async def confirm(self, grant: Grant) -> Reply:
+        return await self.resolve("confirm", grant)
 
-    async def resolve(self, op: str, grant: Grant) -> None:
+    async def resolve(self, op: str, grant: Grant) -> Reply:
         draft = grant.draft
         contact = {"customer_id": draft.customer, "message_id": draft.message, "attempt": grant.attempt}
-        await self.caller.request(op, f"/v1/contacts/{op}", {"contacts": [contact]})
+        return await self.caller.request(op, f"/v1/contacts/{op}", {"contacts": [contact]})
 
     async def _plan_when_told(self, retry_at: str | None, refused: Draft) -> None:
         """Ask for exactly the instant that the refusal named: the very edge of a window."""

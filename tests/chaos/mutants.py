@@ -1,0 +1,113 @@
+"""A harness that cannot fail proves nothing: services with one deliberate fault each, all of which must be caught.
+
+`python -m tests.chaos.mutants [NAME ...]` prints which check caught which, and after how many seconds of load. The
+service without a fault goes through the same and must pass.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from tests.chaos.run import Plan, deployed
+from tests.chaos.service import EndedAtStart
+
+LIMIT_S = 60.0
+LOAD_S = 6.0
+KILLS = ("kill service",)
+CRASHES = ("kill postmaster",)
+REFUSED = "refused at start"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault, and what harm brings it to light."""
+
+    name: str
+    harm: tuple[str, ...] = ()
+    is_refused: bool = False
+
+
+MUTANTS = (
+    Mutant("no-lock"),
+    Mutant("lock-and-read-in-one"),
+    Mutant("lock-of-this-process"),
+    Mutant("repeatable-read-checked", is_refused=True),
+    Mutant("clock-of-the-transaction"),
+    Mutant("presume-sent-at-the-answer"),
+    Mutant("count-from-the-reservation"),
+    Mutant("answer-before-commit", KILLS),
+    Mutant("answers-stored-outside", KILLS),
+    Mutant("commit-without-waiting", CRASHES),
+    Mutant("commit-without-waiting-checked", is_refused=True),
+    Mutant("charge-one-by-one"),
+    Mutant("confirm-whatever-it-is"),
+    Mutant("release-whatever-it-is"),
+    Mutant("unsubscribe-without-the-lock"),
+    Mutant("unsubscribe-without-revoking"),
+    Mutant("clamped-counter"),
+    Mutant("window-closed-at-its-end"),
+    Mutant("window-ends-too-early"),
+    Mutant("messages-forgotten"),
+    Mutant("rules-kept"),
+    Mutant("allow-when-in-doubt", ("stop database",)),
+)
+
+
+@dataclass(frozen=True)
+class Catch:
+    """How a mutant fared. `checks`: how often each check spoke; empty if none did."""
+
+    checks: dict[str, int]
+    seconds: float
+    words: str = ""
+
+
+def hunt(mutant: Mutant, seed: int, limit_s: float = LIMIT_S) -> Catch:
+    """Load a mutant until a check speaks, or for `limit_s`."""
+    plan = Plan(seed=seed, faults=mutant.harm, pause_s=(0.5, 2.0), customers=10, senders=24, asks_per_s=40.0)
+    try:
+        with deployed(plan, launch=("-m", "tests.chaos.mutant_service", mutant.name)) as run:
+            began = time.monotonic()
+            while True:
+                run.load(LOAD_S)
+                violations = run.judge()
+                seconds = time.monotonic() - began
+                if violations or seconds > limit_s:
+                    first = min(violations, key=lambda each: each.at, default=None)
+                    checks = Counter(each.check for each in violations)
+                    return Catch(dict(checks.most_common()), seconds, first.text if first else "")
+    except EndedAtStart as ended:
+        return Catch({REFUSED: 1}, 0.0, ended.words.splitlines()[-1])
+
+
+def is_as_expected(mutant: Mutant, catch: Catch) -> bool:
+    if mutant.name == "none":
+        return not catch.checks
+    return bool(catch.checks) and (REFUSED in catch.checks) is mutant.is_refused
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Show that the chaos harness catches deliberate faults.")
+    parser.add_argument("names", nargs="*", help="only these (`none`: the service as it is)")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    chosen = [
+        each for each in (Mutant("none", KILLS + CRASHES), *MUTANTS) if not given.names or each.name in given.names
+    ]
+    print(f"{'mutant':32} {'after':>6}  caught by", flush=True)
+    failed = 0
+    for mutant in chosen:
+        catch = hunt(mutant, given.seed)
+        good = is_as_expected(mutant, catch)
+        failed += not good
+        checks = ", ".join(f"{check} ({count})" for check, count in catch.checks.items()) or "nothing"
+        print(f"{mutant.name:32} {catch.seconds:5.1f}s  {checks}{'' if good else '   <-- UNEXPECTED'}", flush=True)
+        if catch.words:
+            print(f"{'':41}{catch.words[:110]}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
