@@ -1,21 +1,29 @@
 """Bringing a database to the form that this Takt knows, and back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, text
+from alembic.util import CommandError
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 import engine
 from alembic import command
+from engine.core.errors import DatabaseUnavailable
+from engine.store.database import UnfitDatabase
 
 _HERE = Path(engine.__file__).parent
 
 
 def migrate(url: str, revision: str = "head") -> None:
-    """Bring the database at `url` to a revision; safe for several processes at once."""
+    """Bring the database at `url` to a revision; safe for several processes at once.
+
+    Raises `DatabaseUnavailable`, and `UnfitDatabase` where a newer Takt was there before.
+    """
     _command(url, lambda config: command.upgrade(config, revision))
 
 
@@ -38,9 +46,8 @@ def newest_revision() -> str:
 
 
 def current_revision(url: str) -> str | None:
-    """The revision of the database at `url`, None for an empty one."""
-    engine_ = create_engine(sqlalchemy_url(url), poolclass=NullPool)
-    with engine_.connect() as connection:
+    """The revision of the database at `url`, None for an empty one. Raises `DatabaseUnavailable`."""
+    with _connected(url) as connection:
         if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
             return None
         return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
@@ -61,8 +68,24 @@ def _config() -> Config:
 
 
 def _command(url: str, run: Callable[[Config], object]) -> None:
-    engine_ = create_engine(sqlalchemy_url(url), poolclass=NullPool)
-    with engine_.begin() as connection:
+    with _connected(url) as connection:
         config = _config()
         config.attributes["connection"] = connection
-        run(config)
+        try:
+            run(config)
+        except CommandError as error:
+            if "locate revision" not in str(error):
+                raise
+            raise UnfitDatabase("a newer Takt has migrated this database: update this one") from error
+
+
+@contextmanager
+def _connected(url: str) -> Generator[Connection]:
+    """A connection in a transaction that commits at the end."""
+    try:
+        connection = create_engine(sqlalchemy_url(url), poolclass=NullPool).connect()
+    except (ArgumentError, DBAPIError, ValueError) as error:
+        why = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise DatabaseUnavailable(f"the database cannot be reached ({why}): is DATABASE_URL right?") from error
+    with connection, connection.begin():
+        yield connection
