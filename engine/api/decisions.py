@@ -12,7 +12,7 @@ from engine.api.answers import AnswerOut, AnswersOut
 from engine.api.auth import allow, team_of
 from engine.api.batches import batch_response, items_of, json_response, read_items
 from engine.api.bodies import body_of
-from engine.api.examples import ANSWER, ASK, batch_of, body
+from engine.api.examples import ASK, batch_of, body
 from engine.api.schemas import AskIn, AsksIn, instant, microseconds
 from engine.core.errors import InvalidAsk, Problem
 from engine.core.tokens import Scope
@@ -29,7 +29,6 @@ _SECOND_US = 1_000_000
     summary="May I send this message to this customer now?",
     response_model=AnswerOut,
     openapi_extra=body(AskIn, ASK, Scope.DECIDE),
-    responses={200: {"content": {"application/json": {"example": ANSWER}}}},
 )
 async def ask(request: Request) -> Response:
     """Answers one ask. `reserve` holds the budget until the message is confirmed, released, or its lease ends."""

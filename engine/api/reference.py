@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from engine.api import schemas
 from engine.api.answers import ProblemOut
+from engine.api.examples import ANSWER
 from engine.api.problems import KINDS, PROBLEM_JSON, problem_of
 from engine.core.errors import Conflict, Forbidden, Invalid, NotFound, Problem, TaktError, Unauthenticated, Unavailable
 
@@ -67,6 +68,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path, methods in document["paths"].items():
         for operation in methods.values():
             _complete(path, operation)
+    # Here and not at the route: FastAPI leaves what is null out of its examples.
+    answered = document["paths"]["/v1/decisions"]["post"]["responses"]["200"]
+    answered["content"]["application/json"]["example"] = ANSWER
     return document
 
 
