@@ -1,6 +1,5 @@
 """What is asked and what is answered: the closed sets of verdicts and reasons, and the values that carry them."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -53,8 +52,7 @@ _SENTENCES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """One question, its labels as they will be frozen. Instants and durations in microseconds.
 
     `reserves`: an allowed ask takes budget (it does not in the modes check and peek).

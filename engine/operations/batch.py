@@ -43,7 +43,10 @@ class Held:
 
     def learn(self, message: Message) -> None:
         """Let later commands of the batch see a message as it now stands."""
-        known = [each for each in self.messages.get(message.message_id, ()) if each.seq != message.seq]
+        if message.message_id not in self.messages:
+            self.messages[message.message_id] = [message]
+            return
+        known = [each for each in self.messages[message.message_id] if each.seq != message.seq]
         # Not by attempt: attempts are counted anew once the last one has been forgotten.
         self.messages[message.message_id] = sorted([message, *known], key=lambda each: -each.seq)
 

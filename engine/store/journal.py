@@ -7,6 +7,7 @@ decided under, so that a customer's whole story can be told again in order.
 
 import hashlib
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from engine.core.account import Contact, Kind, Lease, State
@@ -163,6 +164,7 @@ class Changed(NamedTuple):
 Entry = Message | Refusal | Resolved | Changed
 
 
+@lru_cache(maxsize=8_192)  # asked for twice a command: to look it up, and to append it
 def message_key(customer_id: str, message_id: str) -> int:
     """The 64 bits by which a customer's message is looked up; the ids themselves are compared afterwards."""
     data = f"{len(customer_id)}:{customer_id}{message_id}".encode()

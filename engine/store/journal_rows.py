@@ -118,83 +118,80 @@ def rules_named(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _message_columns(entries: Sequence[Message], labels: Labels) -> tuple[Any, ...]:
+    """Column by column: the fields of named tuples come apart in one `zip`."""
+    (ids, message_ids, attempts, seqs, ats, starts, ends, channels, topics, campaigns, teams, senders) = zip(
+        *(each[:12] for each in entries), strict=True
+    )
     number = labels.number
-    rows = [
-        (
-            each.at_us,
-            each.start_us,
-            each.end_us,
-            message_key(each.customer_id, each.message_id),
-            each.seq,
-            each.ruleset,
-            number(each.topic),
-            number(each.campaign),
-            number(each.team),
-            number(each.sender),
-            number(each.channel),
-            each.weight,
-            each.priority,
-            each.attempt,
-            each.lease
-            | each.kind << 2
-            | (_COUNTS if each.counts else 0)
-            | (_UNDER_CEILING if each.under_ceiling else 0)
-            | (_SEND_AT if each.send_at_given else 0)
-            | (_VERDICT_NUMBERS[each.observed] << _OBSERVED_SHIFT if each.observed else 0),
-            each.customer_id,
-            each.message_id,
-            _pack_reasons(each.reasons, labels),
-            b"".join(_LABEL.pack(number(name)) for name in each.uncharged) if each.uncharged else None,
-        )
-        for each in entries
-    ]
-    columns = list(zip(*rows, strict=True))
     return (
-        *(Int8s(column) for column in columns[:4]),
-        *(Int4s(column) for column in columns[4:10]),
-        *(Int2s(column) for column in columns[10:15]),
-        *(Texts(column) for column in columns[15:17]),
-        *(Byteas(column) for column in columns[17:]),
+        Int8s(ats),
+        Int8s(starts),
+        Int8s(ends),
+        Int8s(map(message_key, ids, message_ids)),
+        Int4s(seqs),
+        Int4s(each.ruleset for each in entries),
+        Int4s(map(number, topics)),
+        Int4s(map(number, campaigns)),
+        Int4s(map(number, teams)),
+        Int4s(map(number, senders)),
+        Int2s(map(number, channels)),
+        Int2s(each.weight for each in entries),
+        Int2s(each.priority for each in entries),
+        Int2s(attempts),
+        Int2s(map(_message_flags, entries)),
+        Texts(ids),
+        Texts(message_ids),
+        Byteas(_pack_reasons(each.reasons, labels) for each in entries),
+        Byteas(_pack_labels(each.uncharged, labels) for each in entries),
+    )
+
+
+def _message_flags(entry: Message) -> int:
+    return (
+        entry.lease
+        | entry.kind << 2
+        | (_COUNTS if entry.counts else 0)
+        | (_UNDER_CEILING if entry.under_ceiling else 0)
+        | (_SEND_AT if entry.send_at_given else 0)
+        | (_VERDICT_NUMBERS[entry.observed] << _OBSERVED_SHIFT if entry.observed else 0)
     )
 
 
 def _refusal_columns(entries: Sequence[Refusal], labels: Labels) -> tuple[Any, ...]:
+    (ids, message_ids, attempts, seqs, ats, starts, ends, channels, topics, campaigns, teams, senders) = zip(
+        *(each[:12] for each in entries), strict=True
+    )
     number = labels.number
-    rows = [
-        (
-            each.at_us,
-            each.start_us,
-            each.end_us,
-            each.retry_at_us or 0,
-            each.seq,
-            each.ruleset,
-            number(each.topic),
-            number(each.campaign),
-            number(each.team),
-            number(each.sender),
-            number(each.channel),
-            each.weight,
-            each.priority,
-            each.attempt,
-            each.lease
-            | (_SEND_AT if each.send_at_given else 0)
-            | (_VERDICT_NUMBERS[each.observed] << _OBSERVED_SHIFT if each.observed else 0)
-            | _VERDICT_NUMBERS[each.verdict] << _VERDICT_SHIFT
-            | (_CHECKED if each.checked else 0)
-            | (_CERTAIN if each.retry_certain else 0),
-            each.customer_id,
-            each.message_id or "",
-            _pack_reasons(each.reasons, labels),
-        )
-        for each in entries
-    ]
-    columns = list(zip(*rows, strict=True))
     return (
-        *(Int8s(column) for column in columns[:4]),
-        *(Int4s(column) for column in columns[4:10]),
-        *(Int2s(column) for column in columns[10:15]),
-        *(Texts(column) for column in columns[15:17]),
-        Byteas(columns[17]),
+        Int8s(ats),
+        Int8s(starts),
+        Int8s(ends),
+        Int8s(each.retry_at_us or 0 for each in entries),
+        Int4s(seqs),
+        Int4s(each.ruleset for each in entries),
+        Int4s(map(number, topics)),
+        Int4s(map(number, campaigns)),
+        Int4s(map(number, teams)),
+        Int4s(map(number, senders)),
+        Int2s(map(number, channels)),
+        Int2s(each.weight for each in entries),
+        Int2s(each.priority for each in entries),
+        Int2s(attempts),
+        Int2s(map(_refusal_flags, entries)),
+        Texts(ids),
+        Texts(each or "" for each in message_ids),
+        Byteas(_pack_reasons(each.reasons, labels) for each in entries),
+    )
+
+
+def _refusal_flags(entry: Refusal) -> int:
+    return (
+        entry.lease
+        | (_SEND_AT if entry.send_at_given else 0)
+        | (_VERDICT_NUMBERS[entry.observed] << _OBSERVED_SHIFT if entry.observed else 0)
+        | _VERDICT_NUMBERS[entry.verdict] << _VERDICT_SHIFT
+        | (_CHECKED if entry.checked else 0)
+        | (_CERTAIN if entry.retry_certain else 0)
     )
 
 
@@ -295,6 +292,10 @@ def _pack_reasons(reasons: Sequence[tuple[Code, str]], labels: Labels) -> bytes 
     if not reasons:
         return None
     return b"".join(_REASON.pack(_CODE_NUMBERS[code], labels.number(rule)) for code, rule in reasons)
+
+
+def _pack_labels(names: Sequence[str], labels: Labels) -> bytes | None:
+    return b"".join(_LABEL.pack(labels.number(name)) for name in names) if names else None
 
 
 def _unpack_reasons(packed: bytes | None, labels: Labels) -> tuple[tuple[Code, str], ...]:
