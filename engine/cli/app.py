@@ -73,6 +73,8 @@ def sentence(error: Exception) -> str:
             return f"takt: {error}"
         case OSError() if error.strerror:
             return f"takt: {error.filename}: {error.strerror}" if error.filename else f"takt: {error.strerror}"
+        case UnicodeEncodeError():
+            return "takt: an argument is not UTF-8"
         case ValidationError():
             found = error.errors(include_url=False, include_context=False, include_input=False)
             return "\n".join(f"takt: {_variable(each['loc'])}: {each['msg']}" for each in found)

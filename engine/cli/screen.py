@@ -1,11 +1,8 @@
 """takt screen: an audience in, and out come those who may be sent to, those who may not, and why."""
 
-import asyncio
 import gc
-import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -13,11 +10,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from engine.cli.app import app
-from engine.core.policy import DAY_US, Channel, OnExpiry
-from engine.core.reading import read_all
-from engine.core.reading_values import duration
-from engine.operations import start
+from engine.cli.app import FAILED, app
+from engine.cli.arguments import instant, seconds
+from engine.cli.connect import database
+from engine.cli.output import minute, note
+from engine.core.policy import Channel, OnExpiry
 from engine.operations.decider import Decider
 from engine.settings import Settings
 from engine.store.database import Database
@@ -28,6 +25,7 @@ if TYPE_CHECKING:  # what reads and writes the files loads pyarrow, which no oth
     from engine.operations.screen import Screening, Tally
 
 _REASONS_SHOWN: Final = 20
+_SECOND_US: Final = 1_000_000
 _GC_THRESHOLD: Final = (100_000, 20, 100)
 
 _Audience = Annotated[Path, typer.Argument(help="CSV or Parquet; with --recheck, a file that a screening wrote.")]
@@ -110,9 +108,9 @@ def screen(
         team,
         sender,
         priority,
-        None if send_at is None else _instant_us(send_at),
+        None if send_at is None else round(instant(send_at).timestamp() * _SECOND_US),
         reserve,
-        _lease_us(lease),
+        seconds(lease) * _SECOND_US,
         on_expiry,
     )
     _screen(open_audience(audience, column, screening.id_chars_max), screening, out, refused)
@@ -121,8 +119,8 @@ def screen(
 def _screen(audience: "Audience", screening: "Screening", out: Path, refused: Path | None) -> None:
     from engine.operations.screen import screen as screen_all
 
-    async def work(url: str) -> "Tally":
-        decider = Decider(url, settings)
+    async def work(opened: Database) -> "Tally":
+        decider = Decider(opened.url, Settings())
         await decider.open()
         try:
             with _bar("screened", audience.rows) as tell:
@@ -130,9 +128,7 @@ def _screen(audience: "Audience", screening: "Screening", out: Path, refused: Pa
         finally:
             await decider.close()
 
-    settings = Settings()
-    with _database(settings) as url:
-        tally = asyncio.run(work(url))
+    tally = database(work)
     _tell_tally(tally, screening, out, refused)
     _tell_bad_rows(audience, tally.bad, tally.bad_rows)
 
@@ -140,21 +136,15 @@ def _screen(audience: "Audience", screening: "Screening", out: Path, refused: Pa
 def _recheck(screened: "Audience", out: Path | None, refused: Path | None) -> None:
     from engine.operations.recheck import recheck as recheck_all
 
-    async def work(url: str) -> "Recheck":
-        database = Database(url, size=2)
-        await database.open()
-        try:
-            with _bar("rechecked", screened.rows) as tell:
-                return await recheck_all(database, screened, out, refused, tell)
-        finally:
-            await database.close()
+    async def work(opened: Database) -> "Recheck":
+        with _bar("rechecked", screened.rows) as tell:
+            return await recheck_all(opened, screened, out, refused, tell)
 
-    with _database(Settings()) as url:
-        found = asyncio.run(work(url))
+    found = database(work)
     _tell_recheck(found, out, refused)
     _tell_bad_rows(screened, found.bad, found.bad_rows)
     if found.lost and out is None:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 def _tell_tally(tally: "Tally", screening: "Screening", out: Path, refused: Path | None) -> None:
@@ -162,10 +152,12 @@ def _tell_tally(tally: "Tally", screening: "Screening", out: Path, refused: Path
 
     print(f"{tally.rows:,} rows for {screening.channel}/{screening.topic}, {screening.campaign}:{screening.run}")
     outcomes = tally.outcomes
-    held = "" if tally.held_until_us is None else f"reserved until {_when(tally.held_until_us)} at the latest"
+    held = "" if tally.held_until_us is None else f"reserved until {minute(tally.held_until_us)} at the latest"
     _line(outcomes[Outcome.ALLOWED], "allowed", held, f"-> {out}")
     half, most = tally.freed_by_us(0.5), tally.freed_by_us(0.9)
-    frees = "" if half is None or most is None else f"half of them free by {_when(half)}, nine in ten by {_when(most)}"
+    frees = (
+        "" if half is None or most is None else f"half of them free by {minute(half)}, nine in ten by {minute(most)}"
+    )
     where = "" if refused is None else f"-> {refused}"
     _line(outcomes[Outcome.DEFERRED], "deferred", frees, where)
     _line(outcomes[Outcome.DENIED], "denied", "", where)
@@ -205,23 +197,14 @@ def _tell_bad_rows(audience: "Audience", bad: int, rows: "Sequence[BadRow]") -> 
     if not bad:
         return
     for row in rows:
-        print(f"{audience.path}, {audience.unit} {row.place}: {row.why}", file=sys.stderr)
+        note(f"{audience.path}, {audience.unit} {row.place}: {row.why}")
     more = f", the first {len(rows)} of them named above" if bad > len(rows) else ""
-    print(f"takt: {bad:,} rows were not answered{more}; the others were", file=sys.stderr)
-    raise typer.Exit(1)
+    note(f"takt: {bad:,} rows were not answered{more}; the others were")
+    raise typer.Exit(FAILED)
 
 
 def _line(count: int, what: str, *more: str) -> None:
     print(f"{count:>12,}  {what:<14}" + "".join(f"  {each}" for each in more if each))
-
-
-@contextmanager
-def _database(settings: Settings) -> Generator[str]:
-    """The database, running, migrated, with a policy in force."""
-    with start.locate(settings) as where:
-        start.come_up(where)
-        asyncio.run(start.prepare(where, settings))
-        yield where.url
 
 
 @contextmanager
@@ -241,25 +224,3 @@ def _collect_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLD)
-
-
-def _instant_us(text: str) -> int:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise typer.BadParameter(f"--send-at {text!r}: an instant with an offset, as 2026-10-05T09:00:00+02:00")
-    return round(at.timestamp() * 1_000_000)
-
-
-def _lease_us(text: str) -> int:
-    return read_all(
-        duration(14 * DAY_US),
-        text,
-        lambda problems: typer.BadParameter(f"--lease: {problems[0]}"),
-    )
-
-
-def _when(at_us: int) -> str:
-    return f"{datetime.fromtimestamp(at_us / 1_000_000, UTC):%a %Y-%m-%d %H:%M} UTC"

@@ -85,9 +85,7 @@ class Conversations:
         patience_s: tuple[float, float],
         batch_patience_s: tuple[float, float],
     ) -> None:
-        base = httpx.URL(url)
-        if base.scheme not in ("http", "https") or not base.host:
-            raise ValueError(f"the address of Takt looks like http://127.0.0.1:8000, not like {url!r}")
+        base = _address(url)
         if not (key.isascii() and key.isprintable() and key.strip()):
             raise ValueError("the key of Takt is empty, or holds characters that no key has")
         if isinstance(fail_open_topics, str):
@@ -220,6 +218,16 @@ def only(results: Sequence[T | Problem]) -> T:
     if result.is_unavailability:
         raise TaktUnavailable(result.detail)
     raise TaktRefused(result)
+
+
+def _address(url: str) -> httpx.URL:
+    try:
+        base = httpx.URL(url)
+        if base.scheme in ("http", "https") and base.host:
+            return base
+    except httpx.InvalidURL:
+        pass
+    raise ValueError(f"the address of Takt looks like http://127.0.0.1:8000, not like {url!r}")
 
 
 def _call(method: str, path: str, body: bytes | None, retries: Retries, repeatable: bool) -> Steps[dict[str, Any]]:

@@ -356,7 +356,8 @@ def test_a_client_is_made_from_the_environment(service: Service, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("url", "key"), [("takt.example", "k"), ("ftp://x", "k"), ("http://x", ""), ("http://x", "a\nb")]
+    ("url", "key"),
+    [("takt.example", "k"), ("ftp://x", "k"), ("http://x", ""), ("http://[::1", "k"), ("http://x", "a\nb")],
 )
 def test_an_address_or_key_that_cannot_be_one_is_refused_at_once(url: str, key: str) -> None:
     with pytest.raises(ValueError, match="of Takt"):
