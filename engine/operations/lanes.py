@@ -19,6 +19,10 @@ from engine.operations.settle import CONTENDED, Settler
 CHUNK = 256
 HALF = CHUNK // 2
 _CONTENDED_AT_ONCE = 4
+# Customers whom somebody holds take turns at waiting: each has one about every second, of at most a fifth of it.
+_ROUND_S = 1.0
+_TURN_S = 0.2
+_TURN_S_MIN = 0.005
 
 log = logging.getLogger("takt.lanes")
 
@@ -153,7 +157,8 @@ class Lanes:
                 async with self._turns:
                     tickets = _current([queue.popleft() for _ in range(min(CHUNK, len(queue)))])
                     if tickets:
-                        await _settle_alone(self._settler, tickets)
+                        turn_s = max(_TURN_S_MIN, min(_TURN_S, _ROUND_S * _CONTENDED_AT_ONCE / len(self._contended)))
+                        queue.extendleft(reversed(await _settle_alone(self._settler, tickets, turn_s)))
         finally:
             del self._contended[customer_id]
             for ticket in queue:
@@ -169,6 +174,7 @@ class _Lane:
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._in_hand: list[Ticket] = []  # taken from the queues, and not answered yet
 
     @property
     def is_dead(self) -> bool:
@@ -197,7 +203,9 @@ class _Lane:
                     self._lanes.defer_contended(contended)
                     tickets = [each for each in tickets if not self._lanes.is_contended(each.command.customer_id)]
                 if tickets:
+                    self._in_hand = tickets
                     await self._settle(tickets)
+                    self._in_hand = []
             if self._stopping:
                 return
             self._awake.clear()
@@ -226,8 +234,9 @@ class _Lane:
         if self._stopping and not task.cancelled() and task.exception() is None:
             return
         log.critical("a lane died", exc_info=None if task.cancelled() else task.exception())
-        for ticket in (*self.asks, *self.bulk):
+        for ticket in (*self._in_hand, *self.asks, *self.bulk):
             ticket.answer(Unavailable("a lane of this process has died: it must be restarted", retry_after_s=5))
+        self._in_hand = []
         self.asks.clear()
         self.bulk.clear()
 
@@ -252,18 +261,18 @@ def _answer(tickets: Sequence[Ticket], answers: Sequence[object]) -> None:
             ticket.answer(answer)
 
 
-async def _settle_alone(settler: Settler, tickets: Sequence[Ticket]) -> None:
-    """One customer's commands, waiting for the lock as long as the most patient of them does."""
+async def _settle_alone(settler: Settler, tickets: Sequence[Ticket], wait_s: float) -> list[Ticket]:
+    """One customer's commands, waiting for the lock a while. Returns those that are still to be settled."""
     left_s = max(each.deadline for each in tickets) - asyncio.get_running_loop().time()
+    commands = [each.command for each in tickets]
     try:
-        answers: Sequence[object] = await settler.settle([each.command for each in tickets], lock_wait_s=left_s)
+        answers: Sequence[object] = await settler.settle(commands, lock_wait_s=min(wait_s, left_s))
     except TaktError as error:
         answers = [error] * len(tickets)
     except Exception:
         if len(tickets) > 1:
-            for ticket in tickets:
-                await _settle_alone(settler, [ticket])
-            return
+            return [left for each in tickets for left in await _settle_alone(settler, [each], wait_s)]
         log.exception("a command failed")
         answers = [TaktError("the ask could not be decided: this is a fault of Takt, and is logged")]
     _answer(tickets, answers)
+    return [each for each, answer in zip(tickets, answers, strict=True) if answer is CONTENDED]

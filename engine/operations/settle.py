@@ -58,7 +58,7 @@ class Settler:
     async def settle(self, commands: Sequence[Command], *, lock_wait_s: float | None = None) -> list[object]:
         """The answers in order: values, the `TaktError` a command alone met, or CONTENDED.
 
-        Without `lock_wait_s` a customer held by somebody else is left out (CONTENDED); with it, waited for that long.
+        A customer held by somebody else is left out (CONTENDED); with `lock_wait_s`, all are if one is after that long.
         Raises `Unavailable` where the database could not be reached: nothing was decided then, or it is not known.
         """
         began = asyncio.get_running_loop().time()
@@ -87,7 +87,7 @@ class Settler:
             return await self._attempt(commands, lock_wait_s, free_only=False)
         except LockBusy:
             if lock_wait_s is not None:
-                raise DatabaseUnavailable("somebody else holds this customer's account") from None
+                return [CONTENDED] * len(commands)
         return await self._attempt(commands, None, free_only=True)
 
     async def _attempt(
