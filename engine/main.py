@@ -13,7 +13,7 @@ from uvicorn.supervisors import Multiprocess
 
 from engine import cli
 from engine.core.errors import TaktError
-from engine.operations import start
+from engine.operations import collector, start
 from engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def app() -> "FastAPI":
     settings = Settings()
     leaving = ExitStack()
     where = leaving.enter_context(start.locate(settings))
-    return create_app(settings, where.url, leaving.close)
+    service = create_app(settings, where.url, leaving.close)
+    collector.ease()
+    return service
 
 
 @cli.app.command(rich_help_panel="Service")
