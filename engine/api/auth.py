@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 
 from engine.core.errors import Forbidden, Unauthenticated
 from engine.core.tokens import Scope, digest
+from engine.operations.patience import shared_in_time
 from engine.store import keys
 from engine.store.database import Database
 from engine.store.keys import Key
@@ -21,6 +22,7 @@ from engine.store.keys import Key
 _BELIEVED_S: Final = 0.5
 _REMEMBERED: Final = 10_000
 _LOOK_UPS_AT_ONCE: Final = 2  # a flood of wrong keys must leave connections to the lanes
+_PATIENCE_S: Final = 3.0
 _LONGEST: Final = 1_000
 
 
@@ -53,7 +55,7 @@ class Authenticator:
         if task is None:
             task = self._under_way[hashed] = asyncio.create_task(self._look_up(hashed))
             task.add_done_callback(lambda _: self._under_way.pop(hashed, None))
-        return await asyncio.shield(task)
+        return await shared_in_time(task, _PATIENCE_S)
 
     async def _look_up(self, hashed: bytes) -> Key | None:
         async with self._turns:

@@ -1,14 +1,17 @@
 """Whether this process lives, whether it can decide, and what it has done."""
 
+import asyncio
 import time
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.datastructures import State
 
 from engine.api.answers import LiveOut, ReadyOut
 from engine.api.batches import json_response
 from engine.core.errors import TaktError
+from engine.operations.look import number_in_force
 
 router = APIRouter(tags=["health"])
 
@@ -35,9 +38,7 @@ async def ready(request: Request) -> Response:
         "policy": "ok",
     }
     try:
-        async with decider.database.connection() as connection:
-            row = await (await connection.execute("SELECT max(number) FROM rulesets")).fetchone()
-        if row is None or row[0] is None:
+        if await _number_in_force(request.app.state) is None:
             checks["policy"] = "none in force: `takt policy activate considerate`"
     except TaktError as error:
         checks["database"] = error.message
@@ -47,6 +48,14 @@ async def ready(request: Request) -> Response:
     if not good:
         response.headers["Retry-After"] = "1"
     return response
+
+
+async def _number_in_force(state: State) -> int | None:
+    """Asked once for all who ask at the same time: nobody needs a key to ask, and asks need the connections."""
+    asked: asyncio.Task[int | None] | None = getattr(state, "asked_number_in_force", None)
+    if asked is None or asked.done():
+        asked = state.asked_number_in_force = asyncio.create_task(number_in_force(state.decider))
+    return await asyncio.shield(asked)
 
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response)

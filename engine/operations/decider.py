@@ -9,6 +9,7 @@ from engine.core.errors import DatabaseUnavailable, TaktError
 from engine.operations.batch import Command
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.lanes import Lanes
+from engine.operations.patience import in_time
 from engine.operations.rulebook import Rulebook
 from engine.operations.settle import Observer, Peekable, Settler
 from engine.settings import Settings
@@ -83,7 +84,7 @@ class Decider:
 
     async def peek(self, command: Peekable[T]) -> T:
         """What a command would say now. Nothing is locked, and nothing written."""
-        return await self._settler.peek(command)
+        return await in_time(self._settler.peek(command), self.settings.deadline_ms / 1000)
 
     async def ask_all(self, commands: Sequence[AskCommand], modes: Sequence[Mode]) -> list[Answer | TaktError]:
         """The answers to a batch in its order. A customer's asks are decided by priority, then by that order."""

@@ -12,8 +12,10 @@ from engine.core.rules import Rules
 from engine.core.standing import Standing, probes, standings
 from engine.operations.batch import Batch, Held
 from engine.operations.decider import Decider
+from engine.operations.patience import in_time
 from engine.store import story
 from engine.store.journal import Entry
+from engine.store.policies import newest_number
 
 
 class View(NamedTuple):
@@ -66,5 +68,19 @@ async def look(decider: Decider, customer_id: str) -> View:
 
 async def journal(decider: Decider, customer_id: str, before_seq: int | None, limit: int) -> list[Entry]:
     """Entries of the customer's journal, the newest first, older than `before_seq`."""
-    async with decider.database.transaction() as connection:
-        return await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)
+
+    async def read() -> list[Entry]:
+        async with decider.database.transaction() as connection:
+            return await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)
+
+    return await in_time(read(), decider.settings.deadline_ms / 1000)
+
+
+async def number_in_force(decider: Decider) -> int | None:
+    """The ruleset in force; None where no policy was ever activated."""
+
+    async def read() -> int | None:
+        async with decider.database.connection() as connection:
+            return await newest_number(connection)
+
+    return await in_time(read(), decider.settings.deadline_ms / 1000)

@@ -57,6 +57,11 @@ class Database:
                 "autocommit": True,
                 "prepare_threshold": 0,
                 "connect_timeout": 5,
+                # A peer that vanished without a word (a host that lost its power) is given up within seconds.
+                "keepalives_idle": 5,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,
                 "application_name": "takt",
                 "options": f"{_SESSION} -c lock_timeout={lock_wait_ms} -c statement_timeout={STATEMENT_LIMIT_MS}",
             },
