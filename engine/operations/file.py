@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from engine.core.account import LINGER_US
 from engine.core.customer import Customer, Preference
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
 from engine.core.suppression import Consent, Scope, Suppression
-from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.operations.batch import Batch, Held
 from engine.store.customers import consent_data, preference_data, suppression_data
 from engine.store.journal import Change
 
@@ -42,7 +43,8 @@ class _FileCommand:
         return ()
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
+        """All that any window reaches: an ask behind this in one transaction may look further back because of it."""
+        return held.now_us - rules.longest_us - LINGER_US
 
 
 @dataclass(frozen=True, slots=True)
