@@ -52,7 +52,7 @@ class Tally:
         known = self.done - self.news
         return (
             f"{self.name}: {self.done:,} {'row' if self.done == 1 else 'rows'} brought in"
-            + (f", {known:,} of them known already" if known else "")
+            + (f", of which {known:,} changed nothing" if known else "")
             + (f"; {self.bad:,} refused" if self.bad else "")
             + "."
         )

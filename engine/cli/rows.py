@@ -74,7 +74,7 @@ def _rows(name: str, file: BufferedReader | Any, size: int | None) -> Rows:
         return _parquet(name, file, size)
     if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UnreadableFile(f"{name} is in UTF-16: save it as UTF-8")
-    if b"\0" in beginning:
+    if b"\0" in beginning.partition(b"\n")[0]:
         raise UnreadableFile(f"{name} holds binary data: CSV, JSON lines or Parquet was expected")
     lines = _Lines(name, file)
     first = beginning.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
