@@ -137,8 +137,7 @@ async def _dossiers(
             try:
                 entry = await _known(connection, labels, lambda row=row, source=source: source.entry_of(row, labels))
             except _SENSELESS as error:
-                why = f"there is no label {error}" if isinstance(error, UnknownNumber) else str(error)
-                entry = Unreadable(row[0], row[source.seq], row[source.seq + 1], why)
+                entry = Unreadable(row[0], row[source.seq], row[source.seq + 1], str(error))
             entries.setdefault(entry.customer_id, []).append(entry)
     for each in entries.values():
         each.sort(key=attrgetter("seq"))
@@ -160,14 +159,9 @@ async def _dossiers(
 
 
 async def _known(connection: Connection, labels: Labels, read: Callable[[], T]) -> T:
-    """What is read, once the labels that others have made since are known. Raises `UnknownNumber` for a number that
-    nobody has made."""
-    tried: set[int] = set()
+    """What is read, once the labels that others have made since are known."""
     while True:
         try:
             return read()
         except UnknownNumber as unknown:
-            if unknown.args[0] in tried:
-                raise
-            tried.add(unknown.args[0])
             await labels.load(connection, unknown.args[0])

@@ -50,13 +50,18 @@ class Labels:
                 self._learn(number, name)
 
     async def load(self, connection: Connection, number: int = 0) -> None:
-        """Learn the labels that others made since the last time, `number` among them (numbers commit in any order)."""
+        """Learn the labels that others made since the last time, `number` among them (numbers commit in any order).
+
+        Raises `LookupError` for a number that nobody made: a row that names it is damaged, and no waiting mends it.
+        """
         cursor = await connection.execute(
             "SELECT number, name FROM labels WHERE number > %s OR number = %s", (self._newest, number)
         )
         for found, name in await cursor.fetchall():
             self._learn(found, name)
             self._newest = max(self._newest, found)
+        if number not in self._names:
+            raise LookupError(f"there is no label {number}")
 
     def _learn(self, number: int, name: str) -> None:
         self._names[number] = name

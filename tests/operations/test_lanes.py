@@ -23,7 +23,7 @@ from engine.settings import Settings
 from engine.store import accounts
 from engine.store.columns import Texts, register
 from engine.store.embedded import Server
-from tests.store.faults import CEILING_S, count, held_commits, until, waiting
+from tests.store.faults import CEILING_S, count, held_commits, run, until, waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -233,6 +233,16 @@ async def test_an_ask_whose_decision_raises_gets_its_error_alone(database_url: s
         assert [asked(database_url, each) for each in "abp"] == [1, 1, 1]
         assert decider.lanes.dead == 0
         assert (await verify(decider.database)).is_clean
+
+
+async def test_a_customer_whose_account_is_damaged_delays_nobody_else(database_url: str) -> None:
+    async with opened(database_url) as (decider, _):
+        assert await allowed(*asking(decider, ask("damaged")))
+        run(database_url, "UPDATE accounts SET contacts = set_byte(contacts, 26, 99) WHERE customer_id = 'damaged'")
+        damaged, *others = asking(decider, ask("damaged", "m2"), ask("a"), ask("b"))
+        assert await allowed(*others)
+        with pytest.raises(TaktError, match="fault of Takt"):
+            await damaged
 
 
 async def test_a_dead_lane_fails_its_waiters_at_once_and_is_counted(database_url: str) -> None:
