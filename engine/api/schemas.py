@@ -3,7 +3,6 @@
 Instants are RFC 3339 with an offset. Durations end in `_s`.
 """
 
-import math
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
@@ -65,7 +64,7 @@ def _attribute(given: object) -> object:
     match given:
         case bool():
             return given
-        case int() | float() if math.isfinite(given) and abs(given) <= 2**53:
+        case int() | float() if -(2**53) <= given <= 2**53:  # neither NaN nor an infinity
             return given
         case str() if len(given) <= 500 and "\0" not in given and _is_unicode(given):
             return given
