@@ -52,9 +52,10 @@ def lock_and_read_in_one() -> None:
     """The lock and the read in one statement: it sees the rows as they were before it waited."""
     accounts.READ = accounts.READ.replace(
         "WITH now AS",
-        "WITH wanted AS MATERIALIZED (SELECT id FROM unnest(%b) AS ids(id)),"
-        ' locked AS (INSERT INTO accounts (customer_id) SELECT id FROM wanted ORDER BY id COLLATE "C" ON CONFLICT (customer_id) DO UPDATE SET seq = accounts.seq'
-        " WHERE false RETURNING 1), forced AS MATERIALIZED (SELECT count(*) FROM locked), now AS",
+        "WITH wanted AS MATERIALIZED (SELECT id FROM unnest(%b) AS ids(id)), locked AS ("
+        'INSERT INTO accounts (customer_id) SELECT id FROM wanted ORDER BY id COLLATE "C"'
+        " ON CONFLICT (customer_id) DO UPDATE SET seq = accounts.seq WHERE false RETURNING 1),"
+        " forced AS MATERIALIZED (SELECT count(*) FROM locked), now AS",
     ).replace("CROSS JOIN unnest(%b) AS ids(id)", "CROSS JOIN forced CROSS JOIN wanted AS ids")
     accounts.LOCK = "SELECT %b::text[]"
 
@@ -152,7 +153,7 @@ def answers_stored_outside() -> None:
 
     async def twice(self: settle.Settler, connection: Any, made: batch.Batch, answers: list[object]) -> None:
         await commit(self, connection, replace(made, entries=[]), answers)
-        await asyncio.sleep(_COMMIT_S)
+        await asyncio.sleep(5 * _COMMIT_S)
         await journal_rows.append(connection, made.entries, self._labels)
 
     settle.Settler._commit = twice

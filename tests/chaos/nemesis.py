@@ -29,7 +29,7 @@ class Nemesis:
         self._deployment = deployment
         self._log = Log(log)
         self._rng = random.Random(seed)  # noqa: S311  no secret
-        self._faults: dict[str, Callable[[], None]] = {
+        self._faults: dict[str, Callable[[], dict[str, Any] | None]] = {
             "kill service": self.kill_service,
             "kill postmaster": self.kill_postmaster,
             "kill backend": self.kill_backend,
@@ -60,19 +60,22 @@ class Nemesis:
         """One fault, from its beginning until all services are ready again."""
         began_us = host_us()
         self._write("begin", name)
-        self._faults[name]()
+        about = self._faults[name]() or {}
         mended_us = host_us()
         for index in range(len(self._deployment.ports)):
             self._deployment.wait_ready(index)
         self.count[name] = self.count.get(name, 0) + 1
-        self._log.write_now({"kind": "fault", "name": name, "t": began_us, "mended": mended_us, "ready": host_us()})
+        times = {"t": began_us, "mended": mended_us, "ready": host_us()}
+        self._log.write_now({"kind": "fault", "name": name, **times, **about})
 
     # The faults.
 
-    def kill_service(self) -> None:
+    def kill_service(self) -> dict[str, Any]:
         index = self._any_service()
-        self._write("killed", "service", pid=self._deployment.kill(index), port=self._deployment.ports[index])
+        port = self._deployment.ports[index]
+        self._write("killed", "service", pid=self._deployment.kill(index), port=port)
         self._deployment.restart(index)
+        return {"port": port}
 
     def kill_everything(self) -> None:
         """All services and the database at once: nobody is left who remembers."""
@@ -102,12 +105,13 @@ class Nemesis:
                 " WHERE application_name = 'takt' ORDER BY random() LIMIT 1) chosen"
             )
 
-    def freeze_service(self) -> None:
+    def freeze_service(self) -> dict[str, Any]:
         """Longer than most leases; what it was about to answer is answered afterwards."""
         index = self._any_service()
         self._deployment.send_signal(index, signal.SIGSTOP)
         self._stopping.wait(self._rng.uniform(2, 5))
         self._deployment.send_signal(index, signal.SIGCONT)
+        return {"port": self._deployment.ports[index]}
 
     def freeze_backend(self) -> None:
         """A session that neither answers nor ends, perhaps with locks in its hands."""

@@ -1,0 +1,281 @@
+"""The judge judged: histories made by hand, good ones that must pass and bad ones that must not."""
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from engine.core.policy import Rolling
+from engine.operations.policy_file import load_policy
+from tests.chaos import oracle
+from tests.chaos.evidence import (
+    CONFIRMED,
+    LATE,
+    MARKED,
+    PRESUMED,
+    RELEASED,
+    RELEASES,
+    REVOKED,
+    Activated,
+    Asked,
+    Change,
+    Contact,
+    Down,
+    Entry,
+    Evidence,
+    Refusal,
+    Resolution,
+    Resolved,
+    Send,
+    Try,
+    Unanswered,
+    Unsubscribed,
+)
+from tests.chaos.history import shortest
+from tests.chaos.oracle import judge
+from tests.chaos.policy import BUDGETS, YAML
+
+ADA = "ada"
+
+
+def us(seconds: float) -> int:
+    return round(1_000_000 * (1_000 + seconds))
+
+
+def contact(
+    seq: int, at: float, message: str = "m1", *, lease_s: float = 2, lease: int = RELEASES, attempt: int = 1,
+    channel: str = "push", start: float | None = None, topic: str = "news", campaign: str = "spring",
+) -> Contact:  # fmt: skip
+    begins = us(at if start is None else start)
+    about = begins, begins + round(lease_s * 1_000_000), message, attempt, channel, topic, campaign
+    return Contact(ADA, seq, us(at), *about, lease, 1)
+
+
+def refusal(
+    seq: int, at: float, rule: str, message: str = "m2", *, channel: str = "push", lease_s: float = 2
+) -> Refusal:
+    return Refusal(ADA, seq, us(at), us(at), us(at + lease_s), message, channel, "spring", (rule,))
+
+
+def resolution(seq: int, at: float, contact_seq: int, kind: int) -> Resolution:
+    return Resolution(ADA, seq, us(at), contact_seq, us(at), kind)
+
+
+def change(seq: int, at: float, *topics: str) -> Change:
+    return Change(ADA, seq, us(at), topics)
+
+
+def evidence(*entries: Entry, **more: object) -> Evidence:
+    found = Evidence(entries={ADA: list(entries)}, last_seq={ADA: len(entries)})
+    for name, value in more.items():
+        setattr(found, name, value)
+    return found
+
+
+def checks(found: Evidence) -> set[str]:
+    return {each.check for each in judge(found)}
+
+
+def asked(row: Contact, **more: object) -> Asked:
+    """The answer that a row's sender should have been given."""
+    about = (
+        ADA,
+        row.message,
+        row.attempt,
+        True,
+        row.topic,
+        "reserved",
+        row.at,
+        row.end,
+        1,
+        False,
+        row.at - 9,
+        row.at + 9,
+    )
+    return Asked(*about)._replace(**more)
+
+
+def sent(at: float, message: str, channel: str = "push", campaign: str = "spring") -> Send:
+    return Send(ADA, message, 1, channel, campaign, us(at))
+
+
+GOOD: dict[str, Sequence[Entry]] = {
+    "sent and confirmed, then another after the gap": [
+        contact(1, 0), resolution(2, 0.5, 1, CONFIRMED), contact(3, 1.5, "m2")],
+    "the gap counts from the confirmation, up to the microsecond": [
+        contact(1, 0), resolution(2, 0.5, 1, CONFIRMED), refusal(3, 1.499999, "gap"), contact(4, 1.5, "m2")],
+    "an expired lease gives back": [contact(1, 0), refusal(2, 1.999999, "gap"), contact(3, 2, "m2")],
+    "a presumed one is sent at the end of its lease": [
+        contact(1, 0, lease=PRESUMED), refusal(2, 2.9, "gap"), contact(3, 3, "m2")],
+    "released, then asked again": [contact(1, 0), resolution(2, 0.1, 1, RELEASED), contact(3, 0.2, attempt=2)],
+    "confirmed after it expired": [contact(1, 0), resolution(2, 2.5, 1, LATE), refusal(3, 3.4, "gap")],
+    "confirmed after it was released": [
+        contact(1, 0), resolution(2, 0.1, 1, RELEASED), resolution(3, 0.2, 1, LATE)],
+    "a presumed one confirmed after all": [contact(1, 0, lease=PRESUMED), resolution(2, 2.5, 1, MARKED)],
+    "an unsubscribe revokes": [
+        contact(1, 0), change(2, 0.5, "news"), resolution(3, 0.5, 1, REVOKED), contact(4, 0.6, "m2", topic="offers")],
+    "planned ahead, and another before it": [contact(1, 0, start=9, lease_s=1), contact(2, 0.1, "m2", lease_s=1)],
+}  # fmt: skip
+
+BAD: dict[str, tuple[str, Sequence[Entry]]] = {
+    "two within the gap": ("1 over", [contact(1, 0), resolution(2, 0.5, 1, CONFIRMED), contact(3, 1.499999, "m2")]),
+    "two leases at once": ("1 over", [contact(1, 0), contact(2, 0.1, "m2")]),
+    "before the end of a presumed lease and its window": (
+        "1 over", [contact(1, 0, lease=PRESUMED), contact(2, 2.999999, "m2")]),
+    "into a planned one": ("1 over", [contact(1, 0, start=3, lease_s=1), contact(2, 0.1, "m2", lease_s=2)]),
+    "three of two in another budget": (
+        "1 over", [contact(n, n, f"m{n}", channel="email", lease_s=0.5, lease=PRESUMED) for n in (1, 2, 3)]),
+    "refused though it was released": (
+        "5 returned", [contact(1, 0), resolution(2, 0.1, 1, RELEASED), refusal(3, 0.2, "gap")]),
+    "refused though the window is over": (
+        "5 returned", [contact(1, 0), resolution(2, 0.5, 1, CONFIRMED), refusal(3, 1.5, "gap")]),
+    "a number twice": ("2 numbering", [contact(1, 0), refusal(1, 0.1, "gap")]),
+    "a number missing": ("2 numbering", [contact(1, 0), resolution(3, 0.5, 1, CONFIRMED)]),
+    "two live contacts of a message": ("3 twice", [contact(1, 0), contact(2, 2.5, attempt=1)]),
+    "a second attempt of a live one": (
+        "3 twice", [contact(1, 0), resolution(2, 0.1, 1, CONFIRMED), contact(3, 2.5, attempt=2)]),
+    "a second attempt of a revoked one": (
+        "3 twice", [contact(1, 0), resolution(2, 0.1, 1, REVOKED), contact(3, 2.5, attempt=2)]),
+    "released twice": (
+        "4 resolved", [contact(1, 0), resolution(2, 0.1, 1, RELEASED), resolution(3, 0.2, 1, RELEASED)]),
+    "released after it was confirmed": (
+        "4 resolved", [contact(1, 0), resolution(2, 0.1, 1, CONFIRMED), resolution(3, 0.2, 1, RELEASED)]),
+    "released after it expired": ("4 resolved", [contact(1, 0), resolution(2, 2, 1, RELEASED)]),
+    "late while it was open": ("4 resolved", [contact(1, 0), resolution(2, 0.1, 1, LATE)]),
+    "marked while it was open": ("4 resolved", [contact(1, 0, lease=PRESUMED), resolution(2, 0.1, 1, MARKED)]),
+    "nothing to resolve": ("4 resolved", [resolution(1, 0, 7, RELEASED)]),
+    "confirmed after it expired, unflagged": ("10 late", [contact(1, 0), resolution(2, 2, 1, CONFIRMED)]),
+    "allowed after an unsubscribe": ("6 allowed", [change(1, 0, "news"), contact(2, 1)]),
+    "a lease that an unsubscribe left open": (
+        "6 revoked", [contact(1, 0), change(2, 0.5, "news"), refusal(3, 0.6, "gap")]),
+    "stamped before its predecessor": ("8 clock", [contact(1, 5), refusal(2, 4, "gap")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_history_passes(name: str) -> None:
+    assert judge(evidence(*GOOD[name])) == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_history_does_not(name: str) -> None:
+    check, entries = BAD[name]
+    assert check in checks(evidence(*entries))
+
+
+def test_what_was_acknowledged_must_be_there() -> None:
+    row = contact(1, 0)
+    released = resolution(2, 0.5, 1, RELEASED)
+    refused = refusal(3, 0.6, "email", "m2")
+    no = asked(contact(0, 0.6, "m2"), allowed=False, state=None, expires=0)
+    told = Resolved(ADA, "m1", 1, "released", True, us(0.5))
+    assert checks(evidence(row, asks=[asked(row)])) == set()
+    assert checks(evidence(row, released, resolved=[told])) == set()
+    assert "2 lost" not in checks(evidence(row, released, refused, asks=[no]))
+    assert checks(evidence(asks=[asked(row)])) == {"2 lost"}
+    assert checks(evidence(row, asks=[asked(row, expires=row.end + 1)])) == {"2 lost"}
+    assert checks(evidence(row, asks=[asked(row, decided=row.at + 1)])) == {"2 lost"}
+    assert checks(evidence(row, asks=[no])) == {"2 lost"}
+    assert checks(evidence(row, resolved=[told])) == {"2 lost"}
+    assert checks(evidence(row, released, resolved=[told._replace(state="confirmed")])) == {"2 lost"}
+    assert checks(evidence(row, released, resolved=[told._replace(at=us(0.4))])) == {"2 lost"}
+
+
+def test_an_unsubscribe_and_an_activation_must_be_there() -> None:
+    gone = [Unsubscribed(ADA, "news", us(0))]
+    assert checks(Evidence(unsubscribed=gone)) == {"2 lost"}
+    assert checks(Evidence(unsubscribed=gone, suppressed={(ADA, "news")})) == set()
+    assert checks(Evidence(activated=[Activated(us(0), 2)])) == {"2 lost"}
+
+
+def test_what_never_got_an_answer_is_a_violation() -> None:
+    assert checks(Evidence(unanswered=[Unanswered("an ask", ADA, us(0))])) == {"11 answer"}
+
+
+def test_nothing_is_allowed_after_an_acknowledged_unsubscribe() -> None:
+    row = contact(1, 1)
+    gone = Unsubscribed(ADA, "news", row.at)
+    more = {"unsubscribed": [gone], "suppressed": {(ADA, "news")}}
+    assert checks(evidence(row, asks=[asked(row)], **more)) == set()  # asked before it was acknowledged
+    assert checks(evidence(row, asks=[asked(row, asked=row.at + 1)], **more)) == {"6 allowed"}
+
+
+def test_an_ask_is_decided_under_the_rules_acknowledged_before_it() -> None:
+    row = contact(1, 1)
+    more = {"activated": [Activated(row.at - 10, 2)], "rulesets": {1, 2}}
+    assert checks(evidence(row, asks=[asked(row)], **more)) == {"15 ruleset"}
+    assert checks(evidence(row, asks=[asked(row, ruleset=2)], **more)) == set()
+    assert checks(evidence(row, asks=[asked(row, replayed=True)], **more)) == set()
+    assert checks(evidence(row, asks=[asked(row, asked=row.at - 11)], **more)) == set()
+
+
+def test_one_contact_is_allowed_afresh_once() -> None:
+    row = contact(1, 0)
+    assert checks(evidence(row, asks=[asked(row), asked(row, replayed=True)])) == set()
+    assert checks(evidence(row, asks=[asked(row), asked(row)])) == {"3 twice"}
+
+
+def test_sends_are_counted_by_the_provider() -> None:
+    rows = [
+        contact(1, 0, channel="in_app"),
+        contact(2, 0.1, "m2", channel="in_app"),
+        contact(3, 0.2, "m3", channel="in_app"),
+    ]
+    fourth = contact(4, 9.5, "m4", channel="in_app")
+    sends = [sent(at, f"m{n}", "in_app") for n, at in ((1, 1.5), (2, 1.5), (3, 1.5))]
+    late = [*sends[:2], sends[2]._replace(at=us(2.2))]
+    assert "1 sent" not in checks(evidence(*rows, fourth, sends=[*sends, sent(10.5, "m4", "in_app")]))
+    assert "1 sent" in checks(evidence(*rows, fourth, sends=[*sends, sent(10.4, "m4", "in_app")]))
+    assert "1 lease" in checks(evidence(*rows, sends=late))
+    assert "1 lease" in checks(evidence(*rows, sends=[*sends, sends[0]]))
+    assert "1 lease" in checks(evidence(*rows, sends=[sent(1, "unknown")]))
+
+
+def test_late_sends_stand_apart() -> None:
+    rows = [contact(1, 0), resolution(2, 2.5, 1, LATE), contact(3, 3.5, "m2")]
+    assert checks(evidence(*rows, sends=[sent(1.9, "m1"), sent(3.5, "m2")])) == set()
+
+
+def test_an_outage_allows_nothing_and_says_when_to_come_again() -> None:
+    down = Down("stopped", us(0), us(3), None)
+    busy = Try("ask", us(1), us(2), 503, "1", 8000, ADA, False)
+    yes = busy._replace(status=200, retry_after=None, allowed=True)
+    assert checks(Evidence(downs=[down], tries=[busy])) == set()
+    assert checks(Evidence(downs=[down], tries=[yes._replace(got=us(3.1))])) == set()
+    assert checks(Evidence(downs=[down._replace(customer="bob")], tries=[yes])) == set()
+    assert checks(Evidence(downs=[down], tries=[yes])) == {"11 allowed"}
+    assert checks(Evidence(downs=[down._replace(customer=ADA)], tries=[yes])) == {"11 allowed"}
+    assert checks(Evidence(tries=[busy._replace(status=500)])) == {"11 status"}
+    assert checks(Evidence(tries=[busy._replace(retry_after=None)])) == {"11 status"}
+
+
+def test_the_shortest_story_is_told_with_its_seed() -> None:
+    found = evidence(*BAD["two leases at once"][1])
+    told = shortest(found, judge(found), seed=7)
+    assert "seed 7" in told
+    assert "m2 allowed with 1/1 used of gap" in told
+    assert len(told.splitlines()) == 3
+
+
+def test_the_budgets_of_the_judge_are_those_of_the_policy() -> None:
+    policy = {each.name: each for each in load_policy(YAML).budgets}
+    for budget in BUDGETS:
+        given = policy.pop(budget.name)
+        assert isinstance(given.window, Rolling)
+        assert (given.limit, given.window.effective_us) == (budget.limit, budget.window_us)
+        assert (given.per is not None) is budget.per_campaign
+        assert given.selector.channels == (frozenset(budget.channels) if budget.channels else None)
+    assert set(policy) == {"day"}
+
+
+def test_the_judge_is_small_and_knows_nothing_of_the_engine() -> None:
+    paths = [Path(oracle.__file__), *(Path(oracle.__file__).with_name(f"{name}.py") for name in ("evidence", "policy"))]
+    for path in paths:
+        names = [
+            ast.dump(each)
+            for each in ast.walk(ast.parse(path.read_text()))
+            if isinstance(each, ast.Import | ast.ImportFrom)
+        ]
+        assert not any("'engine" in each for each in names), path
+    assert sum(bool(line.strip()) for line in paths[0].read_text().splitlines()) <= 160
