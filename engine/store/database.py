@@ -106,6 +106,8 @@ class Database:
             raise DatabaseUnavailable("somebody else holds this customer's account") from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise DatabaseUnavailable("the database is not reachable") from error
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+            raise UnfitDatabase("the database is not migrated to what this Takt knows: `takt db migrate`") from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Connection]:
