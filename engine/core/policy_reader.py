@@ -157,6 +157,8 @@ def _ceiling(at: At) -> Ceiling:
     limit = fields.required("limit", whole(0, LIMIT_MAX), "a limit")
     window = fields.required("window", a_window, "a window")
     fields.close()
+    if isinstance(window, Lifetime):
+        raise fields.place("window").refused("a rolling or calendar window: a ceiling guards against loops")
     return Ceiling(limit, window)
 
 

@@ -70,7 +70,9 @@ def windows() -> st.SearchStrategy[Window]:
 
 def topics() -> st.SearchStrategy[Topic]:
     plain = st.builds(Topic, st.sampled_from(Purpose), st.sampled_from(ConsentRule), st.just(False), st.booleans())
-    ceilings = st.none() | st.builds(Ceiling, st.integers(0, 1_000_000), windows())
+    ceilings = st.none() | st.builds(
+        Ceiling, st.integers(0, 1_000_000), windows().filter(lambda each: not isinstance(each, Lifetime))
+    )
     exempt = st.builds(
         Topic, st.sampled_from(Purpose), st.just(ConsentRule.OPT_OUT), st.just(True), st.booleans(), ceilings
     )

@@ -210,6 +210,12 @@ WRONG: list[tuple[object, str, str, str]] = [
     ),
     (document(topics=TOPICS, pauses=[{**PAUSE, "topics": ["alerts"]}]), "pauses[0].topics", "exempt topics", "not"),
     (
+        document(topics={"a": {"exempt": True, "ceiling": {"limit": 1, "window": "lifetime"}}}),
+        "topics.a.ceiling.window",
+        "'lifetime'",
+        "a rolling or calendar window",
+    ),
+    (
         document(topics={"a": {"ceiling": {"limit": 1, "window": WEEK}}}),
         "topics.a.ceiling",
         "a mapping of 2",
@@ -256,7 +262,7 @@ WRONG: list[tuple[object, str, str, str]] = [
     (document(lease="2h", max_lease="1h"), "lease", "'2h'", "at most max_lease, 1h"),
     (document(lease="25h"), "lease", "'25h'", "at most max_lease, 1d"),
     (document(max_lease="1m"), "max_lease", "'1m'", "at least lease, 5m"),
-    (document(max_lease="15d"), "max_lease", "'15d'", "at most 14d"),
+    (document(max_lease="3d"), "max_lease", "'3d'", "at most 2d"),
     (document(unknown_timezone="+02:00"), "unknown_timezone", "'+02:00'", "not an offset"),
     (document(unknown_timezone="Etc/GMT-2"), "unknown_timezone", "'Etc/GMT-2'", "not an offset"),
     (document(unknown_timezone="Europe/Berlyn"), "unknown_timezone", "'Europe/Berlyn'", "or deny"),
