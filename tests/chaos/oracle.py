@@ -44,6 +44,7 @@ class Story:
         self.held: dict[int, Contact] = {}  # what may occupy budgets
         self.contacts: dict[int, Contact] = {}
         self.attempts: dict[tuple[str, int], Contact] = {}
+        self.newest: dict[str, Contact] = {}  # the latest attempt of a message
         self.fates: dict[int, list[int]] = defaultdict(list)
         self.there: set[tuple[object, int]] = set()  # refusals and resolutions, by what they are about and when
         self.closed: set[str] = set()  # topics that were unsubscribed from
@@ -57,6 +58,8 @@ class Story:
             yield "6 revoked", f"an unsubscribe left the leases {sorted(self.to_revoke)} open"
             self.to_revoke = set()
         self.latest = entry.at
+        if isinstance(entry, Contact | given.Refusal) and self._lives(self.newest.get(entry.message), entry.at):
+            yield "3 twice", f"{entry.message} was decided once more while its contact lives"
         if isinstance(entry, Contact):
             yield from self._contact(entry)
         elif isinstance(entry, given.Refusal):
@@ -72,18 +75,21 @@ class Story:
             self.to_revoke = {each.seq for each in leases if each.topic in fresh}
 
     def _contact(self, entry: Contact) -> Iterator[tuple[str, str]]:
-        before = self.attempts.get((entry.message, entry.attempt - 1))
-        fates = self.fates[before.seq] if before else [RELEASED]
-        if (entry.message, entry.attempt) in self.attempts or (entry.attempt > 1 and not before):
-            yield "3 twice", f"{entry.message} has two contacts of attempt {entry.attempt}"
-        if fates != [RELEASED] and (fates or not before or before.lease != RELEASES or before.end > entry.at):
-            yield "3 twice", f"{entry.message} has two live contacts"
+        before = self.newest.get(entry.message)
+        if entry.attempt != (before.attempt + 1 if before else 1) or (before and REVOKED in self.fates[before.seq]):
+            yield "3 twice", f"{entry.message} has another contact, of attempt {entry.attempt}"
         if entry.topic in self.closed:
             yield "6 allowed", f"{entry.message} after an unsubscribe from {entry.topic}"
         for budget, used in self._uses(entry):
             if used >= budget.limit:
                 yield "1 over", f"{entry.message} allowed with {used}/{budget.limit} used of {budget.name}"
-        self.held[entry.seq] = self.contacts[entry.seq] = self.attempts[entry.message, entry.attempt] = entry
+        self.held[entry.seq] = self.contacts[entry.seq] = self.newest[entry.message] = entry
+        self.attempts[entry.message, entry.attempt] = entry
+
+    def _lives(self, contact: Contact | None, at: int) -> bool:
+        if contact is None or self.fates[contact.seq] in ([RELEASED], [REVOKED]):
+            return False
+        return bool(self.fates[contact.seq]) or contact.lease == PRESUMED or contact.end > at
 
     def _resolve(self, new: given.Resolution, contact: Contact | None, fates: list[int]) -> Iterator[tuple[str, str]]:
         if contact is None:

@@ -108,6 +108,7 @@ GOOD: dict[str, Sequence[Entry]] = {
     "an expired lease gives back": [contact(1, 0), refusal(2, 1.999999, "gap"), contact(3, 2, "m2")],
     "a presumed one is sent at the end of its lease": [
         contact(1, 0, lease=PRESUMED), refusal(2, 2.9, "gap"), contact(3, 3, "m2")],
+    "released, then refused": [contact(1, 0), resolution(2, 0.1, 1, RELEASED), refusal(3, 0.2, "news", "m1")],
     "released, then asked again": [contact(1, 0), resolution(2, 0.1, 1, RELEASED), contact(3, 0.2, attempt=2)],
     "confirmed after it expired": [contact(1, 0), resolution(2, 2.5, 1, LATE), refusal(3, 3.4, "gap")],
     "confirmed after it was released": [
@@ -137,6 +138,9 @@ BAD: dict[str, tuple[str, Sequence[Entry]]] = {
         "3 twice", [contact(1, 0), resolution(2, 0.1, 1, CONFIRMED), contact(3, 2.5, attempt=2)]),
     "a second attempt of a revoked one": (
         "3 twice", [contact(1, 0), resolution(2, 0.1, 1, REVOKED), contact(3, 2.5, attempt=2)]),
+    "refused though its contact lives": ("3 twice", [contact(1, 0), refusal(2, 0.1, "gap", "m1")]),
+    "refused though it was confirmed": (
+        "3 twice", [contact(1, 0), resolution(2, 0.1, 1, CONFIRMED), refusal(3, 0.2, "gap", "m1")]),
     "released twice": (
         "4 resolved", [contact(1, 0), resolution(2, 0.1, 1, RELEASED), resolution(3, 0.2, 1, RELEASED)]),
     "released after it was confirmed": (
@@ -278,4 +282,16 @@ def test_the_judge_is_small_and_knows_nothing_of_the_engine() -> None:
             if isinstance(each, ast.Import | ast.ImportFrom)
         ]
         assert not any("'engine" in each for each in names), path
-    assert sum(bool(line.strip()) for line in paths[0].read_text().splitlines()) <= 160
+    lines = paths[0].read_text().splitlines()
+    blank = sum(not line.strip() for line in lines)
+    assert len(lines) - blank - _docstring_lines(paths[0]) <= 150
+
+
+def _docstring_lines(path: Path) -> int:
+    texts = [each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Expr)]
+    texts = [each for each in texts if isinstance(each.value, ast.Constant)]
+    return sum((each.end_lineno or 0) - each.lineno + 1 - _blank(each) for each in texts)
+
+
+def _blank(text: ast.Expr) -> int:
+    return sum(not line.strip() for line in ast.literal_eval(text.value).splitlines())

@@ -183,7 +183,7 @@ class Sender:
 
     async def ask_twice_at_once(self) -> None:
         """One message, asked for by two requests at the same instant: one contact, one send."""
-        draft = self.town.draft(self.rng)
+        draft = self.town.draft(self.rng, self.rng.choice(self.town.customers))
         grants = await asyncio.gather(*[self.ask(draft, port) for port in (self._ports * 2)[:2]])
         await self._carry_out(next((grant for grant in grants if grant is not None), None))
 
