@@ -9,7 +9,7 @@ from engine.core.errors import MessageReused, NotFound
 from engine.core.verdict import Ask, Verdict
 from engine.operations.decide import AskCommand, Mode
 from engine.operations.decider import Decider
-from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand
+from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand, Resolved
 
 pytestmark = pytest.mark.anyio
 
@@ -18,16 +18,25 @@ def ask(message_id: str | None, customer_id: str = "ada", channel: str = "email"
     return AskCommand(customer_id, message_id, Ask(channel, "newsletter", **more))  # type: ignore[arg-type]
 
 
+async def resolve(decider: Decider, command: ConfirmCommand | ReleaseCommand | RecordCommand) -> Resolved:
+    resolved = await decider.settle(command)
+    assert isinstance(resolved, Resolved)
+    return resolved
+
+
 async def test_an_ask_is_allowed_confirmed_and_counted(decider: Decider) -> None:
     answer = await decider.ask(ask("m1"), Mode.RESERVE)
     assert answer.verdict is Verdict.ALLOW, answer
     assert answer.state is State.RESERVED
-    confirmed = await decider.settle(ConfirmCommand("ada", "m1"))
-    assert confirmed.state is State.CONFIRMED and confirmed.applied
-    again = await decider.settle(ConfirmCommand("ada", "m1"))
-    assert again.state is State.CONFIRMED and not again.applied
+    confirmed = await resolve(decider, ConfirmCommand("ada", "m1"))
+    assert confirmed.state is State.CONFIRMED
+    assert confirmed.applied
+    again = await resolve(decider, ConfirmCommand("ada", "m1"))
+    assert again.state is State.CONFIRMED
+    assert not again.applied
     replayed = await decider.ask(ask("m1"), Mode.RESERVE)
-    assert replayed.replayed and replayed.state is State.CONFIRMED
+    assert replayed.replayed
+    assert replayed.state is State.CONFIRMED
 
 
 async def test_other_content_under_a_live_id_is_refused(decider: Decider) -> None:
@@ -38,8 +47,9 @@ async def test_other_content_under_a_live_id_is_refused(decider: Decider) -> Non
 
 async def test_released_returns_the_budget_and_the_id_counts_attempts(decider: Decider) -> None:
     first = await decider.ask(ask("m1"), Mode.RESERVE)
-    released = await decider.settle(ReleaseCommand("ada", "m1"))
-    assert released.state is State.RELEASED and released.applied
+    released = await resolve(decider, ReleaseCommand("ada", "m1"))
+    assert released.state is State.RELEASED
+    assert released.applied
     second = await decider.ask(ask("m1"), Mode.RESERVE)
     assert (first.attempt, second.attempt, second.verdict) == (1, 2, Verdict.ALLOW)
 
@@ -47,15 +57,15 @@ async def test_released_returns_the_budget_and_the_id_counts_attempts(decider: D
 async def test_recorded_contacts_count_once(decider: Decider) -> None:
     now_us = await decider.database.clock_us()
     record = RecordCommand("ada", "old", "email", "newsletter", now_us - 1_000_000)
-    assert (await decider.settle(record)).applied
-    assert not (await decider.settle(record)).applied
+    assert (await resolve(decider, record)).applied
+    assert not (await resolve(decider, record)).applied
     answer = await decider.ask(ask("m1"), Mode.RESERVE)
     assert answer.verdict is not Verdict.ALLOW
 
 
 async def test_an_unknown_message_cannot_be_confirmed(decider: Decider) -> None:
     with pytest.raises(NotFound):
-        await decider.settle(ConfirmCommand("ada", "nothing"))
+        await resolve(decider, ConfirmCommand("ada", "nothing"))
 
 
 async def test_many_asks_at_once_never_exceed_the_budget(decider: Decider) -> None:
