@@ -70,7 +70,9 @@ CREATE TABLE journal (
     message_id text NOT NULL,
     reasons bytea,
     uncharged bytea,
-    CONSTRAINT journal_pkey PRIMARY KEY (customer_id, message_key, seq, at_us)
+    CONSTRAINT journal_pkey PRIMARY KEY (customer_id, message_key, seq, at_us),
+    CONSTRAINT journal_sane CHECK (seq > 0 AND attempt > 0 AND weight > 0 AND priority BETWEEN 0 AND 100
+        AND channel BETWEEN 1 AND 6 AND start_us <= end_us AND length(message_id) BETWEEN 1 AND 200)
 ) PARTITION BY RANGE (at_us);
 
 CREATE TABLE refusals (
@@ -92,7 +94,9 @@ CREATE TABLE refusals (
     customer_id text COLLATE "C" NOT NULL,
     message_id text NOT NULL,
     reasons bytea,
-    CONSTRAINT refusals_pkey PRIMARY KEY (customer_id, seq, at_us)
+    CONSTRAINT refusals_pkey PRIMARY KEY (customer_id, seq, at_us),
+    CONSTRAINT refusals_sane CHECK (seq > 0 AND attempt > 0 AND weight > 0 AND priority BETWEEN 0 AND 100
+        AND channel BETWEEN 1 AND 6 AND start_us <= end_us AND length(message_id) <= 200)
 ) PARTITION BY RANGE (at_us);
 
 CREATE TABLE resolutions (
@@ -102,7 +106,8 @@ CREATE TABLE resolutions (
     contact_seq integer NOT NULL,
     kind smallint NOT NULL,
     customer_id text COLLATE "C" NOT NULL,
-    CONSTRAINT resolutions_pkey PRIMARY KEY (customer_id, contact_seq, seq, at_us)
+    CONSTRAINT resolutions_pkey PRIMARY KEY (customer_id, contact_seq, seq, at_us),
+    CONSTRAINT resolutions_sane CHECK (contact_seq > 0 AND seq > contact_seq AND kind > 0)
 ) PARTITION BY RANGE (at_us);
 
 -- Weeks are made ahead of their time; what no week takes (a clock far ahead) is kept here, never lost.
@@ -116,7 +121,8 @@ CREATE TABLE changes (
     kind smallint NOT NULL,
     customer_id text COLLATE "C" NOT NULL,
     data jsonb NOT NULL,
-    CONSTRAINT changes_pkey PRIMARY KEY (customer_id, seq)
+    CONSTRAINT changes_pkey PRIMARY KEY (customer_id, seq),
+    CONSTRAINT changes_sane CHECK (seq > 0 AND kind > 0)
 );
 
 CREATE TABLE policies (
@@ -146,7 +152,8 @@ CREATE TABLE keys (
     created_us bigint NOT NULL,
     expires_us bigint,
     revoked_us bigint,
-    CONSTRAINT keys_digest UNIQUE (digest)
+    CONSTRAINT keys_digest UNIQUE (digest),
+    CONSTRAINT keys_sane CHECK (octet_length(digest) = 32 AND cardinality(scopes) > 0)
 );
 """
 

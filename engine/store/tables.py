@@ -30,6 +30,10 @@ from sqlmodel import Field, SQLModel
 BYTEWISE = Text(collation="C")
 WEEKLY = {"postgresql_partition_by": "RANGE (at_us)"}
 PARTITIONED = ("journal", "refusals", "resolutions")
+_SANE_ASK = (
+    "seq > 0 AND attempt > 0 AND weight > 0 AND priority BETWEEN 0 AND 100"
+    " AND channel BETWEEN 1 AND 6 AND start_us <= end_us"
+)
 
 
 def _big() -> Any:
@@ -108,7 +112,11 @@ class JournalRow(SQLModel, table=True):
 
     __tablename__ = "journal"
     # One index serves both ways in: a customer's history, and a customer's message.
-    __table_args__ = (PrimaryKeyConstraint("customer_id", "message_key", "seq", "at_us", name="journal_pkey"), WEEKLY)
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", "message_key", "seq", "at_us", name="journal_pkey"),
+        CheckConstraint(f"{_SANE_ASK} AND length(message_id) BETWEEN 1 AND 200", name="journal_sane"),
+        WEEKLY,
+    )
     at_us: int = _big()
     start_us: int = _big()
     end_us: int = _big()
@@ -134,7 +142,11 @@ class RefusalRow(SQLModel, table=True):
     """An ask that made no contact: refused, or merely checked."""
 
     __tablename__ = "refusals"
-    __table_args__ = (PrimaryKeyConstraint("customer_id", "seq", "at_us", name="refusals_pkey"), WEEKLY)
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", "seq", "at_us", name="refusals_pkey"),
+        CheckConstraint(f"{_SANE_ASK} AND length(message_id) <= 200", name="refusals_sane"),
+        WEEKLY,
+    )
     at_us: int = _big()
     start_us: int = _big()
     end_us: int = _big()
@@ -161,6 +173,7 @@ class ResolutionRow(SQLModel, table=True):
     __tablename__ = "resolutions"
     __table_args__ = (
         PrimaryKeyConstraint("customer_id", "contact_seq", "seq", "at_us", name="resolutions_pkey"),
+        CheckConstraint("contact_seq > 0 AND seq > contact_seq AND kind > 0", name="resolutions_sane"),
         WEEKLY,
     )
     at_us: int = _big()
@@ -175,7 +188,10 @@ class ChangeRow(SQLModel, table=True):
     """A change of what decisions read about a customer: the new value whole."""
 
     __tablename__ = "changes"
-    __table_args__ = (PrimaryKeyConstraint("customer_id", "seq", name="changes_pkey"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", "seq", name="changes_pkey"),
+        CheckConstraint("seq > 0 AND kind > 0", name="changes_sane"),
+    )
     at_us: int = _big()
     seq: int = _int()
     kind: int = _small()
@@ -211,7 +227,10 @@ class KeyRow(SQLModel, table=True):
     """An API key, by the SHA-256 of its secret."""
 
     __tablename__ = "keys"
-    __table_args__ = (UniqueConstraint("digest", name="keys_digest"),)
+    __table_args__ = (
+        UniqueConstraint("digest", name="keys_digest"),
+        CheckConstraint("octet_length(digest) = 32 AND cardinality(scopes) > 0", name="keys_sane"),
+    )
     key_id: str = Field(sa_type=Text, primary_key=True)
     name: str = Field(sa_type=Text, nullable=False)
     digest: bytes = Field(sa_type=LargeBinary, nullable=False)
