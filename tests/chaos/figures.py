@@ -53,11 +53,14 @@ def figures(found: Evidence) -> Figures:
 
 
 def _recovery_s(found: Evidence, fault: dict[str, Any]) -> float:
-    """From when senders could hope again (a killed process is started at once) to the first answer to any of them."""
+    """From the kill, or else from the end of the fault, to the first answer that was asked for after it was mended.
+
+    A tenth of a second more after a kill: what is left of a killed PostgreSQL may answer for some milliseconds.
+    """
     since = fault["t"] if fault["name"].startswith("kill") else fault["mended"]
-    port = fault.get("port")
+    port, asked = fault.get("port"), max(fault["mended"], since + 100_000)
     answers = (
-        each.got for each in found.tries if each.asked >= since and each.status == 200 and port in (None, each.port)
+        each.got for each in found.tries if each.asked >= asked and each.status == 200 and port in (None, each.port)
     )
     return (min(answers, default=fault["ready"]) - since) / 1e6
 

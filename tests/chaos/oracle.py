@@ -93,8 +93,7 @@ class Story:
 
     def _resolve(self, new: given.Resolution, contact: Contact | None, fates: list[int]) -> Iterator[tuple[str, str]]:
         if contact is None:
-            yield "4 resolved", f"there is no contact {new.contact}"
-            return
+            return (yield "4 resolved", f"there is no contact {new.contact}")
         is_over, is_first = contact.end <= new.at, not fates
         may = {MARKED: is_first and is_over and contact.lease == PRESUMED}
         may[LATE] = fates in ([RELEASED], [REVOKED]) or (is_first and is_over and contact.lease == RELEASES)
@@ -127,10 +126,9 @@ def _acknowledged(found: given.Evidence, stories: dict[str, Story]) -> Iterator[
     """What was acknowledged is there, and nothing was answered that an earlier acknowledgement forbids."""
     yield from (Violation("11 answer", *each) for each in found.unanswered)
     closed = {(each.customer, each.topic): each.got for each in found.unsubscribed}
-    yield from (
-        Violation("2 lost", f"unsubscribe from {each[1]}", each[0], 0) for each in closed.keys() - found.suppressed
-    )
-    yield from (Violation("2 lost", f"{each}", "", 0) for each in found.activated if each.ruleset not in found.rulesets)
+    lost = [(f"unsubscribe from {topic}", customer) for customer, topic in closed.keys() - found.suppressed]
+    lost += [(f"ruleset {each.ruleset}", "") for each in found.activated if each.ruleset not in found.rulesets]
+    yield from (Violation("2 lost", *each, 0) for each in lost)
     numbers, afresh = sorted(found.activated), Counter(each[:4] for each in found.asks if each.is_fresh)
     for ask in found.asks:
         story, name = stories[ask.customer], f"{ask.message}, attempt {ask.attempt},"
@@ -138,7 +136,7 @@ def _acknowledged(found: given.Evidence, stories: dict[str, Story]) -> Iterator[
         if ask.allowed and (row is None or row.at != ask.decided or ask.expires not in (0, row.end)):
             yield Violation("2 lost", f"{name} is not on record as it was answered", ask.customer, ask.decided)
         if not ask.allowed and (ask.message, ask.decided) not in story.there:
-            yield Violation("2 lost", f"{name} is not on record as refused", ask.customer, ask.decided)
+            yield Violation("2 lost", f"the refusal of {name} is not on record", ask.customer, ask.decided)
         if afresh[ask[:4]] > 1:
             yield Violation("3 twice", f"{name} was allowed afresh twice", ask.customer, ask.decided)
         if ask.expires and closed.get((ask.customer, ask.topic), ask.asked) < ask.asked:
@@ -148,8 +146,8 @@ def _acknowledged(found: given.Evidence, stories: dict[str, Story]) -> Iterator[
     for each in found.resolved:
         story, kind = stories[each.customer], KINDS.get(each.state, MARKED if each.applied else 0)
         row = story.attempts.get((each.message, each.attempt))
-        fates = story.fates[row.seq] if row else []
-        if (kind and kind not in fates) or (each.applied and row and ((row.seq, kind), each.at) not in story.there):
+        seq = row.seq if row else 0
+        if (kind and kind not in story.fates[seq]) or (each.applied and ((seq, kind), each.at) not in story.there):
             yield Violation("2 lost", f"{each.message} is not on record as {each.state}", each.customer, each.at)
 
 
