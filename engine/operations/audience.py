@@ -83,6 +83,11 @@ def open_audience(path: Path, column: str = "customer_id", id_chars_max: int = I
         raise UnreadableAudience(f"{path}: {error.strerror or error}") from error
 
 
+def taken(rows: Any, indices: list[int]) -> Any:
+    """Some rows of a pyarrow.RecordBatch."""
+    return rows.take(pa.array(indices, pa.int64()))
+
+
 def unguarded(cell: str) -> str:
     """An id without the apostrophe that keeps spreadsheets from taking it for a formula."""
     return cell[1:] if cell.startswith(_GUARDED) else cell
@@ -206,7 +211,7 @@ class _ParquetAudience:
                     good.append(index)
                     portion.customer_ids.append(customer_id)
                     portion.places.append(row)
-            yield portion._replace(carried=batch.take(pa.array(good, pa.int64())) if portion.bad else batch)
+            yield portion._replace(carried=taken(batch, good) if portion.bad else batch)
 
     def _batches(self) -> Iterator[Any]:
         row = 0

@@ -12,7 +12,7 @@ from typing import Final
 
 from engine.core.account import State
 from engine.core.errors import NotFound
-from engine.operations.audience import Audience, BadRow, Portion, UnreadableAudience, open_audience, unguarded
+from engine.operations.audience import Audience, BadRow, Portion, UnreadableAudience, open_audience, taken, unguarded
 from engine.operations.result_file import Column, Kind, ResultFile
 from engine.operations.screen import BAD_ROWS_KEPT, Progress
 from engine.store.database import Database
@@ -103,7 +103,7 @@ def _write(portion: Portion, now: list[str], files: list[ResultFile | None], fou
         found.named.append((portion.customer_ids[index], now[index]))
     for indices, file in zip((sendable, lost), files, strict=True):
         if file is not None and indices:
-            file.write(portion.carried.take(indices), [[now[index] for index in indices]])
+            file.write(taken(portion.carried, indices), [[now[index] for index in indices]])
 
 
 def _with_ids(screened: Audience) -> Iterator[tuple[Portion, list[str]]]:

@@ -21,7 +21,7 @@ pa: Any = import_module("pyarrow")  # it carries no types
 pq: Any = import_module("pyarrow.parquet")
 
 FORMATS: Final = (".csv", ".parquet")
-_FORMULA: Final = frozenset("=+-@\t\r")
+FORMULA_STARTS: Final = frozenset("=+-@\t\r")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -154,7 +154,7 @@ def _claim(part: Path, target: Path) -> int:
 
 
 def _guarded(cells: list[str]) -> list[str]:
-    return ["'" + cell if cell and cell[0] in _FORMULA else cell for cell in cells]
+    return ["'" + cell if cell and cell[0] in FORMULA_STARTS else cell for cell in cells]
 
 
 def _cells(column: Any) -> list[str]:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from engine.core.account import State
-from engine.core.errors import InvalidAsk, Problem, TaktError, Unavailable
+from engine.core.errors import InvalidAsk, NotFound, Problem, TaktError, Unavailable
 from engine.core.policy import HOUR_US, OnExpiry
 from engine.core.verdict import Ask, Verdict
-from engine.operations.audience import ID_CHARS_MAX, LABEL, Audience, BadRow, Portion
+from engine.operations import policies
+from engine.operations.audience import ID_CHARS_MAX, LABEL, Audience, BadRow, Portion, taken
 from engine.operations.decide import FARTHEST_SEND_US, Answer, AskCommand
 from engine.operations.decider import Decider
 from engine.operations.result_file import Column, Kind, ResultFile
@@ -164,7 +165,7 @@ async def screen(
     The files appear once all is answered; until then whatever they held before stays. Raises `TaktError` where the
     screening could not be finished: start it again, with the same run.
     """
-    await _check_send_at(decider, screening)
+    await _check(decider, screening)
     tally = Tally()
     sorter = _Sorter(tally)
     with ResultFile(allowed, audience.schema, COLUMNS, audience.delimiter) as allowed_file:
@@ -229,15 +230,15 @@ def _once(audience: Audience, tally: Tally) -> Iterator[Portion]:
                     continue
                 seen.add(customer_id)
             first.append(index)
-        yield portion if len(first) == len(portion.customer_ids) else chosen(portion, first)
+        yield portion if len(first) == len(portion.customer_ids) else _chosen(portion, first)
 
 
-def chosen(portion: Portion, indices: list[int]) -> Portion:
+def _chosen(portion: Portion, indices: list[int]) -> Portion:
     """Some rows of a portion."""
     return portion._replace(
         customer_ids=[portion.customer_ids[each] for each in indices],
         places=[portion.places[each] for each in indices],
-        carried=portion.carried.take(indices),
+        carried=taken(portion.carried, indices),
     )
 
 
@@ -269,7 +270,7 @@ async def _write(
     for indices, rows, file in ((*may, allowed), (*may_not, refused)):
         if indices and file is not None:
             everybody = len(indices) == len(portion.customer_ids)
-            file.write(portion.carried if everybody else portion.carried.take(indices), list(zip(*rows, strict=True)))
+            file.write(portion.carried if everybody else taken(portion.carried, indices), list(zip(*rows, strict=True)))
     if progress is not None:
         progress(sorter.tally.rows)
 
@@ -343,8 +344,12 @@ def _outcome(answer: Answer) -> Outcome:
             return Outcome.DENIED
 
 
-async def _check_send_at(decider: Decider, screening: Screening) -> None:
-    """Before anything is asked: the same is wrong with every ask."""
+async def _check(decider: Decider, screening: Screening) -> None:
+    """Before anything is asked: what would be wrong with every ask."""
+    if await policies.in_force(decider.database) is None:
+        raise NotFound("no policy is active: `takt policy activate considerate`")
+    if screening.reserves and not 0 < (screening.lease_us or 1) <= LEASE_US_MAX:
+        raise InvalidAsk([Problem("lease", "another time", "more than nothing, and at most 14 days")])
     send_at_us = screening.send_at_us
     if send_at_us is not None and send_at_us > await decider.database.clock_us() + FARTHEST_SEND_US:
         raise InvalidAsk([Problem("send_at", "an instant more than 14 days ahead", "one at most 14 days ahead")])
