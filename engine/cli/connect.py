@@ -14,7 +14,7 @@ from engine.client import Client
 from engine.core.errors import TaktError
 from engine.operations import start
 from engine.settings import Settings
-from engine.store.database import Database
+from engine.store.database import Database, reach
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 _PROBE_S = 5.0
@@ -50,6 +50,7 @@ def database(work: Callable[[Database], Awaitable[T]]) -> T:
 
 
 async def _work(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
+    await reach(url)
     opened = Database(url, size=2)
     await opened.open()
     try:

@@ -124,6 +124,15 @@ class Database:
         columns.register(connection)
 
 
+async def reach(url: str) -> None:
+    """Connect once, and raise `DatabaseUnavailable` with the reason where that fails; a pool would try for seconds."""
+    try:
+        await (await AsyncConnection.connect(url, connect_timeout=5)).close()
+    except psycopg.Error as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DatabaseUnavailable(f"the database cannot be reached ({why}): is DATABASE_URL right?") from error
+
+
 async def clock_us(connection: Connection) -> int:
     """The one clock: the database's, in microseconds since the epoch."""
     row = await (await connection.execute("SELECT takt_clock()")).fetchone()

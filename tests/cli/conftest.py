@@ -1,10 +1,18 @@
 """One service a file; each test brings customers of its own."""
 
 import uuid
+from collections.abc import Generator
 
 import pytest
 
+from tests.cli import command
 from tests.service import Service
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded() -> Generator[None]:
+    yield
+    command.unload()
 
 
 @pytest.fixture
