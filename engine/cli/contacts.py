@@ -29,11 +29,13 @@ def import_contacts(
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")] = None,
     skip: Annotated[int, typer.Option(min=0, help="Rows to pass over: where an earlier import stopped.")] = 0,
 ) -> None:
-    """Bring in the history of contacts, a row each, so that budgets know of it. Nothing is refused; all of it counts.
+    """Bring in the history of contacts, a row each, so that budgets know of it.
 
-    Columns: customer_id, channel, topic, at (2026-10-05T09:00:00Z); and if you like campaign, team, sender, message_id,
-    priority, weight. Without a message_id one is made of the row, so equal rows are one contact, and a second import
-    within 16 days (for as long as message ids are remembered) charges nobody twice.
+    Columns: customer_id, channel, topic, at (2026-10-05T09:00:00Z); and if you
+    like campaign, team, sender, message_id, priority, weight. No contact is
+    refused for a budget: all of them happened. Without a message_id one is made
+    of the row, so equal rows are one contact, and a second import within 16 days
+    (as long as message ids are remembered) charges nobody twice.
 
     Example: takt contacts import history.csv --zone Europe/Berlin
     """

@@ -32,11 +32,13 @@ def import_customers(
     ] = None,
     skip: Annotated[int, typer.Option(min=0, help="Rows to pass over: where an earlier import stopped.")] = 0,
 ) -> None:
-    """Bring in customers, a row each: time zone, consents, attributes. May be run again: nothing counts twice.
+    """Bring in customers, a row each: time zone, consents, attributes.
 
-    Columns: customer_id, time_zone (as Europe/Berlin), consents (a JSON list, as the API takes it); every other
-    column is an attribute, and a row's attributes replace those on file. An empty cell says nothing. In CSV, 12, 1.5,
-    true and false are numbers and truth values, unless the column is named by --text; 007 stays a text.
+    Columns: customer_id, time_zone (as Europe/Berlin), consents (a JSON list, as
+    the API takes it). Every other column is an attribute, and the attributes of a
+    row replace those on file. An empty cell says nothing. In CSV, 12, 1.5, true
+    and false are numbers and truth values, unless --text names the column; 007
+    stays a text. It may be run again: what is on file already stays as it is.
 
     Example: takt customers import customers.csv --text postcode
     """

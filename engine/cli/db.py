@@ -22,8 +22,9 @@ app.add_typer(db_app, name="db", rich_help_panel="Service")
 def start() -> None:
     """Run the embedded server on its own until Ctrl-C, and print its address.
 
-    It runs as long as any process uses it: this command only keeps it up when none does. `takt serve` needs no
-    `db start`. To keep it up behind your back: takt db start &
+    It runs as long as any process uses it: this command keeps it up when no
+    other does. `takt serve` needs no `db start`. In the background, as a job of
+    the shell: takt db start &
 
     Example: takt db start
     """
@@ -79,7 +80,7 @@ def status(json: Annotated[bool, typer.Option("--json", help="Print it as JSON."
             "version": found.version,
             "running": "yes" if running else "no",
             "url": found.url or "-",
-            "used by": ", ".join(map(str, found.attached)) or "-",
+            "used by": ", ".join(map(str, sorted(set(found.attached)))) or "-",
         }
     if running and url is not None:
         revision = current_revision(url)

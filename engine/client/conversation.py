@@ -125,11 +125,11 @@ class Conversations:
         return (yield from self._many("/v1/customers/batch", "customers", "results", rows, filed_of))
 
     def customer(self, customer_id: str) -> Steps[dict[str, Any]]:
-        return (yield from self.call("GET", f"/v1/customers/{quote(customer_id, safe='')}"))
+        return (yield from self.call("GET", f"/v1/customers/{_segment(customer_id)}"))
 
     def decisions(self, customer_id: str, limit: int, before: int | None) -> Steps[dict[str, Any]]:
         page = f"?limit={limit}" + ("" if before is None else f"&before={before}")
-        return (yield from self.call("GET", f"/v1/customers/{quote(customer_id, safe='')}/decisions{page}"))
+        return (yield from self.call("GET", f"/v1/customers/{_segment(customer_id)}/decisions{page}"))
 
     def policies(self) -> Steps[dict[str, Any]]:
         return (yield from self.call("GET", "/v1/policies"))
@@ -138,7 +138,7 @@ class Conversations:
         return (yield from self.call("POST", "/v1/pauses", pause, repeatable=False))
 
     def end_pause(self, name: str) -> Steps[dict[str, Any]]:
-        return (yield from self.call("DELETE", f"/v1/pauses/{quote(name, safe='')}", repeatable=False))
+        return (yield from self.call("DELETE", f"/v1/pauses/{_segment(name)}", repeatable=False))
 
     def call(
         self, method: str, path: str, data: Mapping[str, Any] | None = None, *, repeatable: bool = True
@@ -218,6 +218,11 @@ def only(results: Sequence[T | Problem]) -> T:
     if result.is_unavailability:
         raise TaktUnavailable(result.detail)
     raise TaktRefused(result)
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, also where it is one that paths give a meaning to."""
+    return name.replace(".", "%2E") if name in (".", "..") else quote(name, safe="")
 
 
 def _address(url: str) -> httpx.URL:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import textwrap
 import time
 import uuid
 from collections.abc import Generator
@@ -371,3 +372,18 @@ def test_the_client_needs_httpx_and_nothing_of_the_service() -> None:
     for file in Path(engine.client.__file__).parent.glob("*.py"):
         imports = [line for line in file.read_text().splitlines() if line.startswith("from engine")]
         assert all(line.startswith("from engine.client") for line in imports)
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "a?b#c", "a%2Fb", "ü ñ", "[x]"])
+def test_any_id_finds_its_customer(takt: Client, ada: str, name: str) -> None:
+    customer_id = name if name.startswith(".") else f"{name}-{ada}"
+    takt.ask(Ask(customer_id, "email", "promotions", message_id=f"m/{ada}"))
+    assert takt.customer(customer_id)["customer_id"] == customer_id
+    assert takt.decisions(customer_id)["customer_id"] == customer_id
+
+
+def test_the_example_runs(service: Service) -> None:
+    example = str(engine.client.__doc__).split("Example::\n")[1].replace("http://127.0.0.1:8000", service.url)
+    sent: list[str] = []
+    exec(textwrap.dedent(example), {"key": service.key, "send_the_email": lambda: sent.append("sent")})  # noqa: S102
+    assert sent == ["sent"]
