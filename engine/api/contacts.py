@@ -76,7 +76,7 @@ def resolved_data(resolved: Resolved) -> dict[str, Any]:
         "customer_id": resolved.customer_id,
         "message_id": resolved.message_id,
         "attempt": resolved.attempt,
-        "state": resolved.state.label,
+        "state": resolved.state.value,
         "applied": resolved.applied,
         "at": instant(resolved.at_us),
     }

@@ -88,7 +88,7 @@ def answer_data(answer: Answer) -> Mapping[str, Any]:
         "message_id": answer.message_id,
         "customer_id": answer.customer_id,
         "verdict": answer.verdict,
-        "state": None if answer.state is None else answer.state.label,
+        "state": answer.state,
         "reasons": [
             {
                 "code": each.code,

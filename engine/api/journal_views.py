@@ -29,7 +29,7 @@ def view_data(view: View) -> dict[str, Any]:
         "contacts": [
             {
                 "seq": each.seq,
-                "state": each.state(view.now_us).label,
+                "state": each.state(view.now_us).value,
                 "channel": each.channel,
                 "topic": each.topic,
                 "campaign": each.campaign,

@@ -7,7 +7,7 @@ is in `totals`. A lease that ended needs no job: whoever looks compares `end_us`
 
 import struct
 from collections.abc import Callable, Iterable
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple, TypeAlias, cast
 
 from engine.core.policy import HOUR_US
@@ -34,21 +34,17 @@ class Kind(IntEnum):
     RECORDED = 2
 
 
-class State(IntEnum):
+class State(StrEnum):
     """What has become of a contact at an instant. LATE and RECORDED contacts were sent, as CONFIRMED ones were."""
 
-    RESERVED = 0
-    CONFIRMED = 1
-    PRESUMED_SENT = 2
-    RELEASED = 3
-    EXPIRED = 4
-    REVOKED = 5
-    LATE = 6
-    RECORDED = 7
-
-    @property
-    def label(self) -> str:
-        return self.name.lower()
+    RESERVED = "reserved"
+    CONFIRMED = "confirmed"
+    PRESUMED_SENT = "presumed_sent"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    LATE = "late"
+    RECORDED = "recorded"
 
     @property
     def is_live(self) -> bool:
@@ -277,6 +273,8 @@ def decode(row: bytes, name: Callable[[int], str]) -> tuple[list[Contact], dict[
         raise ValueError(f"account row of form {form}; this Takt reads form {_FORM}")
     entries_end = _HEAD.size + count * _ENTRY.size
     tail_end = entries_end + uncharged * _TAIL.size
+    if len(row) < tail_end:
+        raise ValueError(f"an account row of {len(row)} bytes that should have {tail_end}: it was cut off")
     contacts: list[Contact] = []
     for seq, start, end, channel, topic, campaign, team, weight, priority, flags in _ENTRY.iter_unpack(
         row[_HEAD.size : entries_end]

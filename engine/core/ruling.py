@@ -117,7 +117,8 @@ def _selected(charges: list[Charge], gauge: Gauge, labels: Labels, *, is_shadow:
         found = [each for each in charges if selects(*each[_LABELS])]
     if per is not None:
         found = [each for each in found if each[_LABELS][per] == labels[per]]
-    if is_shadow and gauge.code is not Code.CEILING:
+    # What left the account is in the totals, which do not tell by whom it was charged: a lifetime budget counts all.
+    if is_shadow and gauge.code is not Code.CEILING and not gauge.is_lifetime:
         name = gauge.budget.name
         found = [each for each in found if each[_UNCHARGED] != ALL_BUDGETS and name not in each[_UNCHARGED]]
     if gauge.is_plain:

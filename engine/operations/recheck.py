@@ -36,7 +36,7 @@ class Recheck:
 
     @property
     def sendable(self) -> int:
-        return self.states[State.RESERVED.label]
+        return self.states[State.RESERVED.value]
 
     @property
     def lost(self) -> int:
@@ -91,14 +91,14 @@ async def _states(database: Database, labels: Labels, wanted: list[tuple[str, st
     for first in range(0, len(wanted), _AT_ONCE):
         async with database.connection() as connection:
             part = await states(connection, labels, wanted[first : first + _AT_ONCE])
-        found += [UNKNOWN if each is None else each.label for each in part]
+        found += [UNKNOWN if each is None else each.value for each in part]
     return found
 
 
 def _write(portion: Portion, now: list[str], files: list[ResultFile | None], found: Recheck) -> None:
     found.states.update(now)
-    sendable = [index for index, state in enumerate(now) if state == State.RESERVED.label]
-    lost = [index for index, state in enumerate(now) if state != State.RESERVED.label]
+    sendable = [index for index, state in enumerate(now) if state == State.RESERVED.value]
+    lost = [index for index, state in enumerate(now) if state != State.RESERVED.value]
     for index in lost[: NAMED_MAX - len(found.named)]:
         found.named.append((portion.customer_ids[index], now[index]))
     for indices, file in zip((sendable, lost), files, strict=True):

@@ -48,7 +48,7 @@ def _account(replay: Replay, account: Account) -> Iterator[tuple[int | None, str
             yield from _differences(contact, told)
             continue
         message = replay.message(contact.seq)
-        state = "not in the journal" if message is None else f"{message.state(account.latest_us).label}"
+        state = "not in the journal" if message is None else f"{message.state(account.latest_us).value}"
         yield contact.seq, f"the account holds this contact, which is {state}"
     yield from _left(account, [each for seq, each in expected.items() if seq not in held])
 

@@ -151,7 +151,7 @@ class Replay:
         attempt, states = self._earlier(message)
         for state in states:
             if state.is_live or state is State.REVOKED:
-                self._find(message.seq, f"message {message.message_id!r} was allowed while it was {state.label}")
+                self._find(message.seq, f"message {message.message_id!r} was allowed while it was {state.value}")
         if message.attempt != attempt:
             self._find(message.seq, f"it is attempt {message.attempt}, and should be {attempt}")
         self._expect_unsuppressed(message)
@@ -178,7 +178,7 @@ class Replay:
             attempt -= revoked  # a revoked message is refused as the attempt that was revoked
             for state in states:
                 if state.is_live:
-                    self._find(refusal.seq, f"message {refusal.message_id!r} was refused while it was {state.label}")
+                    self._find(refusal.seq, f"message {refusal.message_id!r} was refused while it was {state.value}")
         if refusal.attempt != attempt:
             self._find(refusal.seq, f"it is attempt {refusal.attempt}, and should be {attempt}")
         if revoked != (refusal.reasons == REVOKED_REASONS):
@@ -271,7 +271,7 @@ class Replay:
         state = message.state(entry.at_us)
         what = entry.resolution.name.lower()
         if state not in _STATES_BEFORE[entry.resolution] or message.resolution is Resolution.MARKED:
-            self._find(entry.seq, f"contact {message.seq} was {state.label} already when it was {what}")
+            self._find(entry.seq, f"contact {message.seq} was {state.value} already when it was {what}")
         end_us = _end_us(entry, message)
         if entry.end_us != end_us:
             self._find(entry.seq, f"contact {message.seq} was {what} to end at {entry.end_us}, and should at {end_us}")

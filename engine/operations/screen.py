@@ -301,7 +301,7 @@ class _Sorter:
             row: _Row = (
                 answer.message_id or "",
                 answer.verdict.value,
-                None if answer.state is None else answer.state.label,
+                None if answer.state is None else answer.state.value,
                 self._text(tuple([(each.code, each.rule) for each in reasons])) if reasons else "",
                 answer.retry_at_us,
                 answer.retry_certain,

@@ -21,6 +21,7 @@ from engine.core.policy import (
     CalendarWindow,
     Condition,
     ConsentRule,
+    Lifetime,
     PolicyMode,
     Rolling,
     Selector,
@@ -214,7 +215,8 @@ def charges(case: Case, budget: Budget, contact: Contact, now: int, *, under_cei
         return False
     if budget.per is not None and getattr(contact, budget.per.value) != getattr(case.ask, budget.per.value):
         return False
-    if (budget.shadow or case.rules.policy.mode is PolicyMode.OBSERVE) and not under_ceiling:
+    observed = budget.shadow or case.rules.policy.mode is PolicyMode.OBSERVE
+    if observed and not under_ceiling and not isinstance(budget.window, Lifetime):
         return contact.uncharged != ("*",) and budget.name not in contact.uncharged
     return True
 
