@@ -1,7 +1,8 @@
 """How a client of the harness asks: intent on the disk first, then the request, again and again until it is definite.
 
 An answer is definite if it is a 2xx or 4xx for this very item. Everything else (503, a closed connection, silence) says
-nothing about what happened, and the same request goes out once more, perhaps to another process of the service.
+nothing about what happened, and the same request goes out once more, perhaps to another process of the service. The
+client that Takt ships does the same; this is not it, because the judge wants to see each single try.
 """
 
 import asyncio

@@ -26,7 +26,7 @@ from engine.store.journal import Resolution
 from tests.chaos.records import host_us
 
 FAULTS: dict[str, Callable[[], None]] = {}
-_COMMIT_S = 0.05  # a commit that takes a little longer, as on a slower disk
+_COMMIT_S = 0.1  # a commit that takes a little longer, as on a slower disk
 _NO_LOCK = accounts.LOCK.replace("DO UPDATE SET seq = accounts.seq WHERE false", "DO NOTHING")
 _running: set[asyncio.Task[None]] = set()
 
@@ -153,7 +153,7 @@ def answers_stored_outside() -> None:
 
     async def twice(self: settle.Settler, connection: Any, made: batch.Batch, answers: list[object]) -> None:
         await commit(self, connection, replace(made, entries=[]), answers)
-        await asyncio.sleep(5 * _COMMIT_S)
+        await asyncio.sleep(3 * _COMMIT_S)
         await journal_rows.append(connection, made.entries, self._labels)
 
     settle.Settler._commit = twice

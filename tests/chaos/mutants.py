@@ -27,6 +27,7 @@ class Mutant:
     name: str
     harm: tuple[str, ...] = ()
     is_refused: bool = False
+    customers: int = 10  # few, so that they meet; more where budgets must have room
 
 
 MUTANTS = (
@@ -47,8 +48,8 @@ MUTANTS = (
     Mutant("unsubscribe-without-the-lock"),
     Mutant("unsubscribe-without-revoking"),
     Mutant("clamped-counter"),
-    Mutant("window-closed-at-its-end"),
-    Mutant("window-ends-too-early"),
+    Mutant("window-closed-at-its-end", customers=60),
+    Mutant("window-ends-too-early", customers=60),
     Mutant("messages-forgotten"),
     Mutant("rules-kept"),
     Mutant("allow-when-in-doubt", ("stop database",)),
@@ -66,7 +67,7 @@ class Catch:
 
 def hunt(mutant: Mutant, seed: int, limit_s: float = LIMIT_S) -> Catch:
     """Load a mutant until a check speaks, or for `limit_s`."""
-    plan = Plan(seed=seed, faults=mutant.harm, pause_s=(0.5, 2.0), customers=10, senders=24, asks_per_s=40.0)
+    plan = Plan(seed, mutant.harm, pause_s=(0.5, 2.0), customers=mutant.customers, senders=24, asks_per_s=40.0)
     try:
         with deployed(plan, launch=("-m", "tests.chaos.mutant_service", mutant.name)) as run:
             began = time.monotonic()

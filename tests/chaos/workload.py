@@ -135,7 +135,7 @@ class Sender:
             (6, self.confirm_and_release_at_once),
             (12, self.burst),
             (3, self.reuse_the_id),
-            (8, self.plan_at_the_edge),
+            (10, self.plan_at_the_edge),
         ]
         try:
             while host_us() < self._until_us:
@@ -303,17 +303,21 @@ class Office:
         while host_us() < self._until_us:
             await asyncio.sleep(rng.expovariate(2))
             customer = rng.choices(self._town.customers, self._town.heat)[0]
-            before, after = (self._town.draft(rng, customer) for _ in range(2))
-            said_us = host_us() + rng.choice(SKEWS_US)
-            asked = asyncio.create_task(sender.ask(before))
-            scope = {"customer_id": customer, "topic": before.topic}
-            body = {**scope, "reason": "unsubscribe", "source": "page", "at": text_of(said_us)}
+            *before, after = (self._town.draft(rng, customer) for _ in range(4))
+            body = {
+                "customer_id": customer,
+                "topic": after.topic,
+                "reason": "unsubscribe",
+                "source": "page",
+                "at": text_of(host_us() + rng.choice(SKEWS_US)),
+            }
+            asked = [asyncio.create_task(sender.ask(draft)) for draft in before]
             await sender.caller.request("suppress", "/v1/suppressions", body)
             self._town.turn_over(customer)
             await sender.ask(after)
-            grant = await asked
-            if grant is not None:
-                await sender.resolve("release", grant)
+            for grant in await asyncio.gather(*asked):
+                if grant is not None:
+                    await sender.resolve("release", grant)
 
     async def _activate(self) -> None:
         """The same rules under a new number: asks from then on must name it."""
