@@ -54,8 +54,8 @@ def _with_offset(at: datetime) -> datetime:
 def _zone(name: str) -> str:
     try:
         zone(name)
-    except UnknownTimeZone as error:
-        raise ValueError(str(error)) from None
+    except UnknownTimeZone:
+        raise ValueError("an IANA time zone such as Europe/Berlin, or UTC") from None
     return name
 
 
