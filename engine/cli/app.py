@@ -3,7 +3,8 @@
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, TextIO
+from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 from pydantic import ValidationError
@@ -45,8 +46,8 @@ def takt(
 def run() -> None:
     """Run the command that the arguments name; exits with 1 where it failed, 2 where it was called wrongly."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIO) or hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show is no reason to fail
     try:
         try:
             app()
