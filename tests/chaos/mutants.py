@@ -52,6 +52,7 @@ MUTANTS = (
     Mutant("window-ends-too-early", customers=60),
     Mutant("messages-forgotten"),
     Mutant("rules-kept"),
+    Mutant("keys-believed-too-long", ("revoke key",)),
     Mutant("allow-when-in-doubt", ("stop database",)),
 )
 

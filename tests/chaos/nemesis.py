@@ -6,7 +6,9 @@ that they are ready again, by themselves; how long senders waited is told from t
 """
 
 import contextlib
+import hashlib
 import random
+import secrets
 import signal
 import threading
 import time
@@ -14,8 +16,11 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psycopg
 
+from tests.chaos.caller import TIMEOUT_S
+from tests.chaos.policy import SECOND_US
 from tests.chaos.records import Log, host_us
 from tests.chaos.service import CONNECTIONS, Deployment
 
@@ -28,6 +33,7 @@ class Nemesis:
     def __init__(self, deployment: Deployment, log: Path, seed: str, faults: tuple[str, ...] | None = None) -> None:
         self._deployment = deployment
         self._log = Log(log)
+        self._calls = Log(log.with_name("client-nemesis.jsonl"))
         self._rng = random.Random(seed)  # noqa: S311  no secret
         self._faults: dict[str, Callable[[], dict[str, Any] | None]] = {
             "kill service": self.kill_service,
@@ -40,6 +46,7 @@ class Nemesis:
             "stop database": self.stop_database,
             "hold lock": self.hold_lock,
             "kill everything": self.kill_everything,
+            "revoke key": self.revoke_key,
         }
         self._chosen = tuple(self._faults) if faults is None else faults
         self._stopping = threading.Event()
@@ -156,7 +163,42 @@ class Nemesis:
             self._stay_down("locked", customer=held[0] if held else None)
             connection.execute("ROLLBACK")
 
+    def revoke_key(self) -> None:
+        """A key is made, used and revoked; a second later no process may take it any more."""
+        key, name = "chaos_" + secrets.token_hex(32), f"key-{secrets.token_hex(4)}"
+        digest = hashlib.sha256(key.encode()).digest()
+        with self._connection() as connection:
+            connection.execute(
+                "INSERT INTO keys (key_id, name, digest, scopes, created_us)"
+                " VALUES (%s, %s, %s, ARRAY['decide'], takt_clock())",
+                (name, name, digest),
+            )
+            for port in self._deployment.ports:
+                self._use(key, name, port, "key")
+            connection.execute("UPDATE keys SET revoked_us = takt_clock() WHERE key_id = %s", (name,))
+        since = host_us() + SECOND_US
+        self._log.write_now({"kind": "down", "why": "revoked", "from": since, "until": 2**62, "customer": name})
+        self._stopping.wait(1.05)
+        for port in self._deployment.ports:
+            self._use(key, name, port, "revoked key")
+
     # What they need.
+
+    def _use(self, key: str, customer: str, port: int, op: str) -> None:
+        """One peek under a key, written down as clients do."""
+        body = {"customer_id": customer, "channel": "email", "topic": "news", "mode": "peek"}
+        asked_us = host_us()
+        try:
+            response = httpx.post(
+                f"http://127.0.0.1:{port}/v1/decisions", json=body, headers={"X-API-Key": key}, timeout=TIMEOUT_S
+            )
+        except httpx.HTTPError:
+            return
+        if response.status_code < 500:
+            id_ = secrets.token_hex(8)
+            answer = {"port": port, "asked": asked_us, "t": host_us(), "status": response.status_code}
+            self._calls.write_now({"kind": "intent", "id": id_, "op": op, "t": asked_us, "body": body})
+            self._calls.write_now({"kind": "answer", "id": id_, "body": response.json(), "definite": True, **answer})
 
     def _any_service(self) -> int:
         return self._rng.randrange(len(self._deployment.ports))
