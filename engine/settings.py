@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Read once at start. Printable: secrets show as stars."""
 
-    model_config = SettingsConfigDict(env_prefix="TAKT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TAKT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     database_url: Annotated[SecretStr | None, Field(validation_alias="DATABASE_URL")] = None
     data_dir: Path = Path(".takt")

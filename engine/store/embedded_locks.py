@@ -64,7 +64,8 @@ def sharers(path: Path) -> tuple[int, ...]:
     # 3: FLOCK  ADVISORY  READ 4711 fe:00:131 0 EOF. The device is not compared: on overlay file systems it differs
     # from what stat says, and this list only informs; the lock itself decides.
     rows = (line.split() for line in lines)
-    return tuple(int(row[4]) for row in rows if row[1] == "FLOCK" and row[3] == "READ" and row[5].endswith(f":{inode}"))
+    shared = (row for row in rows if row[1] == "FLOCK" and row[3] == "READ" and row[5].endswith(f":{inode}"))
+    return tuple(dict.fromkeys(int(row[4]) for row in shared))  # a process that attached twice is one
 
 
 def is_still(held: int, path: Path) -> bool:
