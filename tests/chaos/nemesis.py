@@ -141,7 +141,7 @@ class Nemesis:
                 grew = self._take_all(taken)
                 quiet = 0 if self._throw_out(taken[0]) or grew else quiet + 1
             if quiet:
-                self._stay_down("exhausted")
+                self._stay_down("exhausted", is_certain=lambda: not self._throw_out(taken[0]))
         finally:
             for connection in taken:
                 connection.close()
@@ -160,7 +160,7 @@ class Nemesis:
             held = connection.execute(
                 "SELECT customer_id FROM accounts ORDER BY seq DESC LIMIT 1 FOR UPDATE"
             ).fetchone()
-            self._stay_down("locked", customer=held[0] if held else None)
+            self._stay_down("locked", is_certain=lambda: held is not None, customer=held[0] if held else "")
             connection.execute("ROLLBACK")
 
     def revoke_key(self) -> None:
@@ -225,10 +225,13 @@ class Nemesis:
                 taken.append(psycopg.connect(self._deployment.url, autocommit=True))
         return len(taken) > before
 
-    def _stay_down(self, why: str, **about: Any) -> None:
+    def _stay_down(self, why: str, is_certain: Callable[[], bool] = lambda: True, **about: Any) -> None:
+        """Some seconds; written down as down only where it is certain afterwards that nobody slipped through."""
         from_us = host_us()
         self._stopping.wait(self._rng.uniform(2, 4))
-        self._log.write_now({"kind": "down", "why": why, "from": from_us, "until": host_us(), **about})
+        until_us = host_us()
+        if is_certain():
+            self._log.write_now({"kind": "down", "why": why, "from": from_us, "until": until_us, **about})
 
     @contextlib.contextmanager
     def _connection(self) -> "Generator[psycopg.Connection[Any]]":
