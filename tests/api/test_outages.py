@@ -147,7 +147,7 @@ def at_commit(url: str, body: str) -> Generator[None]:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
             "CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0"
-            f" AS $$ BEGIN {body}; RETURN NULL; END $$"
+            f" AS $$ BEGIN {body}; RETURN NULL; END $$".encode()
         )
         connection.execute(
             "CREATE CONSTRAINT TRIGGER at_commit AFTER UPDATE ON accounts DEFERRABLE INITIALLY DEFERRED"
