@@ -9,6 +9,7 @@ import time
 from typing import Final
 from urllib.parse import unquote
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine.api.problems import BodyTooLarge, problem_response
@@ -60,6 +61,8 @@ class Edge:
 
         try:
             await self._app(_with_exact_path(scope), self._limited(scope, receive), hardened)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered, and nothing was asked whole
         except TaktError as error:
             self._metrics.errors.labels(error.code).inc()
             await problem_response(error)(scope, receive, hardened)
