@@ -25,12 +25,13 @@ def main() -> int:
     with deployed(plan, keep=given.keep) as run:
         run.load(given.seconds)
         violations = run.judge()
-        text = report(run.evidence, violations, given.seconds, seed)
+        agrees, words = run.deployment.verify()
+        text = report(run.evidence, violations, given.seconds, seed, words)
         given.report.write_text(text)
         print(text)
         if violations:
             print(shortest(run.evidence, violations, seed))
-    return 1 if violations else 0
+    return 1 if violations or not agrees else 0
 
 
 if __name__ == "__main__":

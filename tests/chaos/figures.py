@@ -65,8 +65,8 @@ def _recovery_s(found: Evidence, fault: dict[str, Any]) -> float:
     return (min(answers, default=fault["ready"]) - since) / 1e6
 
 
-def report(found: Evidence, violations: Sequence[Violation], seconds: float, seed: int) -> str:
-    """The page `docs/chaos.md`."""
+def report(found: Evidence, violations: Sequence[Violation], seconds: float, seed: int, verified: str) -> str:
+    """The page `docs/chaos.md`. `verified`: what `takt verify` said afterwards."""
     told = figures(found)
     decided = told.asks + told.resolutions + told.unsubscribes
     checks = Counter(each.check for each in violations)
@@ -79,7 +79,7 @@ def report(found: Evidence, violations: Sequence[Violation], seconds: float, see
         date=datetime.now(UTC).date(), machine=machine(), seconds=seconds, seed=seed, verdict=verdict,
         rate=3 / max(decided, 1), decided=decided, kills=sum(told.faults.values()),
         lost=checks["2 lost"] + checks["2 numbering"], over=checks["1 over"] + checks["1 sent"],
-        rows="\n".join(rows), **told._asdict(),
+        rows="\n".join(rows), verified=" ".join(verified.split()), **told._asdict(),
     )  # fmt: skip
 
 
@@ -127,6 +127,7 @@ A judge of some 150 lines that shares no code with the engine then holds these l
 | faults | {kills:,} |
 | over a limit | {over} |
 | acknowledged and lost | {lost} |
+| `takt verify` afterwards | {verified} |
 
 Seconds until the first answer to anybody, from the kill; where something was stopped, frozen or used up, from its end:
 

@@ -50,7 +50,6 @@ class Nemesis:
         }
         self._chosen = tuple(self._faults) if faults is None else faults
         self._stopping = threading.Event()
-        self.count: dict[str, int] = {}
 
     def stop(self) -> None:
         self._stopping.set()
@@ -71,7 +70,6 @@ class Nemesis:
         mended_us = host_us()
         for index in range(len(self._deployment.ports)):
             self._deployment.wait_ready(index)
-        self.count[name] = self.count.get(name, 0) + 1
         times = {"t": began_us, "mended": mended_us, "ready": host_us()}
         self._log.write_now({"kind": "fault", "name": name, **times, **about})
 

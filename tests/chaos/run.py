@@ -46,7 +46,6 @@ class Run:
     folder: Path
     plan: Plan
     loads: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)
 
     def load(self, seconds: float) -> None:
@@ -69,20 +68,19 @@ class Run:
         log = self.folder / "nemesis.jsonl"
         nemesis = Nemesis(self.deployment, log, f"{plan.seed}/{self.loads}", plan.faults)
         harm = _Thread(lambda: nemesis.run(plan.pause_s))
+        harm.start()
         try:
-            harm.start()
             time.sleep(seconds)
             nemesis.stop()
             harm.finish()
             senders.wait(DRAIN_S)
         finally:
             nemesis.stop()
+            harm.join()  # or it would go on starting what is being ended
             senders.kill()
             senders.wait()
         if senders.returncode:
             raise RuntimeError(f"the workload failed with {senders.returncode}")
-        for name, count in nemesis.count.items():
-            self.faults[name] = self.faults.get(name, 0) + count
 
     def judge(self) -> list[Violation]:
         self.evidence = gather(self.folder, self.deployment.url)
@@ -94,6 +92,8 @@ def deployed(plan: Plan, *, keep: Path | None = None, **deployment: Any) -> Gene
     """A run on a deployment of its own, in a scratch folder that is deleted afterwards, or in one to `keep`."""
     folder = Path(tempfile.mkdtemp(prefix="takt-chaos-")) if keep is None else keep
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty: the logs of two runs must not be mixed")
     folder.chmod(0o711)  # PostgreSQL may run as another user and must reach its data
     try:
         with Deployment(folder, **deployment) as running:

@@ -52,7 +52,6 @@ class Deployment:
         self.key = "chaos_" + secrets.token_hex(32)
         self.ports = [free_port() for _ in range(count)]
         self._launch = launch
-        self._environment = dict(environment or {})
         self._services: list[subprocess.Popen[bytes]] = []
         self._server: embedded.Server | None = None
         self._cluster = Path()
@@ -118,17 +117,24 @@ class Deployment:
         text = (self.folder / f"service-{index}.log").read_text(errors="replace")
         return "\n".join(text.splitlines()[-30:])
 
+    def verify(self) -> tuple[bool, str]:
+        """What `takt verify` makes of the database: whether all agrees, and its words."""
+        command = [sys.executable, *REAL, "verify"]
+        ended = subprocess.run(command, cwd=ROOT, env=self._variables(), capture_output=True, text=True, check=False)
+        return ended.returncode == 0, (ended.stdout + ended.stderr).strip()
+
     def _start(self, index: int) -> "subprocess.Popen[bytes]":
-        environment = {
+        command = [sys.executable, *self._launch, "serve", "--port", str(self.ports[index])]
+        with (self.folder / f"service-{index}.log").open("ab") as log:
+            return subprocess.Popen(command, cwd=ROOT, env=self._variables(), stdout=log, stderr=log)
+
+    def _variables(self) -> dict[str, str]:
+        return {
             **{name: value for name, value in os.environ.items() if not name.startswith(("TAKT_", "DATABASE_URL"))},
             "TAKT_DATA_DIR": str(self.data_dir),
             "TAKT_POLICY": str(self.folder / "policy.yaml"),
             "TAKT_ADMIN_KEY": self.key,
-            **self._environment,
         }
-        command = [sys.executable, *self._launch, "serve", "--port", str(self.ports[index])]
-        with (self.folder / f"service-{index}.log").open("ab") as log:
-            return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     # PostgreSQL.
 
