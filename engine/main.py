@@ -5,7 +5,7 @@ import logging
 import socket
 import sys
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import uvicorn
@@ -48,8 +48,8 @@ def serve(
 
     Example: takt serve --port 8000
     """
-    given = {"host": host, "port": port, "workers": workers}
-    settings = Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
     with closing(_listen(settings)) as listening, start.locate(settings) as where:
         start.come_up(where)
         ready = asyncio.run(start.prepare(where, settings))
@@ -62,7 +62,7 @@ def serve(
             access_log=False,
             server_header=False,
             loop="uvloop",
-            http="httptools",
+            http="engine.api.heads:BoundedHeads",
             timeout_graceful_shutdown=10,
         )
         if settings.workers == 1:

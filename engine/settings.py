@@ -10,7 +10,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Read once at start. Printable: secrets show as stars."""
 
-    model_config = SettingsConfigDict(env_prefix="TAKT_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TAKT_", frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
 
     database_url: Annotated[SecretStr | None, Field(validation_alias="DATABASE_URL")] = None
     data_dir: Path = Path(".takt")
@@ -31,7 +33,16 @@ class Settings(BaseSettings):
 
     @field_validator("admin_key")
     @classmethod
-    def _long_enough(cls, key: SecretStr | None) -> SecretStr | None:
-        if key is not None and len(key.get_secret_value()) < 32:
-            raise ValueError("TAKT_ADMIN_KEY is shorter than 32 characters: make one with `openssl rand -hex 32`")
-        return key
+    def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
+        """And one that a header can carry. A file's last line break is none of its characters."""
+        if key is None:
+            return None
+        secret = key.get_secret_value().strip()
+        make_one = "make one with `openssl rand -hex 32`"
+        if len(secret) < 32:
+            raise ValueError(f"it is shorter than 32 characters: {make_one}")
+        if len(secret) > 1_000 or not secret.isascii() or not secret.isprintable() or " " in secret:
+            raise ValueError(f"it is longer than 1,000 characters, or has some that a header cannot carry: {make_one}")
+        if len(set(secret)) < 8:
+            raise ValueError(f"it repeats the same few characters: {make_one}")
+        return SecretStr(secret)
