@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import signal
 import sys
 from pathlib import Path
 
@@ -35,4 +36,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     sys.exit(main())

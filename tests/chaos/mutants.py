@@ -5,6 +5,7 @@ service without a fault goes through the same and must pass.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
@@ -112,4 +113,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     sys.exit(main())
