@@ -34,11 +34,11 @@ class Ready(NamedTuple):
 
 @contextmanager
 def locate(settings: Settings) -> Generator[Where]:
-    """The database of DATABASE_URL, else the embedded one: started where it does not run, left at the end."""
+    """The database of DATABASE_URL, else the embedded one: started where it does not run or dies, left at the end."""
     if settings.database_url is not None:
         yield Where(settings.database_url.get_secret_value(), False)
         return
-    with embedded.attach(settings.data_dir) as server:
+    with embedded.attach(settings.data_dir) as server, server.kept_running():
         yield Where(server.url(), True)
 
 

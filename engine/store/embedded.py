@@ -2,13 +2,17 @@
 
 `attach` starts the server or joins the running one; of all processes attached, the last to `leave` stops it. Leaving
 is explicit, because uvicorn runs no atexit. A killed process counts as having left; where it was the last, the server
-runs on until the next one attaches and leaves. Any number of processes may do any of this at the same instant.
+runs on until the next one attaches and leaves. Any number of processes may do any of this at the same instant. A server
+that dies is started again by whoever keeps it running; one that was stopped stays stopped.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +27,10 @@ from engine.store.embedded_files import PORT, EmbeddedError, Places, locate, out
 from engine.store.embedded_settings import ROLE
 
 __all__ = ["EmbeddedError", "Server", "Status", "attach", "status", "stop"]
+
+_LOOK_S = 0.5
+
+log = logging.getLogger("takt.postgresql")
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,37 @@ class Server:
             attached, self._attached = self._attached, None
             if attached is not None:
                 _leave(self._places, attached)
+
+    @contextmanager
+    def kept_running(self) -> Generator[None]:
+        """While the block runs, a server that dies is started again, at the same address."""
+        ended = threading.Event()
+        looking = threading.Thread(target=self._keep_running, args=(ended,), name="takt-postgresql", daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            looking.join()
+
+    def revive(self) -> bool:
+        """Start the server again if it died; returns whether it had. One that was stopped is left alone."""
+        if not cluster.has_died(self._places):
+            return False
+        with locks.exclusively(self._places.transition_lock):
+            if self._attached is None or not cluster.has_died(self._places):
+                return False
+            if cluster.running(self._places) is None:
+                cluster.start(self._places)
+            return True
+
+    def _keep_running(self, ended: threading.Event) -> None:
+        while not ended.wait(_LOOK_S):
+            try:
+                if self.revive():
+                    log.warning("PostgreSQL had died, and was started again")
+            except (EmbeddedError, OSError):
+                log.warning("PostgreSQL died and could not be started again; trying on", exc_info=True)
 
     def __enter__(self) -> Self:
         return self

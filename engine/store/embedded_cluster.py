@@ -70,6 +70,14 @@ def look(places: Places) -> Postmaster | None:
     return server if _is_server_of(server.pid, places.cluster) else None
 
 
+def has_died(places: Places) -> bool:
+    """Whether the server ended otherwise than by a stop, which would have removed its postmaster.pid.
+
+    True for an instant while one starts, too: look again under the transition lock.
+    """
+    return (places.cluster / "postmaster.pid").exists() and look(places) is None
+
+
 def start(places: Places) -> Postmaster:
     """Start a server where none runs, and wait until it accepts connections."""
     try:
