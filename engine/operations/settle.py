@@ -191,6 +191,7 @@ class Settler:
         """Write what the commands left, and commit. After this the answers may be given, and not before."""
         dirty = batch.dirty_accounts()
         files = batch.changed_files()
+        strangers = [each.customer_id for each in batch.held.values() if not each.account.seq]
         try:
             async with connection.pipeline():
                 await journal_rows.append(connection, batch.entries, self._labels)
@@ -198,6 +199,8 @@ class Settler:
                     await customers.save(connection, files)
                 if dirty:
                     await connection.execute(accounts.SAVE, accounts.save_columns(dirty, self._labels))
+                if strangers:
+                    await connection.execute(accounts.FORGET, (Texts(strangers),))
                 await connection.execute("COMMIT")
         except ConnectionFailed as error:
             if not connection.broken and not connection.closed:

@@ -35,6 +35,8 @@ SAVE = (
     " contacts = rows.contacts FROM unnest(%b, %b, %b, %b, %b) AS rows(id, seq, latest, complete_since, contacts)"
     " WHERE a.customer_id = rows.id"
 )
+# The lock makes a row for whoever is named; one to which nothing came goes again.
+FORGET = "DELETE FROM accounts WHERE customer_id = ANY(%b) AND seq = 0"
 
 
 class AccountRead(NamedTuple):

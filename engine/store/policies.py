@@ -76,6 +76,7 @@ async def exempt_topics(connection: Connection) -> frozenset[str]:
 
 async def lock_activation(connection: Connection) -> None:
     """Wait for any activation under way. Held to the end of the transaction."""
+    await connection.execute("SET LOCAL lock_timeout = '10s'")  # a session's own is meant for accounts
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_ACTIVATION_LOCK,))
 
 

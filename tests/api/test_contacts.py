@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.caller import DAY_S, Caller, advance_clock, ask, at_once
+from tests.api.caller import DAY_S, Caller, advance_clock, ask, at_once, row_counts
 
 
 def asked_at(answer: dict[str, Any]) -> datetime:
@@ -114,6 +114,14 @@ def test_an_unknown_message_is_not_found_and_harms_no_other(takt: Caller, ada: s
     assert unknown["error"]["code"] == "not_found"
     assert wrong["error"]["problems"][0]["path"] == "contacts[1].atempt"
     assert good["state"] == "confirmed"
+
+
+def test_what_was_never_asked_for_leaves_no_trace(takt: Caller, ada: str) -> None:
+    before = row_counts(takt.service.database_url)
+    assert takt.confirm(ada, "m-1")["error"]["code"] == "not_found"
+    assert takt.release(ada, "m-1")["error"]["code"] == "not_found"
+    takt.call("POST", "/v1/suppressions/lift", {"customer_id": ada})
+    assert row_counts(takt.service.database_url) == before
 
 
 class TestARecord:

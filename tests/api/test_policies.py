@@ -1,12 +1,15 @@
 """Policies and pauses over HTTP: validated by line, kept as versions, in force at once."""
 
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 
-from tests.api.caller import POLICY, Caller, ask, at_once, is_problem, row_counts
+from tests.api.caller import POLICY, Caller, ask, at_once, eventually, is_problem, row_counts
 from tests.service import Service
 
+_ACTIVATION_LOCK = 7_236_871_002
 STRICT = POLICY.replace("limit: 1,", "limit: 0,").replace("email-weekly", "no-email")
 
 
@@ -38,6 +41,19 @@ def test_activations_at_once_are_numbered_one_by_one(takt: Caller) -> None:
     before = takt.call("GET", "/v1/policies")["in_force"]["ruleset"]
     made = at_once(lambda: takt.call("POST", "/v1/policies", {"yaml": POLICY}) for _ in range(12))
     assert sorted(each["ruleset"] for each in made) == list(range(before + 1, before + 13))
+
+
+def test_an_activation_waits_for_the_one_before_it(takt: Caller) -> None:
+    with psycopg.connect(takt.service.database_url, autocommit=True) as other, ThreadPoolExecutor() as pool:
+        other.execute("SELECT pg_advisory_lock(%s)", (_ACTIVATION_LOCK,))
+        waiting = pool.submit(takt.call, "POST", "/v1/policies", {"yaml": POLICY})
+        query = (
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+            " AND clock_timestamp() - query_start > interval '400 ms'"
+        )
+        eventually(lambda: other.execute(query).fetchone() or waiting.done())
+        other.execute("SELECT pg_advisory_unlock(%s)", (_ACTIVATION_LOCK,))
+        assert waiting.result()["ruleset"]
 
 
 def test_a_valid_policy_is_shown_in_full(takt: Caller) -> None:
