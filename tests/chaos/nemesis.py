@@ -91,9 +91,10 @@ class Nemesis:
             self._deployment.restart(index)  # the first of them starts the server again
 
     def kill_postmaster(self) -> None:
-        self._write("killed", "postmaster", pid=self._deployment.kill_postmaster())
-        time.sleep(self._rng.uniform(0, 0.5))
-        self._deployment.attach()
+        """Nobody mends it: the services start it again."""
+        pid = self._deployment.kill_postmaster()
+        self._write("killed", "postmaster", pid=pid)
+        self._deployment.wait_for_another(pid)
 
     def kill_backend(self) -> None:
         """SIGKILL of one backend: PostgreSQL throws out everybody and recovers."""
@@ -133,7 +134,7 @@ class Nemesis:
         """Take every connection that the server has to give; the services' own are thrown out for it."""
         taken: list[psycopg.Connection[Any]] = []
         try:
-            taken.append(psycopg.connect(self._deployment.url, autocommit=True))
+            taken.append(self._connected())
             deadline, quiet = time.monotonic() + 10, 0
             while time.monotonic() < deadline and quiet < 2:
                 grew = self._take_all(taken)
@@ -233,9 +234,20 @@ class Nemesis:
 
     @contextlib.contextmanager
     def _connection(self) -> "Generator[psycopg.Connection[Any]]":
-        with psycopg.connect(self._deployment.url, autocommit=True, connect_timeout=10) as connection:
+        with self._connected() as connection:
             connection.execute(f"SET statement_timeout = '{STATEMENT_S}s'".encode())
             yield connection
+
+    def _connected(self) -> "psycopg.Connection[Any]":
+        """A connection, once the server has recovered from the fault before."""
+        deadline = time.monotonic() + STATEMENT_S
+        while True:
+            try:
+                return psycopg.connect(self._deployment.url, autocommit=True, connect_timeout=10)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
     def _write(self, kind: str, name: str, **about: Any) -> None:
         self._log.write_now({"kind": kind, "name": name, "t": host_us(), **about})

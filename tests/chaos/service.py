@@ -169,6 +169,16 @@ class Deployment:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def wait_for_another(self, pid: int) -> None:
+        """Until a server runs that is not this one; nobody but the services starts it."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            status = embedded.status(self.data_dir)
+            if status.running and status.pid != pid:
+                return
+            time.sleep(0.01)
+        raise RuntimeError(f"the services did not start PostgreSQL again within {READY_S:.0f} s")
+
     def signal_backend(self, pid: int, number: signal.Signals) -> None:
         """A signal to one of the server's processes."""
         status = Path(f"/proc/{pid}/stat").read_text()
