@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-import sys
+import traceback
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +30,7 @@ def app() -> "FastAPI":
     """The service for an ASGI server's own process, by the environment. Its database is prepared already."""
     from engine.api.app import create_app  # here, because no other command of `takt` should wait for FastAPI to load
 
+    _log()
     settings = Settings()
     leaving = ExitStack()
     where = leaving.enter_context(start.locate(settings))
@@ -60,6 +61,7 @@ def serve(
             workers=settings.workers,
             log_level="warning",
             access_log=False,
+            log_config=None,
             server_header=False,
             loop="uvloop",
             http="engine.api.heads:BoundedHeads",
@@ -90,7 +92,30 @@ def _listen(settings: Settings) -> socket.socket:
 
 def main() -> None:
     """The `takt` command."""
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    _log()
     cli.run()
+
+
+class Discreet(logging.Formatter):
+    """Tells an exception by its kind and place, and by its words only where they are Takt's own.
+
+    A database's words quote the row that it refused, and so do others: no log is a place for customers.
+    """
+
+    def formatException(self, ei: Any) -> str:
+        lines: list[str] = []
+        error: BaseException | None = ei[1]
+        while error is not None:
+            words = f": {error}" if isinstance(error, TaktError) else ""
+            lines.append(f"{type(error).__module__}.{type(error).__qualname__}{words}")
+            lines += [
+                f"  {each.filename}:{each.lineno} {each.name}" for each in traceback.extract_tb(error.__traceback__)
+            ]
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(lines)
+
+
+def _log() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])

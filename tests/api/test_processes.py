@@ -4,14 +4,16 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import ExitStack
+from pathlib import Path
 
 import httpx
 import pytest
 
 from engine.core.tokens import Scope
 from engine.store import embedded
-from tests.api.caller import POLICY, Caller, ask, at_once, eventually, make_key, revoke_key
+from tests.api.caller import POLICY, Caller, ask, at_once, eventually, is_problem, make_key, revoke_key
 from tests.api.processes import running
+from tests.api.test_outages import at_commit
 from tests.conftest import clean_database
 
 PAIR = tuple[Caller, Caller]
@@ -80,6 +82,20 @@ def test_a_revoked_key_is_refused_within_a_second_in_every_process(pair: PAIR) -
             eventually(lambda caller=caller: caller.send("GET", "/v1/policies").status_code == 401, within_s=1.0)
         while time.monotonic() < refused:
             assert {each.send("GET", "/v1/policies").status_code for each in (first, second)} == {401}
+
+
+def test_a_fault_is_logged_by_its_kind_and_place_and_names_nobody(pair: PAIR, ada: str, tmp_path: Path) -> None:
+    url = pair[0].service.database_url
+    fault = "RAISE 'no % today', NEW.customer_id USING DETAIL = NEW.customer_id"
+    with running(url, tmp_path / "log") as service, Caller(service) as takt, at_commit(url, fault):
+        response = takt.send("POST", "/v1/decisions", ask(ada, "secret-message", campaign="secret-campaign"))
+        assert is_problem(response, 500)
+        assert ada not in response.text
+    said = (tmp_path / "log").read_text()
+    assert "psycopg.errors.RaiseException" in said
+    assert "settle.py" in said
+    for secret in (ada, "secret", takt.service.key, "takt_"):
+        assert secret not in said, said
 
 
 def test_keys_rotate_under_load_and_no_valid_request_is_refused(pair: PAIR, ada: str) -> None:
