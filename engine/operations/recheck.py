@@ -14,7 +14,8 @@ from engine.core.account import State
 from engine.core.errors import NotFound
 from engine.operations.audience import Audience, BadRow, Portion, UnreadableAudience, open_audience, taken, unguarded
 from engine.operations.result_file import Column, Kind, ResultFile
-from engine.operations.screen import BAD_ROWS_KEPT, Progress
+from engine.operations.screen import Progress
+from engine.operations.screening import BAD_ROWS_KEPT
 from engine.store.database import Database
 from engine.store.labels import Labels
 from engine.store.message_states import states

@@ -8,6 +8,7 @@ import fcntl
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from importlib import import_module
@@ -87,7 +88,10 @@ class ResultFile:
     ) -> None:
         if not self._file.closed:
             self._part.unlink(missing_ok=True)
-            self._file.close()
+            with suppress(pa.ArrowException, OSError, ValueError):  # as on a full disk: nothing of it is kept
+                self._form.close()
+            with suppress(OSError):
+                self._file.close()
 
 
 class _Form(Protocol):

@@ -1,155 +1,32 @@
 """A whole audience asked about before a campaign: who may be sent to, who may not, why, and from when on.
 
-Streams: some ten thousand customers are asked at a time, two such portions are on their way at once, and nothing is
+Streams: some ten thousand customers are asked at a time, a few such portions are on their way at once, and nothing is
 kept but the counts. A message id is campaign:run:customer, so whoever starts the same run again charges nobody twice:
-what was reserved is answered again, the rest is decided. Run twice, that is also how a killed run is resumed.
+what was reserved is answered again, the rest is decided. That is also how a killed run is resumed.
 """
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cached_property
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from engine.core.account import State
 from engine.core.errors import InvalidAsk, NotFound, Problem, TaktError, Unavailable
-from engine.core.policy import HOUR_US, OnExpiry
-from engine.core.verdict import Ask, Verdict
 from engine.operations import policies
-from engine.operations.audience import ID_CHARS_MAX, LABEL, Audience, BadRow, Portion, taken
+from engine.operations.audience import Audience, Portion, taken
 from engine.operations.decide import FARTHEST_SEND_US, Answer, AskCommand
 from engine.operations.decider import Decider
-from engine.operations.result_file import Column, Kind, ResultFile
+from engine.operations.result_file import ResultFile
+from engine.operations.screening import COLUMNS, Screening, Sorted, Tally, sort
 
 IN_FLIGHT: Final = 2
-BAD_ROWS_KEPT: Final = 20
 LEASE_US_MAX: Final = FARTHEST_SEND_US
-_ID_CHARS_LEFT: Final = 20
 _PATIENCE_S: Final = 60.0
 _AGAIN_S: Final = 1.0
 
-COLUMNS: Final = (
-    Column("message_id", Kind.TEXT),
-    Column("verdict", Kind.TEXT),
-    Column("state", Kind.TEXT),
-    Column("reasons", Kind.TEXT),
-    Column("retry_at", Kind.INSTANT),
-    Column("retry_certain", Kind.FLAG),
-    Column("lease_expires_at", Kind.INSTANT),
-)
-
 Progress: TypeAlias = Callable[[int], None]  # told how many rows are done
-_Row: TypeAlias = tuple[str, str, str | None, str, int | None, bool, int | None]
-
-
-class Outcome(StrEnum):
-    """What became of a customer. `SENT`: this run was started before, and the message is on its way or there."""
-
-    ALLOWED = "allowed"
-    DEFERRED = "deferred"
-    DENIED = "denied"
-    SENT = "sent already"
-
-
-@dataclass(frozen=True)
-class Screening:
-    """What is asked about every customer. Instants and durations in microseconds.
-
-    Without `reserves` nobody's budget is taken. With it each allowed message is held for `lease_us` from its send on,
-    and counts as sent when nobody says otherwise by then, unless `on_expiry` says that it was not.
-    """
-
-    channel: str
-    topic: str
-    campaign: str
-    run: str
-    team: str | None = None
-    sender: str | None = None
-    priority: int = 50
-    send_at_us: int | None = None
-    reserves: bool = False
-    lease_us: int | None = None
-    on_expiry: OnExpiry = OnExpiry.PRESUME_SENT
-
-    def __post_init__(self) -> None:
-        problems = [
-            Problem(name, repr(value), "1 to 200 characters, none of them a control character")
-            for name in ("topic", "campaign", "run", "team", "sender")
-            if (value := getattr(self, name)) is not None and not LABEL.fullmatch(value)
-        ]
-        if ":" in self.run:
-            problems.append(Problem("run", repr(self.run), "a name without a colon"))
-        if self.id_chars_max < _ID_CHARS_LEFT:
-            problems.append(Problem("campaign", "with the run so long a name", "room for ids in campaign:run:customer"))
-        if not 0 <= self.priority <= 100:
-            problems.append(Problem("priority", str(self.priority), "a whole number from 0 to 100"))
-        if problems:
-            raise InvalidAsk(problems)
-
-    def message_id(self, customer_id: str) -> str:
-        return self._prefix + customer_id
-
-    @property
-    def id_chars_max(self) -> int:
-        """How long a customer's id may be, for a message id to fit."""
-        return ID_CHARS_MAX - len(self._prefix)
-
-    @cached_property
-    def _prefix(self) -> str:
-        return f"{self.campaign}:{self.run}:"
-
-    @cached_property
-    def ask(self) -> Ask:
-        return Ask(
-            self.channel,
-            self.topic,
-            self.campaign,
-            self.team,
-            self.priority,
-            1,
-            self.send_at_us,
-            self.lease_us if self.reserves else None,
-            self.on_expiry,
-            self.reserves,
-        )
-
-
-@dataclass
-class Tally:
-    """What a screening found. `reasons` counts customers by code and rule (one may have several), `frees` the deferred
-    by the hour in which they may be asked again. `resumed` were reserved by an earlier start of the same run."""
-
-    outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
-    reasons: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    frees: Counter[int] = field(default_factory=Counter[int])
-    observed: Counter[Verdict] = field(default_factory=Counter[Verdict])
-    held_until_us: int | None = None
-    resumed: int = 0
-    duplicates: int = 0
-    bad: int = 0
-    bad_rows: list[BadRow] = field(default_factory=list[BadRow])
-
-    @property
-    def rows(self) -> int:
-        """The rows of the audience that were looked at."""
-        return sum(self.outcomes.values()) + self.duplicates + self.bad
-
-    def freed_by_us(self, share: float) -> int | None:
-        """The hour by whose end that share of the deferred may be asked again; None where nobody is deferred."""
-        wanted, found = share * self.frees.total(), 0
-        for hour, count in sorted(self.frees.items()):
-            found += count
-            if found >= wanted:
-                return (hour + 1) * HOUR_US
-        return None
-
-    def add_bad(self, rows: Sequence[BadRow]) -> None:
-        self.bad += len(rows)
-        self.bad_rows += rows[: BAD_ROWS_KEPT - len(self.bad_rows)]
+Asker: TypeAlias = Callable[[Portion], Awaitable[Sorted]]
 
 
 async def screen(
@@ -159,59 +36,83 @@ async def screen(
     allowed: Path,
     refused: Path | None = None,
     progress: Progress | None = None,
+    asker: Asker | None = None,
+    in_flight: int = IN_FLIGHT,
 ) -> Tally:
     """Ask about everybody in the audience, and write who may be sent to (and who may not, with the reasons).
 
-    The files appear once all is answered; until then whatever they held before stays. Raises `TaktError` where the
-    screening could not be finished: start it again, with the same run.
+    The files appear once all is answered; until then whatever they held before stays. `asker` asks about a portion in
+    another way than through this decider. Raises `TaktError` where the screening could not be finished: start it again,
+    with the same run.
     """
     await _check(decider, screening)
+
+    async def ask_here(portion: Portion) -> Sorted:
+        return await ask(decider, screening, portion.customer_ids, portion.places)
+
     tally = Tally()
-    sorter = _Sorter(tally)
-    with ResultFile(allowed, audience.schema, COLUMNS, audience.delimiter) as allowed_file:
-        if refused is None:
-            await _stream(decider, audience, screening, sorter, allowed_file, None, progress)
-        else:
-            with ResultFile(refused, audience.schema, COLUMNS, audience.delimiter) as refused_file:
-                await _stream(decider, audience, screening, sorter, allowed_file, refused_file, progress)
-                refused_file.finish()
-        allowed_file.finish()
+    with ExitStack() as stack:
+        allowed_file, refused_file = (
+            None
+            if path is None
+            else stack.enter_context(ResultFile(path, audience.schema, COLUMNS, audience.delimiter))
+            for path in (allowed, refused)
+        )
+        async for portion, answered in _answered(_once(audience, tally), asker or ask_here, in_flight):
+            _write(allowed_file, portion, answered.allowed, answered.allowed_rows)
+            _write(refused_file, portion, answered.refused, answered.refused_rows)
+            tally.add(answered.tally)
+            if progress is not None:
+                progress(tally.rows)
+        for file in (refused_file, allowed_file):
+            if file is not None:
+                file.finish()
     return tally
 
 
-async def _stream(
-    decider: Decider,
-    audience: Audience,
-    screening: Screening,
-    sorter: "_Sorter",
-    allowed: ResultFile,
-    refused: ResultFile | None,
-    progress: Progress | None,
-) -> None:
-    async with _in_flight() as asked:
-        for portion in _once(audience, sorter.tally):
-            if len(asked) >= IN_FLIGHT:
-                await _write(*asked.popleft(), sorter, allowed, refused, progress)
-            task = asyncio.create_task(_ask(decider, screening, portion))
-            asked.append((portion, task))
-            await asyncio.sleep(0)  # the lanes begin on it while the next is read
-        while asked:
-            await _write(*asked.popleft(), sorter, allowed, refused, progress)
-
-
-_Answers: TypeAlias = "asyncio.Task[list[Answer | TaktError]]"
+async def ask(decider: Decider, screening: Screening, customer_ids: Sequence[str], places: Sequence[int]) -> Sorted:
+    """Ask about some customers. Whoever could not be answered is asked again for a while: the message ids replay."""
+    wanted, sender, message_id = screening.ask, screening.sender, screening.message_id
+    commands = [AskCommand(each, message_id(each), wanted, sender) for each in customer_ids]
+    answers: list[Any] = await decider.settle_all(commands)
+    give_up = asyncio.get_running_loop().time() + _PATIENCE_S
+    while open_ := [index for index, answer in enumerate(answers) if isinstance(answer, Unavailable)]:
+        if asyncio.get_running_loop().time() > give_up:
+            raise answers[open_[0]]
+        await asyncio.sleep(_AGAIN_S)
+        again = await decider.settle_all([commands[index] for index in open_])
+        for index, answer in zip(open_, again, strict=True):
+            answers[index] = answer
+    found: list[Answer | TaktError] = answers
+    return sort(places, found)
 
 
 @asynccontextmanager
-async def _in_flight() -> AsyncGenerator[deque[tuple[Portion, _Answers]]]:
+async def _in_flight() -> AsyncGenerator[deque[tuple[Portion, asyncio.Future[Sorted]]]]:
     """What was asked and is not written yet; nobody waits for it any more once something failed."""
-    asked: deque[tuple[Portion, _Answers]] = deque()
+    asked: deque[tuple[Portion, asyncio.Future[Sorted]]] = deque()
     try:
         yield asked
     finally:
-        for _, task in asked:
-            task.cancel()
-        await asyncio.gather(*(task for _, task in asked), return_exceptions=True)
+        for _, future in asked:
+            future.cancel()
+        await asyncio.gather(*(future for _, future in asked), return_exceptions=True)
+
+
+async def _answered(
+    portions: Iterator[Portion], asker: Asker, in_flight: int
+) -> AsyncGenerator[tuple[Portion, Sorted]]:
+    """The portions with their answers, in order, so many asked about ahead."""
+    async with _in_flight() as asked:
+        for portion in portions:
+            if len(asked) >= in_flight:
+                before, future = asked.popleft()
+                yield before, await future
+            asked.append((portion, asyncio.ensure_future(asker(portion))))
+            await asyncio.sleep(0)  # it is begun while the next is read
+        while asked:
+            before, future = asked.popleft()
+            yield before, await future
 
 
 def _once(audience: Audience, tally: Tally) -> Iterator[Portion]:
@@ -242,106 +143,11 @@ def _chosen(portion: Portion, indices: list[int]) -> Portion:
     )
 
 
-async def _ask(decider: Decider, screening: Screening, portion: Portion) -> list[Answer | TaktError]:
-    """The answers in order. Whoever could not be answered is asked again for a while: the message ids replay."""
-    ask, sender, message_id = screening.ask, screening.sender, screening.message_id
-    commands = [AskCommand(each, message_id(each), ask, sender) for each in portion.customer_ids]
-    answers: list[Any] = await decider.settle_all(commands)
-    give_up = asyncio.get_running_loop().time() + _PATIENCE_S
-    while open_ := [index for index, answer in enumerate(answers) if isinstance(answer, Unavailable)]:
-        if asyncio.get_running_loop().time() > give_up:
-            raise answers[open_[0]]
-        await asyncio.sleep(_AGAIN_S)
-        again = await decider.settle_all([commands[index] for index in open_])
-        for index, answer in zip(open_, again, strict=True):
-            answers[index] = answer
-    return answers
-
-
-async def _write(
-    portion: Portion,
-    task: _Answers,
-    sorter: "_Sorter",
-    allowed: ResultFile,
-    refused: ResultFile | None,
-    progress: Progress | None,
-) -> None:
-    may, may_not = sorter.sort(portion, await task)
-    for indices, rows, file in ((*may, allowed), (*may_not, refused)):
-        if indices and file is not None:
-            everybody = len(indices) == len(portion.customer_ids)
-            file.write(portion.carried if everybody else taken(portion.carried, indices), list(zip(*rows, strict=True)))
-    if progress is not None:
-        progress(sorter.tally.rows)
-
-
-class _Sorter:
-    """Sorts answers into who may be sent to and who may not, and counts them."""
-
-    def __init__(self, tally: Tally) -> None:
-        self.tally = tally
-        self._texts: dict[tuple[tuple[str, str], ...], str] = {(): ""}
-
-    def sort(
-        self, portion: Portion, answers: Sequence[Answer | TaktError]
-    ) -> tuple[tuple[list[int], list[_Row]], tuple[list[int], list[_Row]]]:
-        tally = self.tally
-        allowed: list[int] = []
-        refused: list[int] = []
-        allowed_rows: list[_Row] = []
-        refused_rows: list[_Row] = []
-        outcomes: Counter[Outcome] = Counter()
-        for index, answer in enumerate(answers):
-            if isinstance(answer, TaktError):
-                tally.add_bad([BadRow(portion.places[index], str(answer))])
-                continue
-            outcome = _outcome(answer)
-            outcomes[outcome] += 1
-            reasons = answer.reasons
-            row: _Row = (
-                answer.message_id or "",
-                answer.verdict.value,
-                None if answer.state is None else answer.state.value,
-                self._text(tuple([(each.code, each.rule) for each in reasons])) if reasons else "",
-                answer.retry_at_us,
-                answer.retry_certain,
-                answer.lease_expires_us,
-            )
-            if answer.replayed:
-                tally.resumed += 1
-            if answer.observed is not None:
-                tally.observed[answer.observed] += 1
-            if outcome is Outcome.ALLOWED:
-                allowed.append(index)
-                allowed_rows.append(row)
-                continue
-            refused.append(index)
-            refused_rows.append(row)
-            if outcome is Outcome.DEFERRED and answer.retry_at_us is not None:
-                tally.frees[answer.retry_at_us // HOUR_US] += 1
-        for row in allowed_rows:
-            if row[-1] is not None and (tally.held_until_us is None or row[-1] > tally.held_until_us):
-                tally.held_until_us = row[-1]
-        tally.outcomes.update(outcomes)
-        return (allowed, allowed_rows), (refused, refused_rows)
-
-    def _text(self, pairs: tuple[tuple[str, str], ...]) -> str:
-        """Reasons as `limit email-weekly; min_gap spacing`, counted."""
-        self.tally.reasons.update(pairs)
-        text = self._texts.get(pairs)
-        if text is None:
-            text = self._texts[pairs] = "; ".join(f"{code} {rule}" for code, rule in pairs)
-        return text
-
-
-def _outcome(answer: Answer) -> Outcome:
-    match answer.verdict:
-        case Verdict.ALLOW:
-            return Outcome.ALLOWED if answer.state is None or answer.state is State.RESERVED else Outcome.SENT
-        case Verdict.DEFER:
-            return Outcome.DEFERRED
-        case Verdict.DENY:
-            return Outcome.DENIED
+def _write(file: ResultFile | None, portion: Portion, indices: list[int], rows: Sequence[Sequence[object]]) -> None:
+    if file is not None and indices:
+        everybody = len(indices) == len(portion.customer_ids)
+        carried = portion.carried if everybody else taken(portion.carried, indices)
+        file.write(carried, list(zip(*rows, strict=True)))
 
 
 async def _check(decider: Decider, screening: Screening) -> None:

@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,9 @@ from engine.operations.file import Suppress
 from engine.operations.recheck import open_screened, recheck
 from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand
 from engine.operations.result_file import FORMULA_STARTS, ResultFile, UnfitTarget
-from engine.operations.screen import COLUMNS, Outcome, Screening, Tally, screen
+from engine.operations.screen import screen
+from engine.operations.screening import COLUMNS, Outcome, Screening, Tally
+from tests.service import Service
 
 CHECK = Screening("email", "promotions", "autumn", "1", team="crm")
 RESERVE = replace(CHECK, reserves=True, lease_us=HOUR_US)
@@ -55,6 +58,15 @@ def contacts(url: str) -> int:
 def entries(url: str) -> int:
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT coalesce(sum(seq), 0) FROM accounts").fetchone()
+        return row[0] if row else 0
+
+
+def takts(url: str) -> int:
+    """The connections of Takt's processes to this database."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'takt'"
+        ).fetchone()
         return row[0] if row else 0
 
 
@@ -381,6 +393,32 @@ def test_a_target_is_written_by_one_process_and_appears_whole(tmp_path: Path) ->
     for target in (tmp_path / "out.xlsx", tmp_path / "no such folder" / "out.csv"):
         with pytest.raises(UnfitTarget):
             ResultFile(target, schema, COLUMNS)
+
+
+def test_helper_processes_charge_once_and_end_with_whoever_started_them(service: Service, tmp_path: Path) -> None:
+    database_url = service.database_url
+    own = takts(database_url)
+    write(tmp_path / "in.csv", ("customer_id",), *([f"c{n}"] for n in range(30_000)))
+    campaign = ["--channel", "email", "--topic", "promotions", "--campaign", "autumn", "--run", "1", "--reserve"]
+    arguments = ["in.csv", *campaign, "--out", "allowed.csv", "--processes", "2"]
+    command = [sys.executable, "-c", "from engine.main import main; main()", "screen", *arguments]
+    started = subprocess.Popen(
+        command, env={**os.environ, "DATABASE_URL": database_url}, cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    waited = threading.Event()
+    while not contacts(database_url):
+        assert started.poll() is None, "it ended before it could be killed"
+        waited.wait(0.02)
+    started.kill()
+    started.wait()
+    while takts(database_url) > own:  # helpers that outlived it would stay for ever
+        waited.wait(0.02)
+    assert not (tmp_path / "allowed.csv").exists()
+
+    done = takt(database_url, tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert ids(tmp_path / "allowed.csv") == [f"c{n}" for n in range(30_000)]
+    assert contacts(database_url) == 30_000
 
 
 @pytest.mark.anyio

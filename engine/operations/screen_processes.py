@@ -1,0 +1,93 @@
+"""Helper processes that ask about portions of an audience, each with a Decider of its own.
+
+One process of Python is busy with one core while the database's server needs less than half of another. Measured on
+two cores beside other work, 60,000 asks: two processes did 1.2 to 1.5 times as many a second as one, three no more
+than two. Each takes some 110 MB. A helper ends with the process that started it, however that ends.
+"""
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from typing import Final
+
+from engine.core.errors import Unavailable
+from engine.operations.audience import Portion
+from engine.operations.decider import Decider
+from engine.operations.screen import Asker, ask
+from engine.operations.screening import Screening, Sorted
+from engine.settings import Settings
+
+PAYS_FROM: Final = 100_000
+PAY: Final = 2
+_GC_THRESHOLD: Final = (100_000, 20, 100)
+
+
+def processes_for(customers: int) -> int:
+    """How many processes pay for so many customers on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, PAY) if customers >= PAYS_FROM else 1
+
+
+def collect_seldom() -> None:
+    """Let the collector of cycles look less often: the values of a screening have none, and there are many.
+
+    Measured on 40,000 asks with five contacts each: 55 us of Python an ask instead of 81, with the same memory.
+    """
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLD)
+
+
+@contextmanager
+def helpers(count: int, database_url: str, settings: Settings, screening: Screening) -> Generator[Asker]:
+    """Processes that ask about a portion each, until the block ends."""
+    pool = ProcessPoolExecutor(
+        count, mp_context=get_context("spawn"), initializer=_begin, initargs=(database_url, settings, screening)
+    )
+
+    async def asker(portion: Portion) -> Sorted:
+        work = partial(_work, portion.customer_ids, portion.places)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, work)
+        except BrokenProcessPool:
+            raise Unavailable("a helper process has died: start the same run again") from None
+
+    try:
+        yield asker
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Helper:
+    """What a helper process holds while it lives."""
+
+    loop: asyncio.AbstractEventLoop
+    decider: Decider
+    screening: Screening
+
+
+def _begin(database_url: str, settings: Settings, screening: Screening) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _Helper.loop = asyncio.new_event_loop()
+    _Helper.decider = Decider(database_url, settings)
+    _Helper.screening = screening
+    _Helper.loop.run_until_complete(_Helper.decider.open())
+    collect_seldom()
+
+
+def _work(customer_ids: Sequence[str], places: Sequence[int]) -> Sorted:
+    return _Helper.loop.run_until_complete(ask(_Helper.decider, _Helper.screening, customer_ids, places))
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
