@@ -59,8 +59,10 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    for router in (decisions.router, contacts.router, customers.router, policies.router, health.router):
+    routers = (decisions.router, contacts.router, customers.router, policies.router, health.router)
+    for router in routers:
         app.include_router(router)
+    app.state.routes = [route for router in routers for route in router.routes]
     reference.describe(app)
     if settings.docs:
         app.include_router(reference.router)

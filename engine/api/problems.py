@@ -8,6 +8,7 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from engine.core.errors import (
     Conflict,
@@ -131,9 +132,20 @@ async def on_invalid_request(request: Request, error: Exception) -> Response:
     return await on_takt_error(request, invalid(error) if isinstance(error, RequestValidationError) else error)
 
 
-async def on_http_error(_request: Request, error: Exception) -> Response:
+async def on_http_error(request: Request, error: Exception) -> Response:
     status, detail, headers = 500, "a fault of Takt", dict[str, str]()
     if isinstance(error, HTTPException):
         status, detail, headers = error.status_code, str(error.detail), dict(error.headers or {})
+    if status == 405:  # Starlette names the methods of one route of that path
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
     body = {"type": "about:blank", "title": detail, "status": status, "detail": detail, "code": "http"}
     return Response(orjson.dumps(body), status, headers, PROBLEM_JSON)
+
+
+def _methods(request: Request) -> set[str]:
+    """Those of all routes that lead to the path of a request."""
+    methods: set[str] = set()
+    for route in request.app.state.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return methods

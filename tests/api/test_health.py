@@ -64,5 +64,8 @@ def test_routes_of_no_thing_are_not_found_and_counted_as_one(takt: Caller) -> No
     for path in ("/", "/v2/decisions", "/v1/decisions/", "//", "/%00", "/v1/customers//decisions"):
         response = takt.http.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json"), path
-    assert takt.http.delete("/v1/decisions").status_code == 405
+    for path, methods in (("/v1/decisions", "POST"), ("/v1/policies", "GET, POST"), ("/v1/customers/ada", "GET, PUT")):
+        response = takt.http.patch(path)
+        assert (response.status_code, response.headers["allow"]) == (405, methods)
+        assert response.headers["content-type"] == "application/problem+json"
     assert {name for name in metrics(takt) if "v2" in name or "%00" in name} == set()

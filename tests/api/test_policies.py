@@ -14,9 +14,11 @@ STRICT = POLICY.replace("limit: 1,", "limit: 0,").replace("email-weekly", "no-em
 
 
 @pytest.fixture
-def takt(service: Service) -> Generator[Caller]:
-    service.activate(POLICY)
-    with Caller(service) as caller:
+def takt(shared_service: Service) -> Generator[Caller]:
+    """The policy that the tests know, and no pause."""
+    with Caller(shared_service) as caller:
+        for pause in caller.call("POST", "/v1/policies", {"yaml": POLICY})["pauses"]:
+            caller.call("DELETE", f"/v1/pauses/{pause['name']}")
         yield caller
 
 
