@@ -1,6 +1,7 @@
 """What a run was, in numbers: how much was asked and sent, what was broken, how long senders waited."""
 
 import math
+import os
 import platform
 from collections import Counter
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ def report(found: Evidence, violations: Sequence[Violation], seconds: float, see
     ]
     verdict = "**No promise was broken.**" if not violations else f"**{len(violations)} violations**: {dict(checks)}."
     return _PAGE.format(
-        date=datetime.now(UTC).date(), machine=machine(), seconds=seconds, seed=seed, verdict=verdict,
+        date=datetime.now(UTC).date(), machine=machine(), busy=os.getloadavg()[1], seconds=seconds, seed=seed, verdict=verdict,
         rate=3 / max(decided, 1), decided=decided, kills=sum(told.faults.values()),
         lost=checks["2 lost"] + checks["2 numbering"], over=checks["1 over"] + checks["1 sent"],
         rows="\n".join(rows), verified=" ".join(verified.split()), **told._asdict(),
@@ -117,6 +118,7 @@ A judge of some 150 lines that shares no code with the engine then holds these l
 | {date}, {machine} | |
 |---|---|
 | load | {seconds:.0f} s, seed {seed} |
+| the machine's own load average (it may have had other work) | {busy:.1f} |
 | asks answered | {asks:,} ({allowed:,} allowed) |
 | messages sent | {sends:,} |
 | confirms and releases acknowledged | {resolutions:,} |
