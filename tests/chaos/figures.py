@@ -77,7 +77,8 @@ def report(found: Evidence, violations: Sequence[Violation], seconds: float, see
     ]
     verdict = "**No promise was broken.**" if not violations else f"**{len(violations)} violations**: {dict(checks)}."
     return _PAGE.format(
-        date=datetime.now(UTC).date(), machine=machine(), busy=os.getloadavg()[1], seconds=seconds, seed=seed, verdict=verdict,
+        date=datetime.now(UTC).date(), machine=machine(), busy=os.getloadavg()[1],
+        seconds=seconds, seed=seed, verdict=verdict,
         rate=3 / max(decided, 1), decided=decided, kills=sum(told.faults.values()),
         lost=checks["2 lost"] + checks["2 numbering"], over=checks["1 over"] + checks["1 sent"],
         rows="\n".join(rows), verified=" ".join(verified.split()), **told._asdict(),
