@@ -41,6 +41,11 @@ def wired(server: embedded.Server, template: str) -> Generator[tuple[Caller, Wir
         wire.mend()
 
 
+def facts(url: str) -> dict[str, int]:
+    """How many rows there are, apart from labels: those are made before the transaction that uses them."""
+    return {table: count for table, count in row_counts(url).items() if table != "labels"}
+
+
 def recovered(takt: Caller, customer_id: str) -> None:
     eventually(lambda: takt.send("GET", "/readyz").status_code == 200, within_s=10)
     eventually(lambda: takt.send("POST", "/v1/decisions", ask(customer_id, "after")).status_code == 200, within_s=10)
@@ -51,7 +56,7 @@ def test_without_a_database_nothing_is_allowed_and_it_recovers_by_itself(
 ) -> None:
     takt, wire, url = wired
     assert takt.ask(f"{ada}-0", "m-1")["verdict"] == "allow"
-    before = row_counts(url)
+    before = facts(url)
     wire.cut()
     answers = at_once(lambda n=n: takt.send("POST", "/v1/decisions", ask(f"{ada}-{n}", "m-1")) for n in range(10, 22))
     for response in answers:
@@ -63,7 +68,7 @@ def test_without_a_database_nothing_is_allowed_and_it_recovers_by_itself(
     assert takt.send("GET", "/livez").status_code == 200
     ready = takt.send("GET", "/readyz")
     assert (ready.status_code, ready.json()["checks"]["database"] != "ok") == (503, True)
-    assert row_counts(url) == before
+    assert facts(url) == before
     wire.mend()
     recovered(takt, ada)
 
@@ -173,7 +178,7 @@ def test_nothing_is_answered_before_the_commit_has_returned(wired: tuple[Caller,
     takt, _, url = wired
     recovered(takt, f"{ada}-0")
     takt.ask(ada, "m-1")
-    before = row_counts(url)
+    before = facts(url)
     paths: list[tuple[str, object]] = [
         ("/v1/decisions", ask(ada, "m-2", mode="check")),
         ("/v1/contacts/confirm", {"contacts": [{"customer_id": ada, "message_id": "m-1"}]}),
@@ -185,10 +190,10 @@ def test_nothing_is_answered_before_the_commit_has_returned(wired: tuple[Caller,
             with request(takt, path, document) as connection:
                 eventually(lambda: holder.execute(_WAITING, (_HELD,)).fetchone())
                 assert select.select([connection], [], [], 0.2)[0] == [], "silent while the commit is on its way"
-                assert row_counts(url) == before
+                assert facts(url) == before
                 holder.execute("SELECT pg_advisory_unlock(%s)", (_HELD,))
                 assert connection.recv(12) == b"HTTP/1.1 200"
-            after = row_counts(url)
+            after = facts(url)
             assert after != before
             before = after
 
@@ -203,11 +208,11 @@ def test_what_could_not_be_committed_is_not_answered_with_success(
     takt, _, url = wired
     recovered(takt, f"{ada}-0")
     with at_commit(url, failure):
-        before = row_counts(url)
+        before = facts(url)
         assert is_problem(takt.send("POST", "/v1/decisions", ask(ada, "m-1")), status)
         suppression = takt.send("POST", "/v1/suppressions", {"customer_id": ada})
         assert is_problem(suppression, status)
-        assert row_counts(url) == before
+        assert facts(url) == before
     assert takt.ask(ada, "m-1")["verdict"] == "allow"
 
 
