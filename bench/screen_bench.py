@@ -2,7 +2,8 @@
 
 Customers have ten contacts over the last four weeks, under the preset `considerate`; a database on a server of the
 benchmark's own. Screened without reservation, with it, started again (all replayed), and rechecked. On a shared
-machine compare CPU seconds, and ratios of one run; memory must not grow with N.
+machine compare CPU seconds, and ratios of one run; memory must not grow with N. CPU is that of all processes of the
+command, the peak that of the largest.
 """
 
 import argparse
@@ -35,16 +36,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("customers", type=int, nargs="+", help="how many; several make several measurements")
     parser.add_argument("--parquet", action="store_true", help="Parquet in and out, instead of CSV")
+    parser.add_argument("--processes", type=int, help="as the command's own option; by default what it chooses")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "takt-screen-bench")
     options = parser.parse_args()
     options.scratch.mkdir(parents=True, exist_ok=True)
     print(f"{'customers':>10} {'what':<16} {'wall s':>8} {'asks/s':>8} {'python s':>9} {'server s':>9} {'peak MB':>8}")
     with embedded.attach(options.scratch / "pg") as server:
         for customers in options.customers:
-            measure(server, customers, options.scratch, ".parquet" if options.parquet else ".csv")
+            measure(server, customers, options.scratch, ".parquet" if options.parquet else ".csv", options.processes)
 
 
-def measure(server: embedded.Server, customers: int, folder: Path, suffix: str) -> None:
+def measure(server: embedded.Server, customers: int, folder: Path, suffix: str, processes: int | None) -> None:
     name = f"bench_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -56,6 +58,8 @@ def measure(server: embedded.Server, customers: int, folder: Path, suffix: str) 
             write_audience(audience, customers)
             allowed, refused = folder / f"allowed{suffix}", folder / f"refused{suffix}"
             campaign = ["--channel", "email", "--topic", "promotions", "--campaign", "autumn", "--run", "1"]
+            if processes is not None:
+                campaign += ["--processes", str(processes)]
             files = ["--out", str(allowed), "--refused", str(refused)]
             for what, arguments in (
                 ("check", [str(audience), *campaign, *files]),
