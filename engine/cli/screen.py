@@ -124,7 +124,7 @@ def _screen(
 ) -> None:
     from engine.operations.screen import IN_FLIGHT
     from engine.operations.screen import screen as screen_all
-    from engine.operations.screen_processes import helpers, processes_for
+    from engine.operations.screen_processes import processes_for, workers
 
     count = processes or processes_for(audience.rows)
     settings = Settings()
@@ -136,7 +136,7 @@ def _screen(
             with _bar("screened", audience.rows) as tell:
                 if count == 1:
                     return await screen_all(decider, audience, screening, out, refused, tell)
-                with helpers(count, opened.url, settings, screening) as asker:
+                with workers(count, opened.url, settings, screening) as asker:
                     ahead = count + IN_FLIGHT
                     return await screen_all(decider, audience, screening, out, refused, tell, asker, ahead)
         finally:

@@ -1,8 +1,8 @@
-"""Helper processes that ask about portions of an audience, each with a Decider of its own.
+"""Worker processes that ask about portions of an audience, each with a Decider of its own.
 
 One process of Python is busy with one core while the database's server needs less than half of another. Measured on
 two cores beside other work, 60,000 asks: two processes did 1.2 to 1.5 times as many a second as one, three no more
-than two. Each takes some 110 MB. A helper ends with the process that started it, however that ends.
+than two. Each takes some 110 MB. A worker ends with the process that started it, however that ends.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ def collect_seldom() -> None:
 
 
 @contextmanager
-def helpers(count: int, database_url: str, settings: Settings, screening: Screening) -> Generator[Asker]:
+def workers(count: int, database_url: str, settings: Settings, screening: Screening) -> Generator[Asker]:
     """Processes that ask about a portion each, until the block ends."""
     pool = ProcessPoolExecutor(
         count, mp_context=get_context("spawn"), initializer=_begin, initargs=(database_url, settings, screening)
@@ -57,7 +57,7 @@ def helpers(count: int, database_url: str, settings: Settings, screening: Screen
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, work)
         except BrokenProcessPool:
-            raise Unavailable("a helper process has died: start the same run again") from None
+            raise Unavailable("a worker process has died: start the same run again") from None
 
     try:
         yield asker
@@ -65,8 +65,8 @@ def helpers(count: int, database_url: str, settings: Settings, screening: Screen
         pool.shutdown(cancel_futures=True)
 
 
-class _Helper:
-    """What a helper process holds while it lives."""
+class _Worker:
+    """What a worker process holds while it lives."""
 
     loop: asyncio.AbstractEventLoop
     decider: Decider
@@ -75,15 +75,15 @@ class _Helper:
 
 def _begin(database_url: str, settings: Settings, screening: Screening) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _Helper.loop = asyncio.new_event_loop()
-    _Helper.decider = Decider(database_url, settings)
-    _Helper.screening = screening
-    _Helper.loop.run_until_complete(_Helper.decider.open())
+    _Worker.loop = asyncio.new_event_loop()
+    _Worker.decider = Decider(database_url, settings)
+    _Worker.screening = screening
+    _Worker.loop.run_until_complete(_Worker.decider.open())
     collect_seldom()
 
 
 def _work(customer_ids: Sequence[str], places: Sequence[int]) -> Sorted:
-    return _Helper.loop.run_until_complete(ask(_Helper.decider, _Helper.screening, customer_ids, places))
+    return _Worker.loop.run_until_complete(ask(_Worker.decider, _Worker.screening, customer_ids, places))
 
 
 def _end_with_parent() -> None:

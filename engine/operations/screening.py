@@ -1,6 +1,6 @@
 """What is asked about every customer of an audience, and what the answers come to.
 
-All values: they cross to helper processes and back.
+All values: they cross to worker processes and back.
 """
 
 from collections import Counter

@@ -395,7 +395,7 @@ def test_a_target_is_written_by_one_process_and_appears_whole(tmp_path: Path) ->
             ResultFile(target, schema, COLUMNS)
 
 
-def test_helper_processes_charge_once_and_end_with_whoever_started_them(service: Service, tmp_path: Path) -> None:
+def test_worker_processes_charge_once_and_end_with_whoever_started_them(service: Service, tmp_path: Path) -> None:
     database_url = service.database_url
     own = takts(database_url)
     write(tmp_path / "in.csv", ("customer_id",), *([f"c{n}"] for n in range(30_000)))
@@ -411,7 +411,7 @@ def test_helper_processes_charge_once_and_end_with_whoever_started_them(service:
         waited.wait(0.02)
     started.kill()
     started.wait()
-    while takts(database_url) > own:  # helpers that outlived it would stay for ever
+    while takts(database_url) > own:  # workers that outlived it would stay for ever
         waited.wait(0.02)
     assert not (tmp_path / "allowed.csv").exists()
 
