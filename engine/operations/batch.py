@@ -74,7 +74,11 @@ class Batch:
     def revoke(self, held: Held, seq: int) -> None:
         """End an open lease, known by its number alone."""
         self.entries.append(Resolved(held.customer_id, seq, held.stamp(), held.now_us, held.now_us, Resolution.REVOKED))
+        contact = held.account.find(seq)
+        rest = None if contact is None else contact.revoked(held.now_us)
         held.account.remove(seq)
+        if rest is not None:
+            held.account.add(rest)
         for message in [each for attempts in held.messages.values() for each in attempts if each.seq == seq]:
             held.learn(message._replace(resolution=Resolution.REVOKED, resolved_us=held.now_us))
 

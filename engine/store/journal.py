@@ -84,34 +84,36 @@ class Message(NamedTuple):
                 return State.RELEASED if contact is None else contact.state(now_us)
 
     def contact(self) -> Contact | None:
-        """What of it can occupy budgets: None once it was released or revoked."""
-        start_us, end_us, lease, kind = self.start_us, self.end_us, self.lease, self.kind
-        match self.resolution:
-            case Resolution.RELEASED | Resolution.REVOKED:
-                return None
-            case Resolution.CONFIRMED:
-                end_us, lease = self.resolved_us, Lease.SETTLED
-            case Resolution.LATE:
-                start_us = end_us = self.resolved_us
-                lease, kind = Lease.SETTLED, Kind.LATE
-            case Resolution.MARKED | None:
-                pass
-        return Contact(
+        """What of it can occupy budgets: None once it was released, or revoked before it can have been sent."""
+        asked = Contact(
             self.seq,
-            start_us,
-            end_us,
+            self.start_us,
+            self.end_us,
             self.channel,
             self.topic,
             self.campaign,
             self.team,
             self.weight,
             self.priority,
-            lease,
-            kind,
+            self.lease,
+            self.kind,
             self.counts,
             self.under_ceiling,
             self.uncharged,
         )
+        match self.resolution:
+            case Resolution.RELEASED:
+                return None
+            case Resolution.REVOKED:
+                return asked.revoked(self.resolved_us)
+            case Resolution.CONFIRMED:
+                return asked.confirmed(self.resolved_us)
+            case Resolution.LATE:
+                return asked._replace(
+                    start_us=self.resolved_us, end_us=self.resolved_us, lease=Lease.SETTLED, kind=Kind.LATE
+                )
+            case Resolution.MARKED | None:
+                return asked
 
 
 class Refusal(NamedTuple):

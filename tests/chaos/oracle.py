@@ -103,8 +103,9 @@ class Story:
         fates.append(new.kind)
         self.there.add(((new.contact, new.kind), new.at))
         self.to_revoke.discard(new.contact)
-        if new.kind in (CONFIRMED, LATE):
-            start = contact.start if new.kind == CONFIRMED else new.at
+        maybe_sent = new.kind == REVOKED and contact.lease == PRESUMED and contact.start <= new.at  # and never told
+        if new.kind in (CONFIRMED, LATE) or maybe_sent:
+            start = new.at if new.kind == LATE else contact.start
             self.held[new.contact] = contact._replace(start=start, end=max(new.at, start), lease=0)
         elif new.kind != MARKED:
             self.held.pop(new.contact, None)
@@ -152,7 +153,7 @@ def _acknowledged(found: given.Evidence, stories: dict[str, Story]) -> Iterator[
 
 
 def _sent(found: given.Evidence, stories: dict[str, Story]) -> Iterator[Violation]:
-    """By the provider's log: no window holds more than its limit. Late and revoked contacts stand apart."""
+    """By the provider's log: no window holds more than its limit. Late contacts, and what may yet be one, apart."""
     twice = Counter((each.customer, each.message) for each in found.sends)
     groups: dict[tuple[str, Budget, str], list[int]] = defaultdict(list)
     for send in found.sends:
@@ -160,15 +161,14 @@ def _sent(found: given.Evidence, stories: dict[str, Story]) -> Iterator[Violatio
         row = story.attempts.get((send.message, send.attempt))
         if row is None or not row.start <= send.at < row.end or twice[send.customer, send.message] > 1:
             yield Violation("1 lease", f"{send.message} was sent twice, or outside its lease", send.customer, send.at)
-        elif not {LATE, REVOKED} & set(story.fates[row.seq]):
+        elif LATE not in (fates := story.fates[row.seq]) and (REVOKED not in fates or row.lease == PRESUMED):
             for budget in (each for each in BUDGETS if each.selects(send.channel)):
                 groups[send.customer, budget, send.campaign if budget.per_campaign else ""].append(send.at)
     for (customer, budget, _), times in groups.items():
         times.sort()
         for first, last in zip(times, times[budget.limit :], strict=False):
             if last - first < budget.window_us:
-                text = f"{budget.limit + 1} sends within {(last - first) / 1e6:.3f} s under {budget.name}"
-                yield Violation("1 sent", text, customer, last)
+                yield Violation("1 sent", f"{budget.limit + 1} in {last - first} us: {budget.name}", customer, last)
 
 
 def _outages(found: given.Evidence) -> Iterator[Violation]:
