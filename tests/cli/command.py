@@ -96,6 +96,12 @@ def takt(service: Service | None, *arguments: str, stdin: bytes = b"", more: Map
     return ended
 
 
+def interruptible(*arguments: str) -> list[str]:
+    """The command, hearing Ctrl-C also where these tests run in the background of a shell that lets nobody hear it."""
+    listen = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+    return [sys.executable, "-c", listen, TAKT, *arguments]
+
+
 def unload() -> None:
     """End the process that has loaded Takt."""
     while _running:

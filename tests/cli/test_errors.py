@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.core.tokens import Scope
-from tests.cli.command import TAKT, environment, takt
+from tests.cli.command import TAKT, environment, interruptible, takt
 from tests.client.faults import SILENCE, proxy, status
 from tests.service import Service
 
@@ -73,7 +73,7 @@ def test_a_reader_who_leaves_is_no_error(service: Service) -> None:
 def test_ctrl_c_ends_quietly(service: Service) -> None:
     with proxy(service.url, status(200), *[SILENCE] * 100) as between:
         process = subprocess.Popen(
-            [TAKT, *ASK], env=environment(service, TAKT_URL=between.url), stderr=subprocess.PIPE, text=True
+            interruptible(*ASK), env=environment(service, TAKT_URL=between.url), stderr=subprocess.PIPE, text=True
         )
         while len(between.bodies) < 2:
             assert process.poll() is None

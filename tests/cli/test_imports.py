@@ -12,7 +12,7 @@ import pytest
 from pyarrow import parquet  # type: ignore[import-untyped]
 
 from engine.client import Client
-from tests.cli.command import TAKT, Ended, environment, takt
+from tests.cli.command import Ended, environment, interruptible, takt
 from tests.client.faults import RESET, SILENCE, proxy, status
 from tests.service import Service
 
@@ -225,7 +225,7 @@ def test_ctrl_c_says_how_to_go_on(service: Service, folder: Path, ada: str) -> N
     (folder / "c.csv").write_text(f"customer_id\n{ada}\n")
     with proxy(service.url, status(200), *[SILENCE] * 9) as between:
         process = subprocess.Popen(
-            [TAKT, "customers", "import", "c.csv"],
+            interruptible("customers", "import", "c.csv"),
             env=environment(service, TAKT_URL=between.url),
             stderr=subprocess.PIPE,
             text=True,
