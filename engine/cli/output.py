@@ -25,6 +25,7 @@ def banner(settings: Settings, ready: Ready) -> None:
         print(f"curl -s {address}/v1/decisions -H 'Authorization: Bearer {ready.key}' -d '{_ASK}'\n")
     else:
         print("Make a key with: takt keys create --name crm --scope decide\n")
+    print("Ctrl-C ends it; what is in the database stays.", flush=True)  # at once, also into a file or a log
 
 
 def note(text: str) -> None:

@@ -105,11 +105,11 @@ class Contact(NamedTuple):
         """What of it goes on to use budget once a suppression has ended its lease.
 
         Nothing, if its sender confirms what it sends: a message sent already will come as a late contact. A sender
-        that does not confirm may have sent from the start on and will never say so; then the budget stays used.
+        that does not confirm may send from the start of its lease to the end and will never say so: it all stays used.
         """
         if self.lease is not Lease.PRESUMED or self.start_us > now_us:
             return None
-        return self._replace(end_us=now_us, lease=Lease.SETTLED)
+        return self._replace(lease=Lease.SETTLED)
 
     def confirmed(self, now_us: int) -> "Contact":
         """The same, sent. A planned send confirmed ahead of its time ends at its start: it may still be on its way."""

@@ -98,15 +98,15 @@ class Story:
         may = {MARKED: is_first and is_over and contact.lease == PRESUMED}
         may[LATE] = fates in ([RELEASED], [REVOKED]) or (is_first and is_over and contact.lease == RELEASES)
         if not may.get(new.kind, is_first and not is_over):
-            check = "10 late" if new.kind == CONFIRMED and is_first else "4 resolved"
-            yield check, f"contact {new.contact} becomes {new.kind} after {fates}"
+            yield ("10 late" if new.kind == CONFIRMED and is_first else "4 resolved"), f"{new.kind} after {fates}"
         fates.append(new.kind)
         self.there.add(((new.contact, new.kind), new.at))
         self.to_revoke.discard(new.contact)
-        maybe_sent = new.kind == REVOKED and contact.lease == PRESUMED and contact.start <= new.at  # and never told
-        if new.kind in (CONFIRMED, LATE) or maybe_sent:
+        silent = new.kind == REVOKED and contact.lease == PRESUMED and contact.start <= new.at  # and never told
+        if new.kind in (CONFIRMED, LATE) or silent:
             start = new.at if new.kind == LATE else contact.start
-            self.held[new.contact] = contact._replace(start=start, end=max(new.at, start), lease=0)
+            end = max(contact.end if silent else new.at, start)
+            self.held[new.contact] = contact._replace(start=start, end=end, lease=0)
         elif new.kind != MARKED:
             self.held.pop(new.contact, None)
 
@@ -116,8 +116,8 @@ class Story:
             if each.end <= ask.at and (each.lease == RELEASES or each.end <= ask.at - LONGEST_US):
                 del self.held[seq]
         for budget in (each for each in BUDGETS if each.selects(ask.channel)):
-            same = [each for each in self.held.values() if budget.selects(each.channel)]
-            same = [each for each in same if not budget.per_campaign or each.campaign == ask.campaign]
+            same = [one for one in self.held.values() if budget.selects(one.channel)]
+            same = [one for one in same if not budget.per_campaign or one.campaign == ask.campaign]
             spans = [(each.start, each.end + budget.window_us) for each in same]
             instants = [ask.start, *(start for start, _ in spans if ask.start < start < ask.end + budget.window_us)]
             yield budget, max(sum(start <= at < until for start, until in spans) for at in instants)
@@ -153,7 +153,7 @@ def _acknowledged(found: given.Evidence, stories: dict[str, Story]) -> Iterator[
 
 
 def _sent(found: given.Evidence, stories: dict[str, Story]) -> Iterator[Violation]:
-    """By the provider's log: no window holds more than its limit. Late contacts, and what may yet be one, apart."""
+    """By the provider's log: no window holds more than its limit. Late and revoked contacts stand apart."""
     twice = Counter((each.customer, each.message) for each in found.sends)
     groups: dict[tuple[str, Budget, str], list[int]] = defaultdict(list)
     for send in found.sends:
@@ -161,7 +161,7 @@ def _sent(found: given.Evidence, stories: dict[str, Story]) -> Iterator[Violatio
         row = story.attempts.get((send.message, send.attempt))
         if row is None or not row.start <= send.at < row.end or twice[send.customer, send.message] > 1:
             yield Violation("1 lease", f"{send.message} was sent twice, or outside its lease", send.customer, send.at)
-        elif LATE not in (fates := story.fates[row.seq]) and (REVOKED not in fates or row.lease == PRESUMED):
+        elif not {LATE, REVOKED} & set(story.fates[row.seq]):
             for budget in (each for each in BUDGETS if each.selects(send.channel)):
                 groups[send.customer, budget, send.campaign if budget.per_campaign else ""].append(send.at)
     for (customer, budget, _), times in groups.items():
