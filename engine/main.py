@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+import signal
 import socket
+import sys
 import traceback
 from contextlib import ExitStack, closing
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -51,10 +54,12 @@ def serve(
     """
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    # uvicorn ends in order, and then hands SIGTERM on: as an exception it lets the database be left, too.
+    signal.signal(signal.SIGTERM, _end)
     with closing(_listen(settings)) as listening, start.locate(settings) as where:
         start.come_up(where)
         ready = asyncio.run(start.prepare(where, settings))
-        cli.banner(settings, ready)
+        cli.banner(settings.model_copy(update={"port": listening.getsockname()[1]}), ready)
         config = uvicorn.Config(
             "engine.main:app",
             factory=True,
@@ -71,6 +76,10 @@ def serve(
             uvicorn.Server(config).run(sockets=[listening])
         else:
             Multiprocess(config, sockets=[listening]).run()
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def _listen(settings: Settings) -> socket.socket:
