@@ -7,7 +7,8 @@ for the machine left alone; on a shared one compare ratios of two runs, not the 
 import timeit
 from collections.abc import Callable
 
-from engine.core.account import Account, Contact, Kind, Lease, decode, encode
+from engine.core.account import Account, Contact, Kind, Lease
+from engine.core.account_row import Lexicon, decode, encode, restored
 from engine.core.customer import Customer
 from engine.core.decision import decide
 from engine.core.policy import (
@@ -55,10 +56,12 @@ CONTACTS = [
         seq=n,
         start_us=NOW_US - (25 - 2 * n) * DAY_US,
         end_us=NOW_US - (25 - 2 * n) * DAY_US + MINUTE_US,
-        channel=("email", "push", "sms")[n % 3],
-        topic=("promotions", "news")[n % 2],
-        campaign=f"campaign-{n}",
-        team=("growth", "editors")[n % 2],
+        labels=(
+            ("email", "push", "sms")[n % 3],
+            ("promotions", "news")[n % 2],
+            f"campaign-{n}",
+            ("growth", "editors")[n % 2],
+        ),
         weight=1,
         priority=50,
         lease=Lease.SETTLED,
@@ -69,9 +72,10 @@ CONTACTS = [
 ]
 ALLOWED = Ask("email", "promotions", "autumn", "growth")
 REFUSED = Ask("email", "promotions", CONTACTS[4].campaign, "growth")
-LABELS = sorted({label for each in CONTACTS for label in each[3:7] if label})
+LABELS = sorted({label for each in CONTACTS for label in each.labels if label})
 NUMBERS: dict[str | None, int] = {None: 0, **{label: 1 + n for n, label in enumerate(LABELS)}}
 NAMES: dict[int, str] = {number: label for label, number in NUMBERS.items()}  # type: ignore[misc]
+WORDS = Lexicon(NUMBERS.__getitem__, NAMES.__getitem__)
 
 
 def microseconds(work: Callable[[], object]) -> float:
@@ -81,15 +85,22 @@ def microseconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     account = Account(contacts=CONTACTS)
-    row = encode(account, NUMBERS.__getitem__)
-    assert decode(row, NAMES.__getitem__)[0] == CONTACTS
+    row = encode(account, WORDS)
+    assert decode(row, WORDS)[0] == CONTACTS
     assert decide(RULES, CUSTOMER, account, ALLOWED, NOW_US).verdict is Verdict.ALLOW
     assert decide(RULES, CUSTOMER, account, REFUSED, NOW_US).verdict is Verdict.DEFER
+
+    def add_one() -> None:
+        read = restored(1, NOW_US, 0, row, WORDS)
+        read.add(CONTACTS[0])
+        encode(read, WORDS)
+
     for name, work in (
         ("decide, allowed", lambda: decide(RULES, CUSTOMER, account, ALLOWED, NOW_US)),
         ("decide, refused", lambda: decide(RULES, CUSTOMER, account, REFUSED, NOW_US)),
-        ("encode ten contacts", lambda: encode(account, NUMBERS.__getitem__)),
-        ("decode ten contacts", lambda: decode(row, NAMES.__getitem__)),
+        ("encode ten contacts", lambda: encode(account, WORDS)),
+        ("read, add one and encode", add_one),
+        ("decode ten contacts", lambda: decode(row, WORDS)),
     ):
         print(f"{name:<22}{microseconds(work):8.1f} us")
 

@@ -24,6 +24,7 @@ _REMEMBERED: Final = 10_000
 _LOOK_UPS_AT_ONCE: Final = 2  # a flood of wrong keys must leave connections to the lanes
 _PATIENCE_S: Final = 3.0
 _LONGEST: Final = 1_000
+_BEARERS: Final = (b"authorization", b"x-api-key")
 
 
 class Authenticator:
@@ -109,14 +110,14 @@ Manages = Annotated[Key, Depends(require(Scope.MANAGE))]
 
 def _secret(request: Request) -> str:
     """The one key that a request bears. With two, a gateway before us might have checked the other one."""
-    headers = request.headers
-    given = headers.getlist("authorization") + headers.getlist("x-api-key")
+    given = [each for each in request.scope["headers"] if each[0] in _BEARERS]
     if not given:
         raise Unauthenticated("no key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`")
     if len(given) > 1:
         raise Unauthenticated("more than one key: send `Authorization: Bearer KEY` or `X-API-Key: KEY`, once")
-    secret = given[0].strip()
-    if "authorization" in headers:
+    name, value = given[0]
+    secret = value.decode("latin-1").strip()
+    if name == b"authorization":
         scheme, _, secret = secret.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("another scheme than `Authorization: Bearer KEY`")

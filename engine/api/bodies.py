@@ -30,13 +30,15 @@ async def body_of(request: Request, model: type[M]) -> M:
 
 async def read(request: Request) -> bytes:
     """The bytes of a body that may be JSON."""
-    headers = request.headers
-    kind = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-    if kind not in _NAMES_OF_JSON and not kind.endswith("+json"):
-        raise UnsupportedMediaType(f"found a body of the type {described(kind)}, expected application/json")
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise UnsupportedMediaType(f"found a body encoded as {described(encoding)}, expected it as it is")
+    for name, value in request.scope["headers"]:  # once over all: each look into `request.headers` goes over them anew
+        if name == b"content-type" and value != b"application/json":
+            kind = value.decode("latin-1").partition(";")[0].strip().lower()
+            if kind not in _NAMES_OF_JSON and not kind.endswith("+json"):
+                raise UnsupportedMediaType(f"found a body of the type {described(kind)}, expected application/json")
+        elif name == b"content-encoding":
+            encoding = value.decode("latin-1").strip().lower()
+            if encoding != "identity":
+                raise UnsupportedMediaType(f"found a body encoded as {described(encoding)}, expected it as it is")
     return await request.body()
 
 

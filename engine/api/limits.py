@@ -72,7 +72,7 @@ class Edge:
                 fault = TaktError("this is a fault of Takt, and is logged")
                 await problem_response(fault)(scope, receive, hardened)
         finally:
-            self._metrics.latency.labels(_route(scope)).observe(time.perf_counter() - began)
+            self._metrics.latency_of(_route(scope)).observe(time.perf_counter() - began)
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
         """The body, up to its limit; raises `BodyTooLarge`."""

@@ -5,6 +5,7 @@ Instants are RFC 3339 with an offset. Durations end in `_s`.
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 from pydantic import (
@@ -28,6 +29,7 @@ MICROSECOND = timedelta(microseconds=1)
 MAX_BATCH = 10_000
 
 
+@lru_cache(maxsize=8_192)  # the answers of a chunk share most of their instants
 def instant(at_us: int) -> datetime:
     return EPOCH + timedelta(microseconds=at_us)
 

@@ -1,14 +1,13 @@
-"""The contacts held by one customer, as the account row keeps them, and the row's compact form.
+"""The contacts held by one customer, as the account row keeps them.
 
 An account is a digest of the journal: it can always be made again from it, and `takt verify` does. What always holds:
 it carries every open lease, and every contact that matters whose end is at or after `complete_since_us`; what left it
 is in `totals`. A lease that ended needs no job: whoever looks compares `end_us` with the time.
 """
 
-import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
-from typing import NamedTuple, TypeAlias, cast
+from typing import NamedTuple, TypeAlias
 
 from engine.core.policy import HOUR_US
 
@@ -63,10 +62,7 @@ class Contact(NamedTuple):
     seq: int
     start_us: int
     end_us: int
-    channel: str
-    topic: str
-    campaign: str | None
-    team: str | None
+    labels: Labels
     weight: int
     priority: int
     lease: Lease
@@ -74,6 +70,22 @@ class Contact(NamedTuple):
     counts: bool
     under_ceiling: bool = False
     uncharged: tuple[str, ...] = ()
+
+    @property
+    def channel(self) -> str:
+        return self.labels[0]
+
+    @property
+    def topic(self) -> str:
+        return self.labels[1]
+
+    @property
+    def campaign(self) -> str | None:
+        return self.labels[2]
+
+    @property
+    def team(self) -> str | None:
+        return self.labels[3]
 
     @property
     def matters(self) -> bool:
@@ -119,7 +131,7 @@ class Contact(NamedTuple):
 class Account:
     """The contacts of one customer that can still matter, totals of those that left, and the latest instant stamped."""
 
-    __slots__ = ("complete_since_us", "contacts", "latest_us", "seq", "totals")
+    __slots__ = ("complete_since_us", "contacts", "latest_us", "seq", "stored", "totals")
 
     def __init__(
         self,
@@ -134,6 +146,8 @@ class Account:
         self.complete_since_us = complete_since_us
         self.contacts = [] if contacts is None else contacts
         self.totals = {} if totals is None else totals
+        # The contacts that were read from a row, and the row: what has not changed need not be encoded again.
+        self.stored: tuple[list[Contact], bytes] | None = None
 
     def stamp(self, now_us: int) -> int:
         """Number a journal entry made at this instant; returns its seq."""
@@ -208,110 +222,3 @@ class Account:
                     self.totals[key] = rest
         self.complete_since_us = min(self.complete_since_us, since_us)
         self.contacts.sort(key=lambda each: each.seq)
-
-
-# The row's form: a version, then a fixed entry a contact, then what shadow budgets did not charge, then the totals.
-# Labels are the numbers under which the store interned them; 0 is none. In network order, as SQL sends numbers: a plain
-# query can read a row too.
-_FORM = 1
-_HEAD = struct.Struct(">BHH")
-_ENTRY = struct.Struct(">IqqHIIIHBB")
-_TAIL = struct.Struct(">HI")
-_TOTAL = struct.Struct(">HIq")
-_Make: TypeAlias = Callable[[type[Contact], Iterable[object]], Contact]
-_FLAGS = {  # what an entry's last byte means
-    lease | kind << 2 | counts << 4 | ceiling << 5: (lease, kind, counts, ceiling)
-    for lease in Lease
-    for kind in Kind
-    for counts in (False, True)
-    for ceiling in (False, True)
-}
-# A third of the time of Contact(...), on the way of every ask. Ignored: the items of a bare tuple have no type.
-_new = cast("_Make", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
-
-
-def encode(account: Account, number: Callable[[str | None], int]) -> bytes:
-    """The contacts and totals of an account as bytes; `number` gives a label's number, and 0 for None."""
-    entries: list[bytes] = []
-    tail: list[bytes] = []
-    pack = _ENTRY.pack
-    for (
-        seq,
-        start,
-        end,
-        channel,
-        topic,
-        campaign,
-        team,
-        weight,
-        priority,
-        lease,
-        kind,
-        counts,
-        ceiling,
-        names,
-    ) in account.contacts:
-        if names:
-            tail += [_TAIL.pack(len(entries), number(name)) for name in names]
-        entries.append(
-            pack(
-                seq,
-                start,
-                end,
-                number(channel),
-                number(topic),
-                number(campaign),
-                number(team),
-                weight,
-                priority,
-                lease | kind << 2 | counts << 4 | ceiling << 5,
-            )
-        )
-    rest = [_TOTAL.pack(number(channel), number(topic), sum_) for (channel, topic), sum_ in account.totals.items()]
-    return b"".join((_HEAD.pack(_FORM, len(entries), len(tail)), *entries, *tail, *rest))
-
-
-def decode(row: bytes, name: Callable[[int], str]) -> tuple[list[Contact], dict[tuple[str, str], int]]:
-    """Contacts and totals from the bytes of a row; `name` gives a number's label, and None for 0.
-
-    Lets through what `name` raises where a number is unknown (another process made it: load the labels again).
-    """
-    if not row:
-        return [], {}
-    form, count, uncharged = _HEAD.unpack_from(row)
-    if form != _FORM:
-        raise ValueError(f"account row of form {form}; this Takt reads form {_FORM}")
-    entries_end = _HEAD.size + count * _ENTRY.size
-    tail_end = entries_end + uncharged * _TAIL.size
-    if len(row) < tail_end:
-        raise ValueError(f"an account row of {len(row)} bytes that should have {tail_end}: it was cut off")
-    contacts: list[Contact] = []
-    for seq, start, end, channel, topic, campaign, team, weight, priority, flags in _ENTRY.iter_unpack(
-        row[_HEAD.size : entries_end]
-    ):
-        lease, kind, counts, ceiling = _FLAGS[flags]
-        fields = (
-            seq,
-            start,
-            end,
-            name(channel),
-            name(topic),
-            name(campaign),
-            name(team),
-            weight,
-            priority,
-            lease,
-            kind,
-            counts,
-            ceiling,
-            (),
-        )
-        contacts.append(_new(Contact, fields))
-    index: int
-    label: int
-    for index, label in _TAIL.iter_unpack(row[entries_end:tail_end]):
-        contacts[index] = contacts[index].with_uncharged(name(label))
-    totals: dict[tuple[str, str], int] = {
-        (name(channel), name(topic)): sum_ for channel, topic, sum_ in _TOTAL.iter_unpack(row[tail_end:])
-    }
-    return contacts, totals

@@ -9,7 +9,7 @@ from heapq import merge
 from itertools import accumulate
 from typing import Final, TypeAlias
 
-from engine.core.account import Labels, Lease
+from engine.core.account import ALL_BUDGETS, Labels, Lease
 from engine.core.gauge import Gauge
 from engine.core.situation import Situation
 from engine.core.verdict import Code, Verdict
@@ -20,26 +20,59 @@ from engine.core.windows import Calendar, Zone, period
 Charge: TypeAlias = tuple[int, int, int, Lease, int, int, Labels, tuple[str, ...]]
 
 _RELEASES: Final = Lease.RELEASES
+_WEIGHT, _MASK, _LABELS, _UNCHARGED = 2, 5, 6, 7  # where a `Charge` has them
 
 
 class Meter:
     """One budget, bound to one customer and one ask.
 
-    `charges` holds no lease that had run out when the ask was made. `before` is what a lifetime budget remembers of
-    contacts that left the account.
+    `everything` is what the customer's contacts charge to whichever budget, without leases that had run out when the
+    ask was made; `latest_us` is the latest start among them. `observed`: all budgets are in shadow. `before` is what
+    a lifetime budget remembers of contacts that left the account.
     """
 
-    __slots__ = ("_used", "_used_us", "before", "case", "charges", "gauge", "weight")
+    __slots__ = (
+        "_charges",
+        "_everything",
+        "_latest_us",
+        "_used",
+        "_used_us",
+        "before",
+        "case",
+        "gauge",
+        "is_charged_apart",
+        "weight",
+    )
 
-    def __init__(self, gauge: Gauge, case: Situation, charges: Sequence[Charge], before: int = 0) -> None:
+    def __init__(
+        self,
+        gauge: Gauge,
+        case: Situation,
+        everything: Sequence[Charge],
+        latest_us: int,
+        observed: bool,
+        before: int = 0,
+    ) -> None:
         ask = case.ask
         self.gauge = gauge
         self.case = case
-        self.charges = charges
+        self.is_charged_apart = observed or gauge.budget.shadow
         self.before = before
         self.weight = ask.weight if gauge.is_plain else gauge.weigh(ask.channel, ask.weight)
+        self._everything = everything
+        self._latest_us = latest_us
+        self._charges: Sequence[Charge] | None = None
         self._used_us = -1
         self._used = 0
+
+    @property
+    def charges(self) -> Sequence[Charge]:
+        """What is charged to this budget."""
+        if self._charges is None:
+            self._charges = _selected(
+                self._everything, self.gauge, self.case.ask.labels, is_shadow=self.is_charged_apart
+            )
+        return self._charges
 
     @property
     def name(self) -> str:
@@ -65,17 +98,46 @@ class Meter:
     def limit_at(self, clock_us: int) -> int | None:
         """The limit in force at an instant: the first override that matches, else the budget's own."""
         budget = self.gauge.budget
-        for override in budget.overrides:
-            if self.case.customer.meets(override.when, clock_us):
-                return override.limit
+        if budget.overrides:
+            for override in budget.overrides:
+                if self.case.customer.meets(override.when, clock_us):
+                    return override.limit
         return budget.limit
 
     def used(self, clock_us: int) -> int:
         """The most in use at any instant of the occupancy of an ask made at this instant, itself not counted."""
         if clock_us != self._used_us:
-            self._used = self._peak(self.charges, clock_us)
+            used = self._used_at_start() if clock_us == self.case.now_us else None
+            self._used = self._peak(self.charges, clock_us) if used is None else used
             self._used_us = clock_us
         return self._used
+
+    def _used_at_start(self) -> int | None:
+        """The peak for an ask made now, where nothing begins after it: then use only falls from its start on.
+
+        So it is nearly always, and one look at each charge does. None where it is not so simple.
+        """
+        case, gauge = self.case, self.gauge
+        start_us = case.start_us(case.now_us)
+        if self._latest_us > start_us or not gauge.bit or self.is_charged_apart:
+            return None
+        if gauge.length_us:
+            over_us = start_us - gauge.length_us
+        elif gauge.calendar is not None:
+            begins_us, ends_us = period(gauge.calendar, self._zone, start_us)
+            if ends_us <= start_us + case.lease_us:
+                return None
+            over_us = begins_us - 1
+        else:
+            return None
+        bit, per = gauge.bit, gauge.per
+        found = [each for each in self._everything if each[1] > over_us and each[_MASK] & bit]
+        if per is not None and found:
+            label = case.ask.labels[per]
+            found = [each for each in found if each[_LABELS][per] == label]
+        if gauge.is_plain:
+            return sum([each[_WEIGHT] for each in found])
+        return sum([gauge.weigh(each[_LABELS][0], each[_WEIGHT]) for each in found])
 
     def refuses(self, now_us: int) -> bool:
         limit = self.limit_at(now_us)
@@ -154,6 +216,33 @@ class Meter:
         if self.case.zone is None:  # no meter is made of a calendar budget whose zone is unknown
             raise ValueError(f"the calendar budget {self.name} has no zone")
         return self.case.zone
+
+
+def _selected(charges: Sequence[Charge], gauge: Gauge, labels: Labels, *, is_shadow: bool) -> Sequence[Charge]:
+    """The charges of one budget, with what each weighs in it."""
+    bit, per = gauge.bit, gauge.per
+    if bit:
+        found = [each for each in charges if each[_MASK] & bit]
+    else:
+        selects = gauge.budget.selector.selects
+        found = [each for each in charges if selects(*each[_LABELS])]
+    if per is not None:
+        found = [each for each in found if each[_LABELS][per] == labels[per]]
+    # What left the account is in the totals, which do not tell by whom it was charged: a lifetime budget counts all.
+    if is_shadow and gauge.code is not Code.CEILING and not gauge.is_lifetime:
+        name = gauge.budget.name
+        found = [each for each in found if each[_UNCHARGED] != ALL_BUDGETS and name not in each[_UNCHARGED]]
+    if gauge.is_plain:
+        return found
+    if gauge.budget.is_gap:
+        return [each if each[_WEIGHT] == 1 else _weighed(each, gauge) for each in found]
+    weights = gauge.budget.weights
+    return [_weighed(each, gauge) if each[_LABELS][0] in weights else each for each in found]
+
+
+def _weighed(charge: Charge, gauge: Gauge) -> Charge:
+    start, end, weight, lease, priority, mask, labels, uncharged = charge
+    return start, end, gauge.weigh(labels[0], weight), lease, priority, mask, labels, uncharged
 
 
 def _peak_rolling(charges: Sequence[Charge], start_us: int, end_us: int, length_us: int) -> int:

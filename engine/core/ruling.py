@@ -7,7 +7,7 @@ suppressions and its own ceiling.
 from collections.abc import Iterable, Iterator
 from typing import Final, Protocol
 
-from engine.core.account import ALL_BUDGETS, Contact, Labels, Lease
+from engine.core.account import Contact, Lease
 from engine.core.gates import Gate, Quiet, Shut
 from engine.core.gauge import Gauge
 from engine.core.meter import Charge, Meter
@@ -18,7 +18,6 @@ from engine.core.suppression import find_suppression, has_consent
 from engine.core.verdict import Code, Verdict
 
 _RELEASES: Final = Lease.RELEASES
-_WEIGHT, _MASK, _LABELS, _UNCHARGED = 2, 5, 6, 7  # where a `Charge` has them
 
 
 class Rule(Protocol):
@@ -73,15 +72,19 @@ def meters(case: Situation) -> list[Meter]:
         return []
     observing = case.rules.policy.mode is PolicyMode.OBSERVE
     charges = _charges(case.contacts, case.rules.masks, case.now_us, under_ceiling=terms.topic.exempt)
-    labels = case.ask.labels
-    found: list[Meter] = []
-    for gauge in terms.gauges:
-        if gauge.calendar is not None and case.zone is None:
-            continue
-        before = _before(case, gauge) if gauge.is_lifetime else 0
-        is_shadow = observing or gauge.budget.shadow
-        found.append(Meter(gauge, case, _selected(charges, gauge, labels, is_shadow=is_shadow), before))
-    return found
+    latest_us = max([each[0] for each in charges], default=0)
+    return [
+        Meter(
+            gauge,
+            case,
+            charges,
+            latest_us,
+            observing,
+            _before(case, gauge) if gauge.is_lifetime else 0,
+        )
+        for gauge in terms.gauges
+        if gauge.calendar is None or case.zone is not None
+    ]
 
 
 def _pauses(case: Situation) -> Iterator[Gate]:
@@ -98,40 +101,11 @@ def _pauses(case: Situation) -> Iterator[Gate]:
 
 def _charges(contacts: Iterable[Contact], masks: Masks, now_us: int, *, under_ceiling: bool) -> list[Charge]:
     """What occupies budgets, or (`under_ceiling`) what a ceiling counts as well. An expired lease is not there."""
-    charges: list[Charge] = []
-    for each in contacts:
-        _, start, end, channel, topic, campaign, team, weight, priority, lease, _, counts, ceiling, uncharged = each
-        if (counts or (under_ceiling and ceiling)) and (lease is not _RELEASES or end > now_us):
-            labels = channel, topic, campaign, team
-            charges.append((start, end, weight, lease, priority, masks[labels], labels, uncharged))
-    return charges
-
-
-def _selected(charges: list[Charge], gauge: Gauge, labels: Labels, *, is_shadow: bool) -> list[Charge]:
-    """The charges of one budget, with what each weighs in it."""
-    bit, per = gauge.bit, gauge.per
-    if bit:
-        found = [each for each in charges if each[_MASK] & bit]
-    else:
-        selects = gauge.budget.selector.selects
-        found = [each for each in charges if selects(*each[_LABELS])]
-    if per is not None:
-        found = [each for each in found if each[_LABELS][per] == labels[per]]
-    # What left the account is in the totals, which do not tell by whom it was charged: a lifetime budget counts all.
-    if is_shadow and gauge.code is not Code.CEILING and not gauge.is_lifetime:
-        name = gauge.budget.name
-        found = [each for each in found if each[_UNCHARGED] != ALL_BUDGETS and name not in each[_UNCHARGED]]
-    if gauge.is_plain:
-        return found
-    if gauge.budget.is_gap:
-        return [each if each[_WEIGHT] == 1 else _weighed(each, gauge) for each in found]
-    weights = gauge.budget.weights
-    return [_weighed(each, gauge) if each[_LABELS][0] in weights else each for each in found]
-
-
-def _weighed(charge: Charge, gauge: Gauge) -> Charge:
-    start, end, weight, lease, priority, mask, labels, uncharged = charge
-    return start, end, gauge.weigh(labels[0], weight), lease, priority, mask, labels, uncharged
+    return [
+        (start, end, weight, lease, priority, masks[labels], labels, uncharged)
+        for _, start, end, labels, weight, priority, lease, _, counts, ceiling, uncharged in contacts
+        if (counts or (under_ceiling and ceiling)) and (lease is not _RELEASES or end > now_us)
+    ]
 
 
 def _before(case: Situation, gauge: Gauge) -> int:

@@ -53,7 +53,7 @@ def _asks(rules: Rules, budget: Budget, account: Account) -> Iterator[tuple[Ask,
     if budget.per is None:
         yield ask, None
         return
-    seen = {getattr(each, budget.per.value) for each in account.contacts if selector.selects(*each[3:7])}
+    seen = {getattr(each, budget.per.value) for each in account.contacts if selector.selects(*each.labels)}
     for label in sorted(each for each in seen if each is not None):
         match budget.per:
             case Per.CAMPAIGN:

@@ -62,7 +62,7 @@ class Settler:
         Raises `Unavailable` where the database could not be reached: nothing was decided then, or it is not known.
         """
         began = asyncio.get_running_loop().time()
-        await self._labels.intern(name for command in commands for name in command.labels())
+        await self._labels.intern(set[str | None]().union(*[command.labels() for command in commands]))
         try:
             answers = await self._try(commands, lock_wait_s)
         except InDoubt as doubt:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from psycopg.rows import TupleRow
 
-from engine.core.account import Account, decode, encode
+from engine.core.account import Account
+from engine.core.account_row import encode, restored
 from engine.store.columns import Byteas, Int4s, Int8s, Texts
 from engine.store.customers import COLUMNS, CustomerTexts
 from engine.store.labels import Labels
@@ -52,8 +53,7 @@ def read_of(row: TupleRow, labels: Labels) -> AccountRead:
     customer_id, seq, latest_us, complete_since_us, contacts = row[:5]
     if seq is None:
         return AccountRead(customer_id, Account(), CustomerTexts._make(row[5:10]))
-    held, totals = decode(contacts, labels.name)
-    account = Account(seq, latest_us, complete_since_us, held, totals)
+    account = restored(seq, latest_us, complete_since_us, contacts, labels.lexicon)
     return AccountRead(customer_id, account, CustomerTexts._make(row[5:10]))
 
 
@@ -65,5 +65,5 @@ def save_columns(accounts: Mapping[str, Account], labels: Labels) -> Sequence[ob
         Int4s(each.seq for each in rows),
         Int8s(each.latest_us for each in rows),
         Int8s(each.complete_since_us for each in rows),
-        Byteas(encode(each, labels.number) for each in rows),
+        Byteas(encode(each, labels.lexicon) for each in rows),
     )

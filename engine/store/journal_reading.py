@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from psycopg.rows import TupleRow
 
-from engine.core.account import Account, decode, encode
+from engine.core.account import Account
+from engine.core.account_row import decode, encode
 from engine.store.customers import COLUMNS, NOTHING, CustomerTexts
 from engine.store.database import Connection, clock_us
 from engine.store.journal import Change, Changed, Entry, Resolution, Resolved, message_key
@@ -144,12 +145,12 @@ async def _dossiers(
     accounts: dict[str, Account | None] = {}
     for customer_id, seq, latest_us, complete_since_us, data in account_rows:
         try:
-            held = await _known(connection, labels, lambda data=data: decode(data, labels.name))
+            held = await _known(connection, labels, lambda data=data: decode(data, labels.lexicon))
         except _SENSELESS:
             accounts[customer_id] = None
             continue
         account = Account(seq, latest_us, complete_since_us, *held)
-        is_whole = not data or encode(account, labels.number) == data  # what is cut off or left over decodes as well
+        is_whole = not data or encode(account, labels.lexicon) == data  # what is cut off or left over decodes as well
         accounts[customer_id] = account if is_whole else None
     files = {row[0]: CustomerTexts._make(row[1:]) for row in await _rows(connection, f"{_FILES} {where}", parameters)}
     return [

@@ -6,6 +6,7 @@ committed. Numbers never change; a process only ever learns more of them.
 
 from collections.abc import Callable, Iterable
 
+from engine.core.account_row import Lexicon
 from engine.store.database import Connection, Database
 
 
@@ -30,6 +31,7 @@ class Labels:
         # method: it is called four times a contact that is read.
         self.name: Callable[[int], str] = self._names.__getitem__  # type: ignore[assignment]
         self._newest = 0
+        self.lexicon = Lexicon(self.number, self.name)
 
     def missing(self, names: Iterable[str | None]) -> set[str]:
         return {name for name in names if name is not None and name not in self._numbers}

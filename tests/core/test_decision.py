@@ -47,7 +47,7 @@ def policy(*budgets: Budget, **more: object) -> Rules:
 
 
 def sent(end_us: int, **more: object) -> Contact:
-    made = Contact(1, end_us, end_us, "push", "news", None, None, 1, 50, Lease.SETTLED, Kind.ASKED, True)
+    made = Contact(1, end_us, end_us, ("push", "news", None, None), 1, 50, Lease.SETTLED, Kind.ASKED, True)
     return made._replace(**more)  # type: ignore[arg-type]
 
 

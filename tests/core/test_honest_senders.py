@@ -230,7 +230,7 @@ def test_a_released_lease_of_a_sender_who_sent_in_silence_is_caught():
 def test_a_recorded_contact_counts_and_is_outside_the_promise():
     rules = Rules(1, Policy({}, (Budget("daily", Rolling(DAY_US), 1),), None))
     now_us = NOONS_US[0]
-    recorded = Contact(1, now_us, now_us, "push", "news", None, None, 1, 50, Lease.SETTLED, Kind.RECORDED, True)
+    recorded = Contact(1, now_us, now_us, ("push", "news", None, None), 1, 50, Lease.SETTLED, Kind.RECORDED, True)
     decision = decide(
         rules, Customer(), Account(contacts=[recorded, recorded._replace(seq=2)]), Ask("push", "news"), now_us
     )

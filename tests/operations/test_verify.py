@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from engine.core.account import Account, decode, encode
+from engine.core.account import Account
+from engine.core.account_row import Lexicon, decode, encode
 from engine.core.policy import DAY_US, HOUR_US, OnExpiry
 from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.core.verdict import Ask, Verdict
@@ -163,13 +164,12 @@ def change_account(url: str, edit: Callable[[Account], object]) -> None:
         names[0] = None
         row = connection.execute("SELECT contacts FROM accounts WHERE customer_id = 'ada'").fetchone()
         assert row is not None
-        contacts, totals = decode(row[0], names.__getitem__)  # type: ignore[arg-type]
+        numbers = {name: number for number, name in names.items()}
+        words = Lexicon(numbers.__getitem__, names.__getitem__)  # type: ignore[arg-type]
+        contacts, totals = decode(row[0], words)
         account = Account(contacts=contacts, totals=totals)
         edit(account)
-        numbers = {name: number for number, name in names.items()}
-        connection.execute(
-            "UPDATE accounts SET contacts = %s WHERE customer_id = 'ada'", (encode(account, numbers.__getitem__),)
-        )
+        connection.execute("UPDATE accounts SET contacts = %s WHERE customer_id = 'ada'", (encode(account, words),))
 
 
 async def found(decider: Decider) -> list[Finding]:
