@@ -18,6 +18,7 @@ from engine.operations.rulebook import Rulebook
 from engine.store import accounts, customers, journal_rows
 from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, ConnectionFailed, Database, LockBusy, Row
+from engine.store.exchange import BEGIN, COMMIT, Call, exchange
 from engine.store.journal import MEMORY_US, Entry, Message, message_key
 from engine.store.labels import Labels, UnknownNumber
 from engine.store.policies import newest_number
@@ -76,8 +77,8 @@ class Settler:
         """The answer to an ask that leaves no trace: read without a lock, nothing written."""
         async with self._database.transaction() as connection:
             ids = [command.customer_id]
-            cursor = await connection.execute(accounts.READ, (Texts(ids),), binary=True)
-            batch = await self._batch(connection, await cursor.fetchall(), [])
+            (rows,) = await exchange(connection, (accounts.READ, (Texts(ids),)))
+            batch = await self._batch(connection, rows, [])
             held = batch.held[command.customer_id]
             await self._recall(connection, batch, [command])
             return command.peek(batch.rules, held)
@@ -110,27 +111,24 @@ class Settler:
     ) -> Batch:
         """Statement 1 takes the locks and changes nothing; statement 2, begun after it returned, reads."""
         ids = sorted({command.customer_id for command in commands})
+        calls: list[Call] = []
         if free_only:
-            await connection.execute("BEGIN")
-            cursor = await connection.execute(accounts.LOCK_FREE, (Texts(ids),))
-            ids = [row[0] for row in await cursor.fetchall()]
-        found = None
+            _, free = await exchange(connection, BEGIN, (accounts.LOCK_FREE, (Texts(ids),)))
+            ids = [row[0] for row in free]
+        else:
+            calls.append(BEGIN)
+            if lock_wait_s is not None:
+                calls.append((accounts.WAIT, (Texts([str(max(int(lock_wait_s * 1000), 1))]),)))
+            calls.append((accounts.LOCK, (Texts(ids),)))
+        calls.append((accounts.READ, (Texts(ids),)))
         keys = {(each.customer_id, each.message_id) for each in commands if each.message_id is not None}
         wanted = [(customer_id, message_key(customer_id, id_)) for customer_id, id_ in keys]
-        async with connection.pipeline():
-            if not free_only:
-                await connection.execute("BEGIN")
-                if lock_wait_s is not None:
-                    await connection.execute(f"SET LOCAL lock_timeout = {max(int(lock_wait_s * 1000), 1)}".encode())
-                await connection.execute(accounts.LOCK, (Texts(ids),))
-            read = await connection.execute(accounts.READ, (Texts(ids),), binary=True)
-            if wanted:
-                columns = zip(*wanted, strict=True)
-                found = await connection.execute(
-                    journal_rows.FIND_MESSAGES, (Texts(next(columns)), Int8s(next(columns))), binary=True
-                )
-        rows = await read.fetchall()
-        return await self._batch(connection, rows, await found.fetchall() if found is not None else [])
+        if not wanted:
+            return await self._batch(connection, (await exchange(connection, *calls))[-1], [])
+        columns = zip(*wanted, strict=True)
+        calls.append((journal_rows.FIND_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))))
+        *_, rows, messages = await exchange(connection, *calls)
+        return await self._batch(connection, rows, messages)
 
     async def _batch(self, connection: Connection, rows: Sequence[Row], message_rows: Sequence[Row]) -> Batch:
         """What was read, as values. Labels that another process has made are loaded on the way."""
@@ -192,16 +190,15 @@ class Settler:
         dirty = batch.dirty_accounts()
         files = batch.changed_files()
         strangers = [each.customer_id for each in batch.held.values() if not each.account.seq]
+        calls = journal_rows.appending(batch.entries, self._labels)
+        if files:
+            calls.append(customers.saving(files))
+        if dirty:
+            calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
+        if strangers:
+            calls.append((accounts.FORGET, (Texts(strangers),)))
         try:
-            async with connection.pipeline():
-                await journal_rows.append(connection, batch.entries, self._labels)
-                if files:
-                    await customers.save(connection, files)
-                if dirty:
-                    await connection.execute(accounts.SAVE, accounts.save_columns(dirty, self._labels))
-                if strangers:
-                    await connection.execute(accounts.FORGET, (Texts(strangers),))
-                await connection.execute("COMMIT")
+            await exchange(connection, *calls, COMMIT)
         except ConnectionFailed as error:
             if not connection.broken and not connection.closed:
                 await _roll_back(connection)

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 
 from engine.core.account import Account
 from engine.core.account_row import encode, restored
-from engine.store.columns import Byteas, Int4s, Int8s, Texts
+from engine.store.columns import Byteas, Column, Int4s, Int8s, Texts
 from engine.store.customers import COLUMNS, CustomerTexts
 from engine.store.labels import Labels
 
@@ -20,6 +20,7 @@ LOCK = (
     'INSERT INTO accounts (customer_id) SELECT id FROM unnest(%b) AS ids(id) ORDER BY id COLLATE "C"'
     " ON CONFLICT (customer_id) DO UPDATE SET seq = accounts.seq WHERE false"
 )
+WAIT = "SELECT set_config('lock_timeout', (%b)[1], true)"  # in milliseconds, for the rest of the transaction
 LOCK_FREE = (
     'SELECT customer_id FROM accounts WHERE customer_id = ANY(%b) ORDER BY customer_id COLLATE "C"'
     " FOR UPDATE SKIP LOCKED"
@@ -57,7 +58,7 @@ def read_of(row: TupleRow, labels: Labels) -> AccountRead:
     return AccountRead(customer_id, account, CustomerTexts._make(row[5:10]))
 
 
-def save_columns(accounts: Mapping[str, Account], labels: Labels) -> Sequence[object]:
+def save_columns(accounts: Mapping[str, Account], labels: Labels) -> Sequence[Column]:
     """The parameters of `SAVE`."""
     rows = accounts.values()
     return (

@@ -5,7 +5,7 @@ times faster. Columns of numbers hold no NULL: 0 is none.
 """
 
 import struct
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import Dumper
@@ -15,78 +15,89 @@ _LENGTH = struct.Struct(">i")
 _NULL = _LENGTH.pack(-1)
 
 
+class Column(Protocol):
+    """A parameter that knows its type and its own bytes."""
+
+    oid: int
+
+    def packed(self) -> bytes: ...
+
+
 class Int8s(list[int]):
     """A column of bigint."""
+
+    oid = 1016
+
+    def packed(self) -> bytes:
+        return _ints(self, 20, 8, "q")
 
 
 class Int4s(list[int]):
     """A column of integer."""
 
+    oid = 1007
+
+    def packed(self) -> bytes:
+        return _ints(self, 23, 4, "i")
+
 
 class Int2s(list[int]):
     """A column of smallint."""
 
+    oid = 1005
 
-class Texts(list[str]):
+    def packed(self) -> bytes:
+        return _ints(self, 21, 2, "h")
+
+
+class Texts(list[str | None]):
     """A column of text."""
+
+    oid = 1009
+
+    def packed(self) -> bytes:
+        return _bytes([None if each is None else each.encode() for each in self], 25)
 
 
 class Byteas(list[bytes | None]):
     """A column of bytea."""
 
+    oid = 1001
 
-class _Column(Dumper):
+    def packed(self) -> bytes:
+        return _bytes(self, 17)
+
+
+def _ints(values: list[int], oid: int, width: int, code: str) -> bytes:
+    flat = [width] * (2 * len(values))
+    flat[1::2] = values
+    return _header(len(values), oid, has_null=False) + struct.pack(">" + ("i" + code) * len(values), *flat)
+
+
+def _bytes(values: list[bytes | None], oid: int) -> bytes:
+    pack = _LENGTH.pack
+    elements = b"".join([_NULL if each is None else pack(len(each)) + each for each in values])
+    return _header(len(values), oid, has_null=True) + elements
+
+
+def _header(count: int, oid: int, *, has_null: bool) -> bytes:
+    return struct.pack(">iiiii", 1, has_null, oid, count, 1) if count else struct.pack(">iii", 0, 0, oid)
+
+
+class _Columns(Dumper):
+    """The same for psycopg's own way of executing."""
+
     format = Format.BINARY
-    element_oid: ClassVar[int]
+
+    def __init__(self, cls: Any, context: AdaptContext | None = None) -> None:
+        super().__init__(cls, context)
+        self.oid = cls.oid
 
     def dump(self, obj: Any) -> Buffer | None:
-        if not obj:
-            return struct.pack(">iii", 0, 0, self.element_oid)
-        return struct.pack(">iiiii", 1, 1, self.element_oid, len(obj), 1) + self._elements(obj)
-
-    def _elements(self, values: Any) -> bytes:
-        raise TypeError(f"{type(self).__name__} says nothing of its elements")
-
-
-class _Ints(_Column):
-    width: ClassVar[int]
-    code: ClassVar[str]
-
-    def _elements(self, values: list[int]) -> bytes:
-        flat = [self.width] * (2 * len(values))
-        flat[1::2] = values
-        return struct.pack(">" + ("i" + self.code) * len(values), *flat)
-
-
-class _Int8s(_Ints):
-    oid, element_oid, width, code = 1016, 20, 8, "q"
-
-
-class _Int4s(_Ints):
-    oid, element_oid, width, code = 1007, 23, 4, "i"
-
-
-class _Int2s(_Ints):
-    oid, element_oid, width, code = 1005, 21, 2, "h"
-
-
-class _Texts(_Column):
-    oid, element_oid = 1009, 25
-
-    def _elements(self, values: list[str]) -> bytes:
-        pack = _LENGTH.pack
-        return b"".join([pack(len(data)) + data for data in map(str.encode, values)])
-
-
-class _Byteas(_Column):
-    oid, element_oid = 1001, 17
-
-    def _elements(self, values: list[bytes | None]) -> bytes:
-        pack = _LENGTH.pack
-        return b"".join([_NULL if data is None else pack(len(data)) + data for data in values])
+        return obj.packed()
 
 
 def register(context: AdaptContext) -> None:
     """Teach a connection these columns."""
-    for column, dumper in ((Int8s, _Int8s), (Int4s, _Int4s), (Int2s, _Int2s), (Texts, _Texts), (Byteas, _Byteas)):
-        context.adapters.register_dumper(column, dumper)
+    for column in (Int8s, Int4s, Int2s, Texts, Byteas):
+        context.adapters.register_dumper(column, _Columns)

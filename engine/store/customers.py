@@ -13,7 +13,7 @@ from engine.core.customer import UNKNOWN, Customer, Preference
 from engine.core.policy import Scalar
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
 from engine.store.columns import Texts
-from engine.store.database import Connection
+from engine.store.exchange import Call
 
 
 class CustomerTexts(NamedTuple):
@@ -54,20 +54,15 @@ def texts_of(customer: Customer) -> CustomerTexts:
     )
 
 
-async def save(connection: Connection, rows: Mapping[str, CustomerTexts]) -> None:
-    """Write these customers' rows. The caller holds the locks of their accounts."""
-    columns = zip(*rows.values(), strict=True)
-    await connection.execute(
+def saving(rows: Mapping[str, CustomerTexts]) -> Call:
+    """What writes these customers' rows. The caller holds the locks of their accounts."""
+    return (
         "INSERT INTO customers (customer_id, time_zone, attributes, consents, suppressions, preferences)"
-        " SELECT id, zone, nullif(a, '')::jsonb, nullif(c, '')::jsonb, nullif(s, '')::jsonb, nullif(p, '')::jsonb"
-        " FROM unnest(%b, %s::text[], %b, %b, %b, %b) AS rows(id, zone, a, c, s, p)"
+        " SELECT id, zone, a::jsonb, c::jsonb, s::jsonb, p::jsonb"
+        " FROM unnest(%b, %b, %b, %b, %b, %b) AS rows(id, zone, a, c, s, p)"
         " ON CONFLICT (customer_id) DO UPDATE SET time_zone = EXCLUDED.time_zone, attributes = EXCLUDED.attributes,"
         " consents = EXCLUDED.consents, suppressions = EXCLUDED.suppressions, preferences = EXCLUDED.preferences",
-        (
-            Texts(rows),
-            list(next(columns)),
-            *(Texts(text or "" for text in column) for column in columns),
-        ),
+        (Texts(rows), *map(Texts, zip(*rows.values(), strict=True))),
     )
 
 

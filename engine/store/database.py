@@ -55,7 +55,9 @@ class Database:
             configure=self._configure,
             kwargs={
                 "autocommit": True,
-                "prepare_threshold": 0,
+                # What is hot is prepared in `exchange`. Had psycopg prepared anything of its own, it would deallocate
+                # all there is after a rollback.
+                "prepare_threshold": None,
                 "connect_timeout": 5,
                 # A peer that vanished without a word (a host that lost its power) is given up within seconds.
                 "keepalives_idle": 5,

@@ -3,7 +3,6 @@
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from psycopg import AsyncCursor
 from psycopg.rows import TupleRow
@@ -11,8 +10,9 @@ from psycopg.rows import TupleRow
 from engine.core.account import Kind, Lease
 from engine.core.policy import DAY_US
 from engine.core.verdict import Code, Verdict
-from engine.store.columns import Byteas, Int2s, Int4s, Int8s, Texts
+from engine.store.columns import Byteas, Column, Int2s, Int4s, Int8s, Texts
 from engine.store.database import Connection
+from engine.store.exchange import Call
 from engine.store.journal import (
     MEMORY_US,
     Changed,
@@ -55,7 +55,7 @@ FIND_MESSAGES = (
     f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
     " WHERE j.customer_id = ANY(%b) AND j.message_key = ANY(%b)"
     f" AND j.at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint"
-).encode()
+)
 _HISTORY = (
     f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
     " WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"
@@ -77,12 +77,12 @@ _APPEND_RESOLUTIONS = (
 )
 _APPEND_CHANGES = (
     "INSERT INTO changes (at_us, seq, kind, customer_id, data)"
-    " SELECT at, seq, kind, id, data::jsonb FROM unnest(%b, %b, %b, %b, %s::text[]) AS rows(at, seq, kind, id, data)"
+    " SELECT at, seq, kind, id, data::jsonb FROM unnest(%b, %b, %b, %b, %b) AS rows(at, seq, kind, id, data)"
 )
 
 
-async def append(connection: Connection, entries: Iterable[Entry], labels: Labels) -> None:
-    """Append entries, each kind in one statement. Their labels are known already."""
+def appending(entries: Iterable[Entry], labels: Labels) -> list[Call]:
+    """What appends entries, each kind in one statement. Their labels are known already."""
     messages: list[Message] = []
     refusals: list[Refusal] = []
     resolved: list[Resolved] = []
@@ -97,14 +97,16 @@ async def append(connection: Connection, entries: Iterable[Entry], labels: Label
                 resolved.append(entry)
             case Changed():
                 changed.append(entry)
+    calls: list[Call] = []
     if messages:
-        await connection.execute(_APPEND_MESSAGES, _message_columns(messages, labels))
+        calls.append((_APPEND_MESSAGES, _message_columns(messages, labels)))
     if refusals:
-        await connection.execute(_APPEND_REFUSALS, _refusal_columns(refusals, labels))
+        calls.append((_APPEND_REFUSALS, _refusal_columns(refusals, labels)))
     if resolved:
-        await connection.execute(_APPEND_RESOLUTIONS, _resolution_columns(resolved))
+        calls.append((_APPEND_RESOLUTIONS, _resolution_columns(resolved)))
     if changed:
-        await connection.execute(_APPEND_CHANGES, _change_columns(changed))
+        calls.append((_APPEND_CHANGES, _change_columns(changed)))
+    return calls
 
 
 def rules_named(entries: Iterable[Entry]) -> Iterator[str]:
@@ -117,7 +119,7 @@ def rules_named(entries: Iterable[Entry]) -> Iterator[str]:
                 yield from entry.uncharged
 
 
-def _message_columns(entries: Sequence[Message], labels: Labels) -> tuple[Any, ...]:
+def _message_columns(entries: Sequence[Message], labels: Labels) -> tuple[Column, ...]:
     """Column by column: the fields of named tuples come apart in one `zip`."""
     (ids, message_ids, attempts, seqs, ats, starts, ends, channels, topics, campaigns, teams, senders) = zip(
         *(each[:12] for each in entries), strict=True
@@ -157,7 +159,7 @@ def _message_flags(entry: Message) -> int:
     )
 
 
-def _refusal_columns(entries: Sequence[Refusal], labels: Labels) -> tuple[Any, ...]:
+def _refusal_columns(entries: Sequence[Refusal], labels: Labels) -> tuple[Column, ...]:
     (ids, message_ids, attempts, seqs, ats, starts, ends, channels, topics, campaigns, teams, senders) = zip(
         *(each[:12] for each in entries), strict=True
     )
@@ -195,7 +197,7 @@ def _refusal_flags(entry: Refusal) -> int:
     )
 
 
-def _resolution_columns(entries: Sequence[Resolved]) -> tuple[Any, ...]:
+def _resolution_columns(entries: Sequence[Resolved]) -> tuple[Column, ...]:
     return (
         Int8s(each.at_us for each in entries),
         Int8s(each.end_us for each in entries),
@@ -206,13 +208,13 @@ def _resolution_columns(entries: Sequence[Resolved]) -> tuple[Any, ...]:
     )
 
 
-def _change_columns(entries: Sequence[Changed]) -> tuple[Any, ...]:
+def _change_columns(entries: Sequence[Changed]) -> tuple[Column, ...]:
     return (
         Int8s(each.at_us for each in entries),
         Int4s(each.seq for each in entries),
         Int2s(each.change for each in entries),
         Texts(each.customer_id for each in entries),
-        [json.dumps(each.data) for each in entries],
+        Texts(json.dumps(each.data) for each in entries),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from engine.core.account import State
 from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, clock_us
+from engine.store.exchange import exchange
 from engine.store.journal import Message, message_key
 from engine.store.journal_rows import FIND_MESSAGES, message_of
 from engine.store.labels import Labels, UnknownNumber
@@ -20,8 +21,7 @@ async def states(connection: Connection, labels: Labels, wanted: Sequence[tuple[
     if not wanted:
         return []
     ids = Texts(customer_id for customer_id, _ in wanted)
-    cursor = await connection.execute(FIND_MESSAGES, (ids, Int8s(message_key(*each) for each in wanted)))
-    rows = await cursor.fetchall()
+    (rows,) = await exchange(connection, (FIND_MESSAGES, (ids, Int8s(message_key(*each) for each in wanted))))
     cursor = await connection.execute(_LATEST, (ids,))
     latest_us: dict[str, int] = {row[0]: row[1] for row in await cursor.fetchall()}
     now_us = await clock_us(connection)

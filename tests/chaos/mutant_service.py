@@ -22,6 +22,7 @@ from engine.main import main as serve
 from engine.operations import batch, decide, decider, file, resolve, rulebook, settle
 from engine.store import accounts, database, journal_rows
 from engine.store.columns import Texts
+from engine.store.exchange import exchange
 from engine.store.journal import Resolution
 from tests.chaos.records import host_us
 
@@ -154,7 +155,7 @@ def answers_stored_outside() -> None:
     async def twice(self: settle.Settler, connection: Any, made: batch.Batch, answers: list[object]) -> None:
         await commit(self, connection, replace(made, entries=[]), answers)
         await asyncio.sleep(3 * _COMMIT_S)
-        await journal_rows.append(connection, made.entries, self._labels)
+        await exchange(connection, *journal_rows.appending(made.entries, self._labels))
 
     settle.Settler._commit = twice
 

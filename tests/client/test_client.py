@@ -209,7 +209,9 @@ def _raw(service: Service, ask: Ask) -> dict[str, Any]:
     return httpx.post(f"{service.url}/v1/decisions", json=body, headers=headers).json()
 
 
-@pytest.mark.parametrize("header", ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)])
+@pytest.mark.parametrize(
+    "header", ["1", format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)], ids=["seconds", "date"]
+)
 def test_takt_is_not_asked_again_before_it_wants_to_be(service: Service, header: str, ask: Ask) -> None:
     with proxy(service.url, status(503, f"Retry-After: {header}")) as between:
         with Client(between.url, service.key, deadline_s=1.5) as client:
