@@ -1,7 +1,8 @@
 """Lists of items, each answered on its own: what is wrong with one harms no other."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import orjson
 from fastapi import Request, Response
@@ -14,6 +15,8 @@ from engine.core.reading import described
 from engine.operations.batch import Command
 
 M = TypeVar("M", bound=In)
+
+_SLICE: Final = 100  # items read or rendered at a stretch: then others' single asks go first
 
 
 async def items_of(request: Request, name: str) -> Sequence[object]:
@@ -30,12 +33,14 @@ async def items_of(request: Request, name: str) -> Sequence[object]:
     return cast("list[object]", items)
 
 
-def read_items(
+async def read_items(
     items: Sequence[object], name: str, model: type[M], results: list[Any], take: Callable[[M], None]
 ) -> list[int]:
     """Validate each item and `take` it; returns the places of those taken. Errors go to their place in `results`."""
     places: list[int] = []
     for index, item in enumerate(items):
+        if index % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
         try:
             take(validated(item, model, f"{name}[{index}]"))
         except TaktError as error:
@@ -56,28 +61,36 @@ async def settle_items(
     items = await items_of(request, name)
     results: list[Any] = [None] * len(items)
     commands: list[Command] = []
-    places = read_items(items, name, model, results, lambda item: commands.append(command_of(item)))
+    places = await read_items(items, name, model, results, lambda item: commands.append(command_of(item)))
     for place, answer in zip(places, await request.app.state.decider.settle_all(commands), strict=True):
         results[place] = answer
-    return batch_response(request, "results", results, places, render)
+    return await batch_response(request, "results", results, places, render)
 
 
-def batch_response(
+async def batch_response(
     request: Request, name: str, results: Sequence[Any], places: Sequence[int], render: Callable[[Any], Any]
 ) -> Response:
     """The answers in their order, errors among them. Where nothing could be settled at all, that one error (503)."""
     if places and all(isinstance(results[place], Unavailable) for place in places):
         raise results[places[0]]
     errors = request.app.state.metrics.errors
-    data: list[Any] = []
-    for each in results:
-        if isinstance(each, TaktError):
-            errors.labels(each.code).inc()
-            data.append({"error": problem_of(each)})
-        else:
-            data.append(render(each))
-    return json_response({name: data})
+    parts: list[bytes] = []
+    for first in range(0, len(results), _SLICE):
+        data: list[Any] = []
+        for each in results[first : first + _SLICE]:
+            if isinstance(each, TaktError):
+                errors.labels(each.code).inc()
+                data.append({"error": problem_of(each)})
+            else:
+                data.append(render(each))
+        parts.append(_json(data)[1:-1])
+        await asyncio.sleep(0)
+    return Response(b'{"%b":[%b]}' % (name.encode(), b",".join(parts)), media_type="application/json")
 
 
 def json_response(data: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(data, option=orjson.OPT_UTC_Z), status, media_type="application/json")
+    return Response(_json(data), status, media_type="application/json")
+
+
+def _json(data: object) -> bytes:
+    return orjson.dumps(data, option=orjson.OPT_UTC_Z)

@@ -66,10 +66,10 @@ async def ask_batch(request: Request) -> Response:
         commands.append(command_of(given, key))
         modes.append(given.mode)
 
-    places = read_items(items, "asks", AskIn, results, take)
+    places = await read_items(items, "asks", AskIn, results, take)
     for place, answer in zip(places, await request.app.state.decider.ask_all(commands, modes), strict=True):
         results[place] = answer
-    return batch_response(request, "answers", results, places, answer_data)
+    return await batch_response(request, "answers", results, places, answer_data)
 
 
 def command_of(given: AskIn, key: Key) -> AskCommand:
