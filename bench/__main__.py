@@ -59,6 +59,7 @@ def usual(server: embedded.Server, report: Report, options: argparse.Namespace) 
             sizes.append((f"{size:,} customers, {size * history:,} journal rows", rate))
     sizes.append((f"{customers:,} customers, {customers * _HISTORY:,} journal rows", largest))
     measures.growth(report, sizes)
+    measures.screening(report, server, customers, options.scratch / "screen")
 
 
 def large(server: embedded.Server, report: Report, options: argparse.Namespace) -> None:

@@ -10,13 +10,16 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 
 import psycopg
 
+from bench import screen_bench
 from bench.load import Load, hammer, post_batches
 from bench.report import Report, judged
 from bench.service import Service, serving
+from engine.store import embedded
 
 
 def warm(one: Service, customers: int) -> None:
@@ -124,6 +127,19 @@ def throughput(one: Service, customers: int, seconds: int, rounds: int, run: str
     return median(
         post_batches(one.url, one.key, customers, run=_run(run), size=1_000, seconds=seconds) for _ in range(rounds)
     )
+
+
+def screening(report: Report, server: embedded.Server, customers: int, folder: Path) -> None:
+    """`takt screen` as its user runs it; of a tenth of the customers too, whose memory must be the same."""
+    fewer = screen_bench.measure(server, customers // 10, folder)
+    all_of_them = screen_bench.measure(server, customers, folder)
+    report.section(f"`takt screen` of {customers:,} customers with ten contacts each")
+    goals_s = {"check": 25.0 * customers / 1e6, "reserve": 60.0 * customers / 1e6}
+    for run in all_of_them:
+        goal = judged(run.wall_s, goals_s[run.what], "{:.0f} s", at_most=True) if run.what in goals_s else ""
+        report.row(run.what, f"{run.wall_s:.0f} s, {customers / run.wall_s:,.0f} customers/s", "", goal)
+    peak_mb, before_mb = (max(run.peak_mb for run in runs) for runs in (all_of_them, fewer))
+    report.row("peak memory of a process", f"{peak_mb:.0f} MB", f"{peak_mb / before_mb:.0%} of that of a tenth", "flat")
 
 
 def growth(report: Report, sizes: list[tuple[str, float]]) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -39,14 +40,26 @@ def main() -> None:
     parser.add_argument("--processes", type=int, help="as the command's own option; by default what it chooses")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "takt-screen-bench")
     options = parser.parse_args()
-    options.scratch.mkdir(parents=True, exist_ok=True)
     print(f"{'customers':>10} {'what':<16} {'wall s':>8} {'asks/s':>8} {'python s':>9} {'server s':>9} {'peak MB':>8}")
     with embedded.attach(options.scratch / "pg") as server:
         for customers in options.customers:
             measure(server, customers, options.scratch, ".parquet" if options.parquet else ".csv", options.processes)
 
 
-def measure(server: embedded.Server, customers: int, folder: Path, suffix: str, processes: int | None) -> None:
+@dataclass(frozen=True)
+class Run:
+    """One command: what it did, how long it took, and the most memory that one of its processes held."""
+
+    what: str
+    wall_s: float
+    peak_mb: float
+
+
+def measure(
+    server: embedded.Server, customers: int, folder: Path, suffix: str = ".csv", processes: int | None = None
+) -> list[Run]:
+    """Screens all customers of a database made for it, in each way that the command has."""
+    folder.mkdir(parents=True, exist_ok=True)
     name = f"bench_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -61,18 +74,18 @@ def measure(server: embedded.Server, customers: int, folder: Path, suffix: str, 
             if processes is not None:
                 campaign += ["--processes", str(processes)]
             files = ["--out", str(allowed), "--refused", str(refused)]
-            for what, arguments in (
+            ways = (
                 ("check", [str(audience), *campaign, *files]),
                 ("reserve", [str(audience), *campaign, *files, "--reserve"]),
                 ("started again", [str(audience), *campaign, *files, "--reserve"]),
                 ("recheck", [str(allowed), "--recheck"]),
-            ):
-                run(server, what, customers, arguments)
+            )
+            return [run(server, what, customers, arguments) for what, arguments in ways]
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def run(server: embedded.Server, what: str, customers: int, arguments: list[str]) -> None:
+def run(server: embedded.Server, what: str, customers: int, arguments: list[str]) -> Run:
     """One command in a process of its own, with what it and the database's server used."""
     with psycopg.connect(server.url("postgres")) as connection:
         name = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'").fetchone()
@@ -91,6 +104,7 @@ def run(server: embedded.Server, what: str, customers: int, arguments: list[str]
         f" {_server_s(server.pid) - served:>9.1f} {usage.ru_maxrss / 1024:>8,.0f}",
         flush=True,
     )
+    return Run(what, wall_s, usage.ru_maxrss / 1024)
 
 
 def write_audience(path: Path, customers: int) -> None:
@@ -120,7 +134,7 @@ def populate(url: str, customers: int) -> None:
         now_us = connection.execute("SELECT takt_clock()").fetchone()[0]  # type: ignore[index]
         at = f"({now_us} - (1 + (c * 7 + k * 11) %% 28)::bigint * {_DAY_US} - c %% 1000 * 1000000::bigint)"
         channel = "(1 + (c + k) %% 3)::int2"
-        recorded, pairs = now_us - _DAY_US, f"generate_series(%s, %s) c, generate_series(1, {_CONTACTS}) k"
+        recorded, pairs = now_us - _DAY_US, f"generate_series(%s::int, %s::int) c, generate_series(1, {_CONTACTS}) k"
         entry = (
             f"int4send(k) || int8send({at}) || int8send({at}) || int2send({channel}) || int4send({topic})"
             f" || int4send({campaign}) || int4send(0) || int2send(1::int2) || '\\x3218'::bytea"
@@ -142,8 +156,8 @@ def populate(url: str, customers: int) -> None:
                 some,
             )
             connection.execute(
-                "INSERT INTO customers (customer_id, time_zone, attributes)"
-                f""" SELECT 'c' || c, {_ZONES}, '{{"country": "DE"}}' FROM generate_series(%s, %s) c""".encode(),
+                f"""INSERT INTO customers (customer_id, time_zone, attributes) SELECT 'c' || c, {_ZONES},"""
+                """ '{"country": "DE"}' FROM generate_series(%s::int, %s::int) c""".encode(),
                 some,
             )
         connection.execute("VACUUM (ANALYZE)")
