@@ -1,0 +1,56 @@
+"""All that leaves the engine in which the data lies: counts, moments and risk tables by cell, and what was left out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import NamedTuple, TypeAlias
+
+from experiments.moments import Counts, Moments, PairMoments
+from experiments.risk import RiskTable
+
+Aggregate: TypeAlias = Counts | Moments | PairMoments | RiskTable
+
+
+class Cell(NamedTuple):
+    """Units that are analysed together: of one variant, in one phase, who entered on one day.
+
+    `phase` counts the plan's phases from 0. `entry_day` counts days from the plan's start; None where the table has no
+    times.
+    """
+
+    variant: str
+    phase: int = 0
+    entry_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Rows or units that were left out of the analysis, counted: never silence. `code` is stable, `sentence` is not."""
+
+    code: str
+    count: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregates:
+    """What `tables` makes of a table, and all that the estimators see.
+
+    `outcomes[metric][cell]` is a `Counts` for rates, retention and reachability, `Moments` for means and counts,
+    `PairMoments` for ratios and (money, lost reach) for values, a `RiskTable` for survival. `with_suspects` has the same
+    for metrics on events of which some are suspect, these counted. `units` counts everybody who entered, mature or not;
+    `segments[column][value][variant]` the same by declared segment. `received` is contacts a unit and week, for budget
+    experiments whose table has them. `before` has, by metric, what units had before they entered.
+    """
+
+    units: Mapping[Cell, int]
+    outcomes: Mapping[str, Mapping[Cell, Aggregate]]
+    with_suspects: Mapping[str, Mapping[Cell, Aggregate]] = field(default_factory=dict[str, Mapping[Cell, Aggregate]])
+    segments: Mapping[str, Mapping[str, Mapping[str, int]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, int]]]
+    )
+    received: Mapping[str, Moments] = field(default_factory=dict[str, Moments])
+    before: Mapping[str, Mapping[str, Moments]] = field(default_factory=dict[str, Mapping[str, Moments]])
+    immature: Mapping[str, int] = field(default_factory=dict[str, int])
+    exclusions: tuple[Exclusion, ...] = ()
+    as_of: date | None = None
