@@ -37,11 +37,11 @@ class Aggregates:
     """What `tables` makes of a table, and all that the estimators see.
 
     `outcomes[metric][cell]` is a `Counts` for rates, retention and reachability, `Moments` for means and counts,
-    `PairMoments` for ratios and (money, lost reach) for values, a `RiskTable` for survival. `with_suspects` has the same
-    for metrics on events of which some are suspect, these counted. `units` counts everybody who entered, mature or
-    not; `segments[column][value][variant]` the same by declared segment. `received`, by variant, is contacts a unit
-    and week, for budget experiments whose table has them. `before[metric][variant]` is what units had before they entered.
-    `immature[metric]` counts units whose window is not over: they are no part of that outcome yet.
+    `PairMoments` for ratios and (money, lost reach) for values, a `RiskTable` for survival. `with_suspects` has the
+    same for metrics on events of which some are suspect, these counted. `units` counts everybody who entered, mature
+    or not; `segments[column][value][variant]` the same by declared segment. `received`, by variant, is contacts a
+    unit and week, for budget experiments whose table has them. `before[metric][variant]` is what units had before
+    they entered. `immature[metric]` counts units whose window is not over: they are no part of that outcome yet.
     """
 
     units: Mapping[Cell, int]
