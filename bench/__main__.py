@@ -2,11 +2,13 @@
 
 import argparse
 import tempfile
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import load, measures
 from bench.report import Report
-from bench.service import database, service
+from bench.service import Service, database, service
 from engine.store import embedded
 
 _RESULTS = Path(__file__).parent / "results.md"
@@ -47,32 +49,38 @@ def usual(server: embedded.Server, report: Report, options: argparse.Namespace) 
             measures.batches(report, one, customers, seconds)
             measures.hot(report, one, customers, seconds)
             measures.beside(report, one, customers, seconds)
-            largest = measures.throughput(one, customers, seconds, rounds, "largest")
         with service(url, workers=2) as two:
             measures.warm(two, customers)
             measures.two_workers(report, two, customers, seconds)
-    sizes: list[tuple[str, float]] = []
-    for size, history in ((10_000, _HISTORY), (100_000, _HISTORY), (100_000, 10 * _HISTORY)):
-        with database(server, size, history) as url, service(url) as one:
-            measures.warm(one, size)
-            rate = measures.throughput(one, size, seconds, rounds, f"{size}-{history}")
-            sizes.append((f"{size:,} customers, {size * history:,} journal rows", rate))
-    sizes.append((f"{customers:,} customers, {customers * _HISTORY:,} journal rows", largest))
-    measures.growth(report, sizes)
-    measures.screening(report, server, customers, options.scratch / "screen")
+        with ExitStack() as stack:
+            peers = [
+                measures.Peer(size, history, recent, stack.enter_context(_asked(server, size, history, recent)))
+                for size, history, recent in (
+                    (10_000, _HISTORY, _HISTORY),
+                    (100_000, _HISTORY, _HISTORY),
+                    (100_000, 10 * _HISTORY, _HISTORY),
+                    (100_000, 10 * _HISTORY, 30),
+                )
+            ]
+            peers.append(measures.Peer(customers, _HISTORY, _HISTORY, stack.enter_context(service(url))))
+            measures.growth(report, peers, seconds, rounds)
+    measures.screening(report, customers, options.scratch / "screen")
 
 
 def large(server: embedded.Server, report: Report, options: argparse.Namespace) -> None:
     """The same asks at 10,000 and at 10,000,000 customers."""
-    rates: list[tuple[str, float]] = []
-    for size, history in ((10_000, 5), (10_000_000, 5)):
-        with database(server, size, history) as url, service(url) as one:
-            measures.warm(one, size)
-            rate = measures.throughput(one, size, options.seconds, options.rounds, f"large-{size}")
-            rates.append((f"{size:,} customers, {size * history:,} journal rows", rate))
-            if size > 1_000_000:
-                measures.footprint(report, one, url, size)
-    measures.growth(report, rates)
+    size = 10_000_000
+    with database(server, size, 5) as url, service(url) as one, _asked(server, 10_000, 5, 5) as small:
+        peers = [measures.Peer(10_000, 5, 5, small), measures.Peer(size, 5, 5, one)]
+        measures.growth(report, peers, options.seconds, options.rounds)
+        measures.footprint(report, one, url, size)
+
+
+@contextmanager
+def _asked(server: embedded.Server, customers: int, history: int, recent: int) -> Generator[Service]:
+    """A service before a database of its own."""
+    with database(server, customers, history, recent) as url, service(url) as one:
+        yield one
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The measurements of `make bench`, each a few rows of the report."""
 
+import json
 import os
 import shutil
 import socket
@@ -10,16 +11,16 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import psycopg
 
-from bench import screen_bench
 from bench.load import Load, hammer, post_batches
 from bench.report import Report, judged
+from bench.screen_bench import Run
 from bench.service import Service, serving
-from engine.store import embedded
 
 
 def warm(one: Service, customers: int) -> None:
@@ -122,17 +123,19 @@ def footprint(report: Report, one: Service, database_url: str, customers: int) -
     report.row("measured over", f"{asks:,} asks at {rate:,.0f}/s")
 
 
-def throughput(one: Service, customers: int, seconds: int, rounds: int, run: str) -> float:
-    """Asks a second in batches of 1,000: what growth is judged by, for it leaves least to HTTP."""
-    return median(
-        post_batches(one.url, one.key, customers, run=_run(run), size=1_000, seconds=seconds) for _ in range(rounds)
-    )
+@dataclass(frozen=True)
+class Peer:
+    """One of several databases that are asked the same in turn."""
+
+    customers: int
+    history: int
+    recent: int
+    service: Service
 
 
-def screening(report: Report, server: embedded.Server, customers: int, folder: Path) -> None:
+def screening(report: Report, customers: int, folder: Path) -> None:
     """`takt screen` as its user runs it; of a tenth of the customers too, whose memory must be the same."""
-    fewer = screen_bench.measure(server, customers // 10, folder)
-    all_of_them = screen_bench.measure(server, customers, folder)
+    fewer, all_of_them = (_screened(number, folder) for number in (customers // 10, customers))
     report.section(f"`takt screen` of {customers:,} customers with ten contacts each")
     goals_s = {"check": 25.0 * customers / 1e6, "reserve": 60.0 * customers / 1e6}
     for run in all_of_them:
@@ -142,12 +145,34 @@ def screening(report: Report, server: embedded.Server, customers: int, folder: P
     report.row("peak memory of a process", f"{peak_mb:.0f} MB", f"{peak_mb / before_mb:.0%} of that of a tenth", "flat")
 
 
-def growth(report: Report, sizes: list[tuple[str, float]]) -> None:
+def _screened(customers: int, folder: Path) -> list[Run]:
+    # From a process of its own, and a small one: a child's peak memory begins with that of whoever started it.
+    command = [sys.executable, "-m", "bench.screen_bench", str(customers), "--scratch", str(folder), "--json"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [Run(**each) for each in json.loads(printed.splitlines()[-1])]
+
+
+def growth(report: Report, peers: list[Peer], seconds: int, rounds: int) -> None:
+    """Batches of 1,000, which leave least to HTTP: each database in turn, beside the smallest in the same round."""
+    for peer_ in peers:
+        warm(peer_.service, peer_.customers)
+    rates = [
+        [
+            post_batches(
+                each.service.url, each.service.key, each.customers, run=_run("grow"), size=1_000, seconds=seconds
+            )
+            for each in peers
+        ]
+        for _ in range(rounds)
+    ]
     report.section("Growth: batches of 1,000")
-    first = sizes[0][1]
-    for what, rate in sizes:
-        goal = judged(rate / first, 0.8, "{:.0%} of the smallest") if rate != first else ""
-        report.row(what, f"{rate:,.0f} asks/s", f"{rate / first:.0%} of the smallest", goal)
+    for place, each in enumerate(peers):
+        ratio = median(row[place] / row[0] for row in rates)
+        goal = judged(ratio, 0.8, "{:.0%} of the smallest") if place else ""
+        rows = each.customers * each.history
+        what = f"{each.customers:,} customers, {rows:,} journal rows, {each.recent} in an account"
+        rate = median(row[place] for row in rates)
+        report.row(what, f"{rate:,.0f} asks/s", f"{ratio:.0%} of the smallest", goal)
 
 
 def _sizes(connection: psycopg.Connection) -> tuple[int, int, int]:

@@ -22,12 +22,14 @@ _ENTRY = (
 )
 
 
-def populate(url: str, customers: int, contacts: int) -> None:
-    """Give customers c0, c1, ... the history of some weeks: recorded e-mails on the last days, one a day.
+def populate(url: str, customers: int, contacts: int, recent: int | None = None) -> None:
+    """Give customers c0, c1, ... a history of recorded e-mails, one a day, of which `recent` lie in the last days.
 
-    Contacts older than 30 days stand in the journal alone, so that `contacts` makes a longer journal, not fuller
-    accounts. The policy is in force already: its ruleset is number 1.
+    The others (by default none) are older by 40 days and stand in the journal alone, as do all older than 30 days. The
+    policy is in force already: its ruleset is number 1. The messages' keys are not Takt's own (it would hash each in
+    Python): `takt verify` says so, and nobody asks for these messages.
     """
+    recent = contacts if recent is None else recent
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("INSERT INTO labels (name) VALUES ('promotions'), ('old-campaign') ON CONFLICT DO NOTHING")
         found = connection.execute("SELECT name, number FROM labels").fetchall()
@@ -37,16 +39,24 @@ def populate(url: str, customers: int, contacts: int) -> None:
         now_us = now_row[0] if now_row else 0
         for first in range(0, customers, _STEP):
             last = min(first + _STEP, customers) - 1
-            _populate_some(connection, first, last, contacts, topic, campaign, now_us)
+            _populate_some(connection, first, last, contacts, recent, topic, campaign, now_us)
         connection.execute("VACUUM (ANALYZE) accounts, journal")
         connection.execute("CHECKPOINT")
 
 
 def _populate_some(
-    connection: psycopg.Connection, first: int, last: int, contacts: int, topic: int, campaign: int, now_us: int
+    connection: psycopg.Connection,
+    first: int,
+    last: int,
+    contacts: int,
+    recent: int,
+    topic: int,
+    campaign: int,
+    now_us: int,
 ) -> None:
     # Contact k of n happened n - k + 1 days ago and a second a customer; all were recorded a day ago at the latest.
-    happened = f"({now_us} - ({contacts} - k + 1)::bigint * {_DAY_US} - c % 1000 * 1000000::bigint)"
+    ago_days = f"({contacts} - k + 1 + CASE WHEN k > {contacts - recent} THEN 0 ELSE 40 END)"
+    happened = f"({now_us} - {ago_days}::bigint * {_DAY_US} - c % 1000 * 1000000::bigint)"
     connection.execute(
         "INSERT INTO journal (at_us, start_us, end_us, message_key, seq, ruleset, topic, campaign, team, sender,"
         " channel, weight, priority, attempt, flags, customer_id, message_id)"
@@ -54,11 +64,12 @@ def _populate_some(
         f" {campaign}, 0, 0, 1, 1, 50, 1, 24, 'c' || c, 'h' || k"
         f" FROM generate_series({first}, {last}) c, generate_series(1, {contacts}) k".encode()
     )
-    held = min(contacts, 30)
+    held = min(recent, 30)
     entry = _ENTRY.format(seq="k", at=happened, topic=topic, campaign=campaign)
     left = contacts - held
     total = f" || int2send(1::int2) || int4send({topic}) || int8send({left}::bigint)" if left else ""
-    oldest_left = f"{now_us} - ({contacts} - {left} + 1)::bigint * {_DAY_US} - c % 1000 * 1000000::bigint + 1"
+    left_days = contacts - left + 1 + (0 if left > contacts - recent else 40)  # ago, of the newest that left
+    oldest_left = f"{now_us} - {left_days}::bigint * {_DAY_US} - c % 1000 * 1000000::bigint + 1"
     connection.execute(
         "INSERT INTO accounts (customer_id, seq, latest_us, complete_since_us, contacts)"
         f" SELECT 'c' || c, {contacts}, max({happened}), {oldest_left if left else 0},"

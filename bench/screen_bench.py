@@ -9,13 +9,14 @@ command, the peak that of the largest.
 import argparse
 import asyncio
 import csv
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psycopg
@@ -37,13 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("customers", type=int, nargs="+", help="how many; several make several measurements")
     parser.add_argument("--parquet", action="store_true", help="Parquet in and out, instead of CSV")
+    parser.add_argument("--json", action="store_true", help="the figures once more, as JSON")
     parser.add_argument("--processes", type=int, help="as the command's own option; by default what it chooses")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "takt-screen-bench")
     options = parser.parse_args()
     print(f"{'customers':>10} {'what':<16} {'wall s':>8} {'asks/s':>8} {'python s':>9} {'server s':>9} {'peak MB':>8}")
     with embedded.attach(options.scratch / "pg") as server:
         for customers in options.customers:
-            measure(server, customers, options.scratch, ".parquet" if options.parquet else ".csv", options.processes)
+            suffix = ".parquet" if options.parquet else ".csv"
+            runs = measure(server, customers, options.scratch, suffix, options.processes)
+            if options.json:
+                print(json.dumps([asdict(each) for each in runs]))
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ class Service:
 
 
 @contextmanager
-def database(server: embedded.Server, customers: int, contacts: int) -> Generator[str]:
-    """A database with so many customers and contacts each; dropped at the end."""
+def database(server: embedded.Server, customers: int, contacts: int, recent: int | None = None) -> Generator[str]:
+    """A database with so many customers and contacts each, `recent` of them of late; dropped at the end."""
     name = f"bench_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -42,7 +42,7 @@ def database(server: embedded.Server, customers: int, contacts: int) -> Generato
             migrate(url)
             with service(url):
                 pass  # puts the policy in force
-            populate(url, customers, contacts)
+            populate(url, customers, contacts, recent)
             yield url
         finally:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
