@@ -122,7 +122,7 @@ class Meter:
         if self._latest_us > start_us or not gauge.bit or self.is_charged_apart:
             return None
         if gauge.length_us:
-            over_us = start_us - gauge.length_us
+            over_us = _over_us(start_us, gauge.length_us)
         elif gauge.calendar is not None:
             begins_us, ends_us = period(gauge.calendar, self._zone, start_us)
             if ends_us <= start_us + case.lease_us:
@@ -245,9 +245,14 @@ def _weighed(charge: Charge, gauge: Gauge) -> Charge:
     return start, end, gauge.weigh(labels[0], weight), lease, priority, mask, labels, uncharged
 
 
+def _over_us(start_us: int, length_us: int) -> int:
+    """A contact that ended at this instant, or before, occupies the window no more: [start, end + window) is open."""
+    return start_us - length_us
+
+
 def _peak_rolling(charges: Sequence[Charge], start_us: int, end_us: int, length_us: int) -> int:
     """The most in use at any instant of [start, end + length)."""
-    over_us, until_us = start_us - length_us, end_us + length_us
+    over_us, until_us = _over_us(start_us, length_us), end_us + length_us
     total = 0
     begins_later = False
     for start, end, weight, _, _, _, _, _ in charges:

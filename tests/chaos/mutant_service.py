@@ -248,22 +248,20 @@ def unsubscribe_without_revoking() -> None:
 @fault
 def clamped_counter() -> None:
     """A count that is kept within bounds tells nobody that it left them."""
-    peak = meter._peak_rolling
-    meter._peak_rolling = lambda *about: min(peak(*about), 2)
+    used = meter.Meter.used
+    meter.Meter.used = lambda self, clock_us: min(used(self, clock_us), 2)
 
 
 @fault
 def window_closed_at_its_end() -> None:
     """`<=` for `<`: a contact still counts at the very instant at which its window ends."""
-    peak = meter._peak_rolling
-    meter._peak_rolling = lambda charges, start, end, length: peak(charges, start, end, length + 1)
+    meter._over_us = lambda start_us, length_us: start_us - length_us - 1
 
 
 @fault
 def window_ends_too_early() -> None:
     """The other edge, off by one."""
-    peak = meter._peak_rolling
-    meter._peak_rolling = lambda charges, start, end, length: peak(charges, start, end, length - 1)
+    meter._over_us = lambda start_us, length_us: start_us - length_us + 1
 
 
 @fault

@@ -10,11 +10,25 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
+from tests.chaos.mutant_service import FAULTS
 from tests.chaos.run import Plan, deployed
 from tests.chaos.service import EndedAtStart
 
 LIMIT_S = 60.0
+_DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "mutants.md"
+_INTRODUCTION = """\
+# Mutants
+
+A harness that cannot fail proves nothing. `make mutants` runs services with one deliberate fault each under the load
+of the chaos harness; each must be caught within 60 s of load by a check of the outside oracle, or refused at start.
+Written by that command on {day}.
+
+| mutant | the fault | harm done | caught by | after |
+|---|---|---|---|---|
+"""
 LOAD_S = 6.0
 KILLS = ("kill service",)
 CRASHES = ("kill postmaster",)
@@ -100,16 +114,26 @@ def main() -> int:
         each for each in (Mutant("none", KILLS + CRASHES), *MUTANTS) if not given.names or each.name in given.names
     ]
     print(f"{'mutant':32} {'after':>6}  caught by", flush=True)
-    failed = 0
+    failed, rows = 0, list[str]()
     for mutant in chosen:
         catch = hunt(mutant, given.seed)
         good = is_as_expected(mutant, catch)
         failed += not good
+        rows.append(_row(mutant, catch))
         checks = ", ".join(f"{check} ({count})" for check, count in catch.checks.items()) or "nothing"
         print(f"{mutant.name:32} {catch.seconds:5.1f}s  {checks}{'' if good else '   <-- UNEXPECTED'}", flush=True)
         if catch.words:
             print(f"{'':41}{catch.words[:110]}", flush=True)
+    if not given.names:
+        _DOCUMENT.write_text(_INTRODUCTION.format(day=datetime.now(UTC).date()) + "\n".join(rows) + "\n")
+        print(f"written to {_DOCUMENT}")
     return 1 if failed else 0
+
+
+def _row(mutant: Mutant, catch: Catch) -> str:
+    fault = " ".join((FAULTS[mutant.name].__doc__ or "").split())
+    caught = "refused at start" if REFUSED in catch.checks else ", ".join(catch.checks) or "nothing"
+    return f"| {mutant.name} | {fault} | {', '.join(mutant.harm) or 'load alone'} | {caught} | {catch.seconds:.0f} s |"
 
 
 if __name__ == "__main__":
