@@ -58,7 +58,7 @@ class PlanError(ExperimentError):
 
 
 class TableError(ExperimentError):
-    """Raised when a table is read, with the column that is wrong (None: the table itself) and one sentence that says how."""
+    """Raised when a table is read: the column that is wrong (None: the table itself), and one sentence that says how."""
 
     def __init__(self, column: str | None, sentence: str) -> None:
         super().__init__(f"column {column!r}: {sentence}" if column is not None else sentence)
