@@ -69,7 +69,8 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
     app.add_exception_handler(TaktError, problems.on_takt_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid_request)
     app.add_exception_handler(HTTPException, problems.on_http_error)
-    app.add_middleware(Edge, metrics=metrics, list_bytes=settings.body_bytes)
+    direct = {route.path: route for route in decisions.router.routes if isinstance(route, decisions.Direct)}
+    app.add_middleware(Edge, metrics=metrics, list_bytes=settings.body_bytes, direct=direct)
     return app
 
 
