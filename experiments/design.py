@@ -1,34 +1,48 @@
 """The plan of an experiment: who is assigned to what, and what will be read, fixed before it starts.
 
-Values only, frozen and validated when built: whatever is here was checked. `experiments.plan_reader` makes them from
-YAML and says where a plan is wrong.
+Values only, frozen and checked when built: whatever is here was checked, and what is wrong is a `PlanError` with all
+problems. `plan_reader` makes plans from YAML and JSON and adds the lines. The parts of a plan live in `variants` and
+`metrics`, and are at home here for whoever imports them.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import IO, Final
 
-Scalar: TypeAlias = bool | int | float | str
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+from experiments import plan_rules
+from experiments.checking import DAYS_MAX, As, Checks, set_field
+from experiments.metrics import (
+    AnyMetric,
+    Clock,
+    Direction,
+    Form,
+    Mean,
+    Metric,
+    Outcome,
+    Rate,
+    Ratio,
+    Reachable,
+    Retention,
+    Role,
+    Survival,
+    Value,
+)
+from experiments.variants import VARIANTS_MAX, Condition, Holdout, Layer, Phase, Scalar, Variant
 
+__all__ = ["Clock", "Columns", "Condition", "Direction", "Experiment", "Form", "Holdout", "Inference", "Layer", "Mean"]
+__all__ += ["Metric", "Outcome", "Phase", "Rate", "Ratio", "Reachable", "Retention", "Role", "Scalar", "Survival"]
+__all__ += ["Value", "Variant"]
 
-class Role(StrEnum):
-    """PRIMARY decides, a GUARDRAIL must not get worse by more than its margin; the others inform."""
-
-    PRIMARY = "primary"
-    SECONDARY = "secondary"
-    GUARDRAIL = "guardrail"
-    DESCRIPTIVE = "descriptive"
-
-
-class Direction(StrEnum):
-    """Which way is good."""
-
-    INCREASE = "increase"
-    DECREASE = "decrease"
+METRICS_MAX: Final = 100
+PHASES_MAX: Final = 100
+CONDITIONS_MAX: Final = 50
+TESTERS_MAX: Final = 1_000
+SEGMENTS_MAX: Final = 20
+HYPOTHESIS_MAX: Final = 2_000
+INFERENCE_LATER: Final = ("group_sequential", "bayesian")
 
 
 class Inference(StrEnum):
@@ -36,172 +50,6 @@ class Inference(StrEnum):
 
     FIXED = "fixed"
     ANYTIME = "anytime"
-
-
-class Clock(StrEnum):
-    """How days are counted: ROLLING by 24 hours from entry, CALENDAR by the customer's own dates."""
-
-    ROLLING = "rolling"
-    CALENDAR = "calendar"
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One arm. `dose` is the limit that it sets; `policy` the patch of a budget experiment, as the engine reads it."""
-
-    name: str
-    weight: float = 1.0
-    control: bool = False
-    dose: float | None = None
-    policy: Mapping[str, Any] = _NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of constant weights and traffic, from a date on. Analysed as a stratum."""
-
-    start: date
-    weights: Mapping[str, float]
-    traffic: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """Experiments of one layer exclude each other: each has slots of 10,000 of its own, [first, after)."""
-
-    name: str
-    first: int
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class Holdout:
-    """Customers kept out of all experiments: a share, chosen by a seed of its own."""
-
-    name: str
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """An attribute compared with a value: `equal`, `not_equal`, `at_least`, `below`, or `among` several."""
-
-    attribute: str
-    equal: Scalar | None = None
-    among: tuple[Scalar, ...] | None = None
-    at_least: float | None = None
-    below: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Where one number a unit comes from: a column of the wide form, or events of the long form.
-
-    Of the events of type `event` (in `channel`, if given) within `within_days` of entry: how many, or with `value` the
-    sum of that field.
-    """
-
-    column: str | None = None
-    event: str | None = None
-    value: str | None = None
-    channel: str | None = None
-    within_days: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Metric:
-    """`margin`: how much worse a guardrail may get, in the metric's own unit, always above 0."""
-
-    name: str
-    role: Role
-    direction: Direction
-    margin: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rate(_Metric):
-    """The share of units with the outcome: its column is true or 1, or it has an event."""
-
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mean(_Metric):
-    """The mean of a number a unit (kinds `mean` and `count`). Units without are 0 in the long form.
-
-    `cap`: numbers above it count as it; declared in the plan, never chosen after the data.
-    """
-
-    outcome: Outcome
-    cap: float | None = None
-    is_count: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio(_Metric):
-    """The total of one outcome over the total of another, by unit: descriptive where the treatment moves both."""
-
-    numerator: Outcome
-    denominator: Outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention(_Metric):
-    """The share of mature units with the event on day `from_day` .. `until_day` - 1 since entry.
-
-    Three names, three meanings: `on_day: n`; `from_day: a, until_day: b`; `on_or_after_day: n, until_day: b`. The last
-    alone may stand beside a survival curve. `form` keeps the name. A unit is mature once it was watched to `until_day`.
-    """
-
-    outcome: Outcome
-    form: str
-    from_day: int
-    until_day: int
-    clock: Clock = Clock.ROLLING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reachable(_Metric):
-    """The share of mature units that can be reached in a channel at the end of day `day`: no unsubscribe, hard bounce,
-    complaint or closed account in its scope without a later re-consent. Wide form: a column that says so."""
-
-    day: int
-    channel: str | None = None
-    column: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Survival(_Metric):
-    """Time to an event, before a horizon, with those who left by a competing event kept apart.
-
-    Long form: events of the types `event` and `competing`. Wide form: `duration` holds days, `event` and `competing`
-    name columns that say which of the two ended it (neither: censored).
-    """
-
-    event: str
-    horizon_days: int
-    competing: tuple[str, ...] = ()
-    duration: str | None = None
-    channel: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value(_Metric):
-    """Net value a unit: margin of revenue, less the cost of contacts, less the loss of lost reach.
-
-    `loss_of_reach` is what a customer who can no longer be reached costs; without it the readout gives the break-even.
-    """
-
-    revenue: Outcome
-    margin_share: float = 1.0
-    contacts: Outcome | None = None
-    cost_per_contact: float = 0.0
-    lost_reach: Outcome | None = None
-    loss_of_reach: float | None = None
-    currency: str = "EUR"
-
-
-Metric: TypeAlias = Rate | Mean | Ratio | Retention | Reachable | Survival | Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,10 +67,33 @@ class Columns:
     suspect: str = "suspect"
     time_zone: str = "time_zone"
 
+    def __post_init__(self) -> None:
+        check = Checks()
+        for name in (*_OF_UNITS, *_OF_EVENTS):
+            value = getattr(self, name)
+            if value is not None or name not in ("unit", "event_id"):
+                check.text(name, value)
+        if not check.problems:
+            for names in (_OF_UNITS, ("unit", *_OF_EVENTS)):
+                self._differ(check, names)
+        check.close()
+
+    def _differ(self, check: Checks, names: Sequence[str]) -> None:
+        """A table has one column of a name, in most engines whatever its case."""
+        taken: dict[str, str] = {}
+        for name in names:
+            column: str | None = getattr(self, name)
+            if column is not None and taken.setdefault(column.casefold(), name) != name:
+                check.add(name, column, f"another column than {taken[column.casefold()]} has")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """A whole plan. `seed` decides the assignment and never changes; by default it is the key."""
+    """A whole plan. `seed` decides the assignment and never changes; by default it is the key.
+
+    Where there are phases, they hold in place of the variants' weights and of `traffic`; the first begins at `start`.
+    Raises `PlanError` with every problem, where it stands, and why it is one.
+    """
 
     key: str
     variants: tuple[Variant, ...]
@@ -236,13 +107,32 @@ class Experiment:
     holdout: Holdout | None = None
     phases: tuple[Phase, ...] = ()
     audience: tuple[Condition, ...] = ()
-    testers: Mapping[str, str] = _NOTHING
+    testers: Mapping[str, str] = field(default_factory=dict[str, str])
     min_days: int = 14
     horizon_days: int = 90
     segments: tuple[str, ...] = ()
     alpha: float = 0.05
     inference: Inference = Inference.ANYTIME
     columns: Columns = field(default_factory=Columns)
+
+    def __post_init__(self) -> None:
+        check = Checks()
+        _check_fields(check, self)
+        start, end = plan_rules.check_times(check, self.start, self.end, self.min_days)
+        horizon_days = check.whole("horizon_days", self.horizon_days, 1, DAYS_MAX)
+        variants = _check_arms(check, self, start, end)
+        about_budgets = any(each and (each.policy or each.dose is not None) for each in variants)
+        _check_metrics(check, self, about_budgets, horizon_days)
+        check.close()
+        if not self.seed:
+            set_field(self, "seed", self.key)
+
+    @classmethod
+    def from_yaml(cls, source: "str | os.PathLike[str] | IO[str] | IO[bytes]") -> "Experiment":
+        """The plan in a file, by path or open; JSON will do. Raises `PlanError` with lines, and `OSError`."""
+        from experiments import plan_reader  # the reader makes experiments, so it imports this file
+
+        return plan_reader.read(source)
 
     @property
     def control(self) -> Variant:
@@ -256,3 +146,64 @@ class Experiment:
     def is_about_budgets(self) -> bool:
         """Whether the budget is the treatment: then outcomes are per customer, and the dose is read too."""
         return any(each.policy or each.dose is not None for each in self.variants)
+
+
+def _check_fields(check: Checks, plan: Experiment) -> None:
+    """What stands by itself."""
+    check.text("key", plan.key)
+    if plan.seed != "":
+        check.text("seed", plan.seed)
+    if plan.hypothesis != "":
+        check.paragraph("hypothesis", plan.hypothesis, HYPOTHESIS_MAX)
+    traffic = check.number("traffic", plan.traffic, least=0, most=1)
+    if traffic == 0 and not plan.phases:
+        check.add("traffic", traffic, "a share above 0: nobody would be in the experiment")
+    alpha = check.number("alpha", plan.alpha, above=0, most=0.5)
+    if alpha == 0.5:
+        check.add("alpha", alpha, "a number below 0.5")
+    set_field(plan, "inference", check.choice("inference", plan.inference, Inference, later=INFERENCE_LATER))
+    for name, kind in (("layer", Layer), ("holdout", Holdout)):
+        if getattr(plan, name) is not None:
+            check.part(name, getattr(plan, name), kind)
+    audience = check.parts("audience", plan.audience, Condition, CONDITIONS_MAX)
+    check.differ("audience", (each and each.attribute for each in audience))
+    set_field(plan, "audience", tuple(audience))
+    set_field(plan, "segments", check.texts("segments", plan.segments, SEGMENTS_MAX))
+
+
+def _check_arms(check: Checks, plan: Experiment, start: date | None, end: date | None) -> list[Variant | None]:
+    """Variants, and the phases and testers that name them."""
+    variants = check.parts("variants", plan.variants, Variant, VARIANTS_MAX, least=2)
+    phases = check.parts("phases", plan.phases, Phase, PHASES_MAX)
+    testers = check.mapping("testers", plan.testers, TESTERS_MAX)
+    all_variants = [each for each in variants if each is not None]
+    plan_rules.check_phase_dates(check, phases, start, end)
+    if variants and len(all_variants) == len(variants):  # otherwise what the others are called is anyone's guess
+        plan_rules.check_variants(check, all_variants)
+        plan_rules.check_weights(check, all_variants, phases)
+        plan_rules.check_testers(check, all_variants, testers)
+    set_field(plan, "variants", tuple(variants))
+    set_field(plan, "phases", tuple(phases))
+    set_field(plan, "testers", testers)
+    return variants
+
+
+def _check_metrics(check: Checks, plan: Experiment, about_budgets: bool, horizon_days: int | None) -> None:
+    metrics = check.parts("metrics", plan.metrics, AnyMetric, METRICS_MAX, least=1)
+    columns = check.part("columns", plan.columns, Columns)
+    check.differ("metrics", (each and each.name for each in metrics), "name")
+    if metrics and None not in metrics and not any(each and each.role is Role.PRIMARY for each in metrics):
+        check.add("metrics", As("no primary"), "at least one metric of role primary: without, no verdict is ever ship")
+    for i, metric in enumerate(metrics):
+        path = f"metrics[{i}]"
+        if about_budgets:
+            plan_rules.check_denominator(check, path, metric)
+        if horizon_days:
+            plan_rules.check_horizon(check, path, metric, horizon_days)
+        if columns and columns.unit is None:
+            plan_rules.check_columns(check, path, metric)
+    set_field(plan, "metrics", tuple(metrics))
+
+
+_OF_UNITS: Final = ("unit", "variant", "entered", "phase", "time_zone")
+_OF_EVENTS: Final = ("event", "at", "event_id", "channel", "suspect")

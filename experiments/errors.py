@@ -10,6 +10,9 @@ for people; programs read the fields.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+_SHOWN: Final = 20
 
 
 class ExperimentError(Exception):
@@ -50,15 +53,16 @@ class PlanError(ExperimentError):
         if len(self.problems) == 1:
             super().__init__(f"{name} cannot be used: {self.problems[0]}.")
         else:
-            listed = "".join(f"\n  {each}" for each in self.problems)
-            super().__init__(f"{name} cannot be used, for {len(self.problems)} reasons:{listed}")
+            listed = "".join(f"\n  {each}" for each in self.problems[:_SHOWN])
+            more = f"\n  and {len(self.problems) - _SHOWN} more" if len(self.problems) > _SHOWN else ""
+            super().__init__(f"{name} cannot be used, for {len(self.problems)} reasons:{listed}{more}")
 
     def __reduce__(self) -> "tuple[type[PlanError], tuple[tuple[Problem, ...], str | None]]":
         return type(self), (self.problems, self.source)  # an exception is otherwise rebuilt from its message
 
 
 class TableError(ExperimentError):
-    """Raised when a table is read: the column that is wrong (None: the table itself), and one sentence that says how."""
+    """Raised when a table is read: the column that is wrong (None: the table itself), and a sentence that says how."""
 
     def __init__(self, column: str | None, sentence: str) -> None:
         super().__init__(f"column {column!r}: {sentence}" if column is not None else sentence)
