@@ -1,0 +1,257 @@
+"""A readout: all that one analysis found, as one value that prints and becomes JSON.
+
+It holds what the estimators and checks answered and derives the verdicts from that alone; it computes no statistics.
+Nothing in it names a customer. `experiments.analysis` makes it, `experiments.text` prints it.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from experiments.aggregates import Exclusion
+from experiments.design import Direction, Inference, Role
+from experiments.estimates import Estimate
+from experiments.numbers import Scale
+from experiments.verdicts import Calendar, Interval, Result, Verdict, verdict
+
+
+class CheckCode(StrEnum):
+    """What is looked at before any effect. The first three and LEAK can make a readout invalid, the others warn."""
+
+    SRM = "srm"
+    SRM_PHASE = "srm_phase"
+    SRM_SEQUENTIAL = "srm_sequential"
+    LEAK = "leak"
+    SRM_SEGMENT = "srm_segment"
+    BALANCE = "balance"
+
+    @property
+    def invalidates(self) -> bool:
+        return self not in (CheckCode.SRM_SEGMENT, CheckCode.BALANCE)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look at whether the arms can be compared at all. `where` narrows it (a phase, a segment, a metric).
+
+    `p_value` is of the check, never of an effect; None where it has none. `sentence` says what was found.
+    """
+
+    code: CheckCode
+    is_alarm: bool
+    sentence: str
+    where: str = ""
+    p_value: float | None = None
+
+
+class CautionCode(StrEnum):
+    """What could make a readout wrong although it is valid."""
+
+    CHECK = "check"
+    NO_TIMES = "no_times"
+    NO_ESTIMATE = "no_estimate"
+    AT_END_ONLY = "at_end_only"
+    IMMATURE = "immature"
+    EXCLUDED = "excluded"
+    SUSPECTS = "suspects"
+    RATE_AGAINST_SURVIVAL = "rate_against_survival"
+    SHORT_RUN = "short_run"
+    SHORT_PLAN = "short_plan"
+    UNNAMED_UNITS = "unnamed_units"
+    EMPTY_VARIANT = "empty_variant"
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """`code` is stable, `sentence` is not."""
+
+    code: CautionCode
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The customers of one variant who entered, mature or not, with the plan's weight and dose (the limit it sets)."""
+
+    variant: str
+    units: int
+    weight: float
+    is_control: bool = False
+    dose: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one variant's customers did: `numerator` of `denominator`, and `value`, which the effect compares.
+
+    Rates: customers with the outcome of `units`, and their quotient. Means and values: the total over `units`. Ratios:
+    one total over another. Survival: events observed of `units`, and the estimate at the horizon, which is *not* their
+    quotient. `value` is None where nobody is in.
+    """
+
+    variant: str
+    units: int
+    numerator: float
+    denominator: float
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A curve after `day` whole days: `value` within [`low`, `high`], `at_risk` still watched when that day began."""
+
+    day: int
+    value: float
+    low: float
+    high: float
+    at_risk: int
+
+
+class LineKind(StrEnum):
+    """INCIDENCE: the share that had the event by a day. STAYING: the share that had left by no event at all."""
+
+    INCIDENCE = "incidence"
+    STAYING = "staying"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One variant's curve, with pointwise intervals that are each wrong with a probability of `alpha`."""
+
+    variant: str
+    kind: LineKind
+    estimand: str
+    method: str
+    alpha: float
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One variant against the control. `estimate` decides; it alone has a p-value.
+
+    `bound` may stop at any time: None where the metric does not decide or has no anytime method. `beside` holds what
+    else is estimated of the same metric (the restricted mean beside an incidence): it decides nothing.
+    """
+
+    variant: str
+    estimate: Estimate
+    bound: Estimate | None = None
+    beside: tuple[Estimate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricReadout:
+    """One metric over all variants. `unit` says what a ratio's numbers are counted in, or the currency of money.
+
+    `immature`: customers whose window is not over, who are in no arm here. `with_suspects`: the arms with suspect
+    events counted, where there are any; they decide nothing. `note` is what the metric itself has to say.
+    """
+
+    name: str
+    role: Role
+    direction: Direction
+    scale: Scale
+    arms: tuple[Arm, ...]
+    comparisons: tuple[Comparison, ...]
+    margin: float | None = None
+    unit: str | None = None
+    at_end_only: bool = False
+    immature: int = 0
+    with_suspects: tuple[Arm, ...] = ()
+    curves: tuple[Line, ...] = ()
+    note: str = ""
+
+    def arm(self, variant: str) -> Arm:
+        return next(each for each in self.arms if each.variant == variant)
+
+    def comparison(self, variant: str) -> Comparison:
+        return next(each for each in self.comparisons if each.variant == variant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readout:
+    """All that one analysis found. `groups` begin with the control. `verdicts` follow from the rest."""
+
+    key: str
+    hypothesis: str
+    inference: Inference
+    alpha: float
+    start: date
+    end: date
+    min_days: int
+    horizon_days: int
+    as_of: date | None
+    groups: tuple[Group, ...]
+    metrics: tuple[MetricReadout, ...]
+    checks: tuple[Check, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
+
+    @property
+    def control(self) -> str:
+        return next(each.variant for each in self.groups if each.is_control)
+
+    @property
+    def treatments(self) -> tuple[str, ...]:
+        return tuple(each.variant for each in self.groups if not each.is_control)
+
+    @property
+    def calendar(self) -> Calendar:
+        return Calendar(self.start, self.end, self.min_days, self.inference, self.as_of)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What makes the arms incomparable, as sentences."""
+        return tuple(each.sentence for each in self.checks if each.is_alarm and each.code.invalidates)
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One a treatment, from the intervals, checks and dates above alone."""
+        return tuple(
+            verdict(variant, [result(each, variant) for each in self.metrics], self.problems, self.calendar)
+            for variant in self.treatments
+        )
+
+    def metric(self, name: str) -> MetricReadout:
+        """The metric of that name; KeyError where there is none."""
+        for each in self.metrics:
+            if each.name == name:
+                return each
+        raise KeyError(name)
+
+    def __str__(self) -> str:
+        from experiments.text import page  # printing knows readouts, not the other way round
+
+        return page(self)
+
+    def to_json(self) -> str:
+        """As JSON text, by the schema of docs/readout.md."""
+        from experiments.readout_json import to_json
+
+        return to_json(self)
+
+    @staticmethod
+    def from_json(text: str | bytes) -> "Readout":
+        """The readout that became this JSON. ValueError where it is none, naming the place."""
+        from experiments.readout_json import from_json
+
+        return from_json(text)
+
+
+def result(metric: MetricReadout, variant: str) -> Result:
+    """What of a metric the verdict on this variant looks at."""
+    found = metric.comparison(variant)
+    return Result(
+        metric.name,
+        metric.role,
+        metric.direction,
+        _interval(found.estimate),
+        _interval(found.bound) if found.bound else None,
+        metric.margin,
+        metric.at_end_only,
+    )
+
+
+def _interval(estimate: Estimate) -> Interval | None:
+    return None if estimate.low is None or estimate.high is None else Interval(estimate.low, estimate.high)

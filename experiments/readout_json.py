@@ -1,0 +1,121 @@
+"""A readout as JSON and back, by the schema of docs/readout.md, version 1.
+
+The field names are those of the values in `experiments.readout`, so that there is one place to look them up. The
+verdicts are written for the reader and computed anew when read: a readout whose verdicts do not follow from its
+numbers is refused.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date
+from enum import Enum
+from functools import lru_cache
+from math import inf, isinf
+from types import NoneType, UnionType
+from typing import Any, cast, get_args, get_origin, get_type_hints
+
+from experiments.readout import Readout
+
+SCHEMA = 1
+_INFINITE = {"infinity": inf, "-infinity": -inf}
+
+
+def to_json(readout: Readout) -> str:
+    """One JSON object, UTF-8 safe, ended by a newline. The same readout always gives the same text."""
+    return json.dumps(document(readout), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def document(readout: Readout) -> dict[str, Any]:
+    """The object that `to_json` writes, for callers who embed it: dicts, lists, strings, finite numbers, None."""
+    return {"schema": SCHEMA, "verdicts": _plain(readout.verdicts), **_plain(readout)}
+
+
+def from_json(text: str | bytes) -> Readout:
+    """The readout that `to_json` wrote.
+
+    Raises ValueError for another schema, a missing or unknown field, a value of the wrong type (all naming the place),
+    and for verdicts that do not follow from the numbers.
+    """
+    read = json.loads(text)
+    if not isinstance(read, dict):
+        raise ValueError("found no JSON object, expected a readout")
+    found = cast(dict[str, Any], read)
+    if found.get("schema") != SCHEMA:
+        raise ValueError(f"schema: found {found.get('schema')!r}, expected {SCHEMA}")
+    verdicts = found.get("verdicts")
+    body = {name: value for name, value in found.items() if name not in ("schema", "verdicts")}
+    readout = cast(Readout, _value(Readout, body, "readout"))
+    if _plain(readout.verdicts) != verdicts:
+        raise ValueError("verdicts: found others than follow from the readout's own numbers")
+    return readout
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float) and isinf(value):
+        return "infinity" if value > 0 else "-infinity"
+    if isinstance(value, tuple):
+        return [_plain(each) for each in cast(tuple[Any, ...], value)]
+    if is_dataclass(value):
+        return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+    return value
+
+
+def _value(kind: Any, found: Any, where: str) -> Any:
+    """`found` as a value of the type `kind`, or ValueError naming `where`."""
+    if get_origin(kind) is UnionType:
+        present = [each for each in get_args(kind) if each is not NoneType]
+        return None if found is None else _value(present[0], found, where)
+    if get_origin(kind) is tuple:
+        return _tuple(get_args(kind), found, where)
+    if is_dataclass(kind):
+        return _dataclass(cast(type, kind), found, where)
+    return _scalar(kind, found, where)
+
+
+def _tuple(kinds: tuple[Any, ...], found: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(found, list):
+        raise ValueError(f"{where}: found {found!r}, expected a list")
+    items = cast(list[Any], found)
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(items)
+    if len(kinds) != len(items):
+        raise ValueError(f"{where}: found {len(items)} values, expected {len(kinds)}")
+    return tuple(_value(kind, each, f"{where}[{k}]") for k, (kind, each) in enumerate(zip(kinds, items, strict=True)))
+
+
+def _dataclass(kind: type, found: Any, where: str) -> Any:
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}: found {found!r}, expected an object")
+    given, kinds = cast(dict[str, Any], found), _kinds(kind)
+    if given.keys() != kinds.keys():
+        differing = ", ".join(sorted(given.keys() ^ kinds.keys()))
+        raise ValueError(f"{where}: found fields missing or unknown: {differing}")
+    return kind(**{name: _value(each, given[name], f"{where}.{name}") for name, each in kinds.items()})
+
+
+@lru_cache
+def _kinds(kind: type) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in fields(kind)}
+
+
+def _scalar(kind: Any, found: Any, where: str) -> Any:
+    try:
+        if issubclass(kind, Enum):
+            return kind(found)
+        if kind is date:
+            return date.fromisoformat(found)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}: found {found!r}, expected {kind.__name__}") from None
+    if kind is float and found in _INFINITE:
+        return _INFINITE[found]
+    if kind is float and isinstance(found, int | float) and not isinstance(found, bool):
+        return found
+    if isinstance(found, kind) and (kind is bool or not isinstance(found, bool)):
+        return found
+    raise ValueError(f"{where}: found {found!r}, expected {kind.__name__}")
