@@ -91,7 +91,8 @@ class Columns:
 class Experiment:
     """A whole plan. `seed` decides the assignment and never changes; by default it is the key.
 
-    Where there are phases, they hold in place of the variants' weights and of `traffic`; the first begins at `start`.
+    Where there are phases, they hold in place of the variants' weights and of `traffic`. The first begins at `start`;
+    each has a weight for every variant, 0 for those that it did not name.
     Raises `PlanError` with every problem, where it stands, and why it is one.
     """
 
@@ -182,6 +183,7 @@ def _check_arms(check: Checks, plan: Experiment, start: date | None, end: date |
         plan_rules.check_variants(check, all_variants)
         plan_rules.check_weights(check, all_variants, phases)
         plan_rules.check_testers(check, all_variants, testers)
+        phases = plan_rules.complete(phases, all_variants)
     set_field(plan, "variants", tuple(variants))
     set_field(plan, "phases", tuple(phases))
     set_field(plan, "testers", testers)

@@ -5,6 +5,7 @@ that could not be read is None, and no rule is held against it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Final
 
@@ -65,24 +66,33 @@ def check_phase_dates(check: Checks, phases: Phases, start: date | None, end: da
 
 
 def check_weights(check: Checks, variants: Sequence[Variant], phases: Phases) -> None:
-    """Phases name all variants and no others; somewhere the control and another variant have customers to compare."""
+    """Phases name variants, all of them between them; at one time two have customers, one of these the control."""
     names = [each.name for each in variants]
-    control = next((each.name for each in variants if each.control), None)
+    named = {name for phase in phases if phase for name in phase.weights}
     for i, phase in enumerate(phases):
-        path = f"phases[{i}].weights"
         for name in phase.weights if phase else ():
             if name not in names:
-                check.add(entry(path, name), As("an unknown variant"), _listed(names, "or"))
-        missing = [name for name in names if phase and name not in phase.weights]
-        if missing:
-            check.add(path, As(f"no weight of {_listed(missing)}"), "one for every variant, 0 for no customers")
-    if None not in phases and control is not None:
-        weights = [each.weights for each in phases if each and each.traffic > 0]
-        if not phases:
-            weights = [{each.name: each.weight for each in variants}]
-        if not any(_compares(each, control) for each in weights):
-            found = As("the control or all others without customers" + (" in every phase" if phases else ""))
-            check.add("phases" if phases else "variants", found, "weights (and traffic) above 0 in both at one time")
+                check.add(entry(f"phases[{i}].weights", name), As("an unknown variant"), _listed(names, "or"))
+    if None in phases:
+        return
+    forgotten = [name for name in names if phases and name not in named]
+    if forgotten:
+        check.add("phases", As(f"no weight of {_listed(forgotten)}"), "one in at least one phase, 0 for no customers")
+    control = next((each.name for each in variants if each.control), None)
+    weights = [each.weights for each in phases if each and each.traffic > 0]
+    if not phases:
+        weights = [{each.name: each.weight for each in variants}]
+    if control is not None and not any(_compares(each, control) for each in weights):
+        found = As("the control or all others without customers" + (" in every phase" if phases else ""))
+        check.add("phases" if phases else "variants", found, "weights (and traffic) above 0 in both at one time")
+
+
+def complete(phases: Phases, variants: Sequence[Variant]) -> tuple[Phase | None, ...]:
+    """Phases with a weight for every variant: what a phase does not name has no customers in it."""
+    names = [each.name for each in variants]
+    return tuple(
+        each and replace(each, weights={name: each.weights.get(name, 0.0) for name in names}) for each in phases
+    )
 
 
 def check_testers(check: Checks, variants: Sequence[Variant], testers: Mapping[str, object]) -> None:

@@ -61,8 +61,6 @@ class Phase:
         weights = check.mapping("weights", self.weights, VARIANTS_MAX)
         for name, weight in weights.items():
             check.number(entry("weights", name), weight, least=0, most=WEIGHT_MAX)
-        if weights and not check.problems and not any(weights.values()):
-            check.add("weights", As("weights of 0 alone"), "one above 0; traffic: 0 keeps everybody out")
         set_field(self, "weights", weights)
         check.close()
 
