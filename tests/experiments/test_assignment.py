@@ -1,0 +1,594 @@
+"""Assignment is uniform, stable and independent, and the same in Python, in SQL and on paper (invariant 17)."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from functools import partial
+from itertools import pairwise, permutations, product
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, chisquare
+
+from experiments.assignment import Allocation, AssignmentError, Assignments, Reason, assign, assign_many, sql
+from experiments.design import (
+    Condition,
+    Direction,
+    Experiment,
+    Holdout,
+    Layer,
+    Mean,
+    Outcome,
+    Phase,
+    Role,
+    Variant,
+)
+from experiments.draws import SLOTS, WHOLE, Draw, bounds, threshold
+from tests.experiments.assignment_oracle import HOSTILE, PLAN, numbers, vectors
+
+VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "assignment.json").read_text())
+START, LATER, END = date(2026, 10, 5), date(2026, 11, 2), date(2027, 1, 4)
+MANY = [f"customer-{i}" for i in range(100_000)]
+RARE = 1e-6  # the inputs are fixed, and so is the answer: a fault, and no bad luck
+SPEND = Mean(name="spend", role=Role.PRIMARY, direction=Direction.INCREASE, outcome=Outcome(column="spend"))
+
+ids = st.text(max_size=40).filter(lambda each: "\0" not in each and each.isprintable())
+shares = st.floats(0, 1, exclude_min=True)
+
+
+def plan(*weights: tuple[str, float], key: str = "push-budget-2026q4", **more: Any) -> Experiment:
+    """A plan of variants; the first is the control."""
+    named = weights or (("one", 1), ("three", 1))
+    variants = tuple(Variant(name, weight, control=not i) for i, (name, weight) in enumerate(named))
+    return Experiment(key=key, variants=variants, metrics=(SPEND,), start=START, end=END, **more)
+
+
+def golden() -> Experiment:
+    """The plan of the golden vectors."""
+    weights: Mapping[str, str] = PLAN["variants"]  # pyright: ignore[reportAssignmentType]  # a literal of mixed values
+    named = [(name, float(weights[name])) for name in ("control", "three", "five")]
+    return plan(*named, traffic=0.8, layer=Layer("push-budget", 1000, 9000), holdout=Holdout("always-on", 0.05))
+
+
+def same(one: Assignments, other: Assignments) -> bool:
+    return list(one.variants) == list(other.variants) and list(one.reasons) == list(other.reasons)
+
+
+# --- to the byte ------------------------------------------------------------------------------------------------------
+
+
+def test_the_golden_vectors_are_what_sha256sum_and_decimal_arithmetic_give() -> None:
+    assert vectors() == VECTORS
+
+
+def test_draws_are_those_of_the_golden_vectors() -> None:
+    for each in VECTORS["draws"]:
+        expected = int(each["first"]), int(each["second"])
+        draw = Draw(*each["fields"])
+        assert draw.pair(each["unit"].encode()) == expected, each
+        assert tuple(int(column[0]) for column in draw.pairs([each["unit"].encode()])) == expected, each
+
+
+def test_thresholds_and_bounds_are_those_of_the_golden_vectors() -> None:
+    for each in VECTORS["thresholds"]:
+        assert threshold(float(each["share"])) == int(each["threshold"]), each
+    for each in VECTORS["bounds"]:
+        assert bounds(list(map(float, each["weights"]))) == tuple(map(int, each["bounds"])), each
+
+
+def test_assignments_are_those_of_the_golden_vectors() -> None:
+    for each in VECTORS["assignments"]:
+        found = assign(golden(), each["unit"])
+        assert (found.variant, found.reason) == (each["variant"], each["reason"]), each
+    assert {each["reason"] for each in VECTORS["assignments"]} == {
+        "assigned",
+        "holdout",
+        "other_slot",
+        "not_in_traffic",
+    }
+
+
+def test_seed_and_unit_do_not_run_together() -> None:
+    assert Draw("a1").pair(b"2") != Draw("a").pair(b"12")
+    assert Draw("a").pair(b"1:b") != Draw("a", "1:").pair(b"b")
+    assert (
+        len({Draw(*fields).pair(unit) for fields, unit in ((("a", "b"), b"c"), (("ab",), b"c"), (("a",), b"bc"))}) == 3
+    )
+
+
+@given(st.lists(st.text(max_size=3), min_size=2, max_size=4), st.lists(st.text(max_size=3), min_size=2, max_size=4))
+def test_other_fields_or_another_unit_are_another_draw(one: list[str], other: list[str]) -> None:
+    pairs = {Draw(*texts[:-1]).pair(texts[-1].encode()) for texts in (one, other)}
+    assert len(pairs) == (1 if one == other else 2)
+
+
+def test_a_lasting_state_serves_units_of_every_length() -> None:
+    draw = Draw("seed")
+    for unit in ["x" * 255, "x" * 256, "x" * 5000, "x" * 255, "x" * 5000]:
+        assert draw.pair(unit.encode()) == numbers("seed", unit)
+
+
+def test_a_weight_counts_as_the_decimal_it_is_written_as() -> None:
+    assert bounds([0.1, 0.2, 0.7]) == (WHOLE // 10, WHOLE * 3 // 10, WHOLE)
+    assert bounds([1, 1]) == bounds([0.3, 0.3]) == (WHOLE // 2, WHOLE)
+    assert threshold(0.1) == WHOLE // 10
+    assert (threshold(0), threshold(1)) == (0, WHOLE)
+
+
+@pytest.mark.parametrize("weights", [[], [0.0], [0.0, 0.0], [1.0, -0.5]])
+def test_weights_that_part_nothing_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected none below 0 and one above"):
+        bounds(weights)
+
+
+# --- uniform and independent ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "units",
+    [
+        pytest.param(range(1_000_000), id="numbers in a row"),
+        pytest.param([f"customer-{i:09}" for i in range(200_000)], id="padded"),
+        pytest.param([f"{i}@example.com" for i in range(200_000)], id="addresses"),
+        pytest.param(["x" * (i % 200) + str(i) for i in range(100_000)], id="of many lengths"),
+    ],
+)
+def test_numbers_are_uniform(units: Sequence[Any]) -> None:
+    encoded = [str(each).encode() for each in units]
+    for column in Draw("uniform").pairs(encoded):
+        assert column.min() >= 0
+        assert column.max() < WHOLE
+        for bins in (7, 1024):
+            assert chisquare(np.bincount(column // (WHOLE // bins + 1), minlength=bins)).pvalue > RARE
+        assert chisquare(np.bincount(column % 1024)).pvalue > RARE  # the last digits too
+
+
+def test_variants_get_their_weights() -> None:
+    found = assign_many(plan(("a", 1), ("b", 2), ("c", 0), ("d", 0.5)), range(1_000_000))
+    counts = Counter(found.variants.tolist())
+    assert counts["c"] == 0
+    shares = np.array([1, 2, 0.5]) / 3.5 * len(found)
+    assert chisquare([counts[each] for each in "abd"], shares).pvalue > RARE
+
+
+def independent(one: np.ndarray, other: np.ndarray) -> bool:
+    table = pd.crosstab(one, other)
+    assert table.size > 1
+    found: Any = chi2_contingency(table.to_numpy())
+    return found.pvalue > RARE
+
+
+def variants_of(each: Experiment) -> np.ndarray:
+    return assign_many(each, MANY).variants.astype(str)
+
+
+def test_traffic_tells_nothing_of_the_variant() -> None:
+    traffic, variant = Draw("both").pairs([each.encode() for each in MANY])
+    assert independent(traffic // (WHOLE // 8), variant // (WHOLE // 8))
+
+
+@pytest.mark.parametrize("other", ["push-budget-2026q5", "a", "layer", "push-budget-2026q4-"])
+def test_experiments_are_independent_of_each_other(other: str) -> None:
+    assert independent(variants_of(plan()), variants_of(plan(key=other)))
+
+
+def test_experiment_layer_and_holdout_of_one_name_are_independent() -> None:
+    name = "push-budget"
+    units = [each.encode() for each in MANY]
+    firsts = [draw.pairs(units)[0] // (WHOLE // 8) for draw in (Draw(name), Draw("layer", name), Draw("holdout", name))]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert independent(firsts[one], firsts[other])
+
+
+def test_variants_within_a_slot_get_their_weights() -> None:
+    found = assign_many(plan(layer=Layer("push-budget-2026q4", 0, 2500)), MANY)
+    inside = found.variants[found.is_analysed]
+    assert abs(len(inside) / len(MANY) - 0.25) < 0.01
+    assert chisquare(list(Counter(inside.tolist()).values())).pvalue > RARE
+
+
+def test_an_experiment_without_a_seed_draws_by_its_key() -> None:
+    assert same(assign_many(plan(), MANY), assign_many(plan(key="renamed", seed="push-budget-2026q4"), MANY))
+    assert not same(assign_many(plan(), MANY), assign_many(plan(seed="other"), MANY))
+
+
+# --- never reshuffles -------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50)
+@given(st.lists(ids, min_size=1, max_size=50), shares, shares)
+def test_widening_traffic_moves_nobody_who_is_in(units: list[str], one: float, other: float) -> None:
+    narrow, wide = (Allocation(plan(traffic=each)) for each in sorted((one, other)))
+    for unit in units:
+        before = narrow.assign(unit)
+        assert before.variant is None or wide.assign(unit) == before
+
+
+def test_widening_traffic_takes_in_the_share_it_names() -> None:
+    before = np.zeros(len(MANY), dtype=np.bool_)
+    for share in (0.001, 0.1, 0.5, 0.999, 1):
+        inside = assign_many(plan(traffic=share), MANY).is_analysed
+        assert not (before & ~inside).any()
+        assert abs(inside.mean() - share) < 0.005
+        before = inside
+
+
+@settings(max_examples=50)
+@given(st.lists(ids, unique=True, min_size=1, max_size=50), st.floats(0.01, 100), st.data())
+def test_a_new_variant_moves_nobody_whose_variant_is_stored(
+    units: list[str], weight: float, data: st.DataObject
+) -> None:
+    before = assign_many(plan(traffic=0.7), units)
+    stored = {unit: name for unit, name in zip(units, before.variants, strict=True) if name}
+    now = plan(("one", 1), ("three", 1), (data.draw(st.sampled_from(["aaa", "two", "zzz"])), weight), traffic=0.9)
+    for after in (assign_many(now, units, stored), assign_many(now, units, before.variants)):
+        for i, unit in enumerate(units):
+            if unit in stored:
+                assert (after[i].variant, after[i].reason) == (stored[unit], Reason.STORED)
+            assert after[i] == assign(now, unit, stored)
+
+
+def test_the_order_of_a_plan_means_nothing() -> None:
+    found = [assign_many(plan(*each), MANY[:1000]) for each in permutations((("a", 1), ("b", 2), ("c", 3)))]
+    assert all(same(each, found[0]) for each in found)
+
+
+def test_a_variant_of_weight_0_gets_nobody_and_moves_nobody() -> None:
+    before = assign_many(plan(), MANY)
+    for name in ("a", "or", "zzz"):
+        after = assign_many(plan(("one", 1), ("three", 1), (name, 0)), MANY)
+        assert list(before.variants) == list(after.variants)
+
+
+def test_customers_keep_the_weights_and_the_traffic_of_the_phase_they_entered() -> None:
+    phases = (Phase(START, {"one": 1, "three": 1}, 0.2), Phase(LATER, {"one": 1, "three": 9}, 0.8))
+    phased = plan(phases=phases)
+    early, late = assign_many(phased, MANY, entered=START), assign_many(phased, MANY, entered=END)
+    assert same(early, assign_many(plan(traffic=0.2), MANY))
+    assert same(late, assign_many(plan(("one", 1), ("three", 9), traffic=0.8), MANY))
+    assert same(early, assign_many(phased, MANY, entered=LATER - timedelta(days=1)))
+    assert same(late, assign_many(phased, MANY, entered=LATER))
+    assert same(early, assign_many(phased, MANY, entered=date(2020, 1, 1)))
+
+
+def test_a_phase_without_traffic_takes_nobody_in() -> None:
+    paused = plan(phases=(Phase(START, {"one": 1, "three": 1}), Phase(LATER, {"one": 1, "three": 1}, 0)))
+    assert assign(paused, "ada", entered=START).reason is Reason.ASSIGNED
+    assert assign(paused, "ada", entered=LATER).reason is Reason.NOT_IN_TRAFFIC
+    assert set(assign_many(paused, MANY[:99], entered=LATER).reasons) == {Reason.NOT_IN_TRAFFIC}
+
+
+def test_dates_of_entry_come_as_a_column_too_and_some_may_be_missing() -> None:
+    first, second = {"one": 1, "three": 1e-6}, {"one": 1e-6, "three": 1}
+    phased = plan(phases=(Phase(START, first), Phase(LATER, second)))
+    days = [START, LATER, None, END]
+    forms: list[Any] = [days, np.array(days, dtype="datetime64[D]"), pd.Series(pd.to_datetime(pd.Series(days)))]
+    for entered in forms:
+        found = assign_many(phased, ["a", "b", "c", "d"], entered=entered)
+        assert list(found.variants) == ["one", "three", None, "three"]
+        assert found[2].reason is Reason.ENTRY_UNKNOWN
+    assert assign(phased, "a").reason is Reason.ENTRY_UNKNOWN
+    with pytest.raises(AssignmentError, match="3 dates of entry were given for 4 units"):
+        assign_many(phased, ["a", "b", "c", "d"], entered=days[:3])
+    with pytest.raises(AssignmentError, match="no dates"):
+        assign_many(phased, ["a"], entered=["soon"])  # pyright: ignore[reportArgumentType]  # that is the mistake
+
+
+# --- layers, holdouts, testers, audiences -----------------------------------------------------------------------------
+
+
+@given(st.lists(ids, min_size=1, max_size=50), st.lists(st.integers(1, SLOTS - 1), unique=True, min_size=1, max_size=5))
+def test_slots_of_a_layer_are_disjoint_and_cover_it(units: list[str], cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), SLOTS]
+    layers = [Layer("push", first, after) for first, after in pairwise(edges)]
+    found = [assign_many(plan(key=f"e{i}", layer=layer), units).is_analysed for i, layer in enumerate(layers)]
+    assert (np.sum(found, axis=0) == 1).all()
+
+
+def test_a_slot_is_a_ten_thousandth() -> None:
+    slots = Draw("layer", "push").pairs([str(i).encode() for i in range(1_000_000)])[0] % SLOTS
+    assert chisquare(np.bincount(slots, minlength=SLOTS)).pvalue > RARE
+
+
+def test_a_holdout_is_out_of_all_experiments_and_always_the_same() -> None:
+    holdout = Holdout("always-on", 0.05)
+    held = [
+        assign_many(plan(key=key, holdout=holdout, layer=layer), MANY).reasons == Reason.HOLDOUT
+        for key, layer in (("a", None), ("b", Layer("push", 0, 10)), ("c", Layer("email", 0, 5000)))
+    ]
+    assert abs(held[0].mean() - 0.05) < 0.003
+    assert all((each == held[0]).all() for each in held)
+
+
+@given(st.lists(ids, min_size=1, max_size=30), st.floats(0.01, 0.9), st.floats(0.01, 0.9))
+def test_a_wider_holdout_lets_nobody_out(units: list[str], one: float, other: float) -> None:
+    narrow, wide = (Allocation(plan(holdout=Holdout("h", each))) for each in sorted((one, other)))
+    for unit in units:
+        if narrow.assign(unit).reason is Reason.HOLDOUT:
+            assert wide.assign(unit).reason is Reason.HOLDOUT
+
+
+def test_testers_are_forced_whatever_else_holds_and_never_analysed() -> None:
+    held = plan(holdout=Holdout("h", 0.999), traffic=1e-9, testers={"ada": "three", "0815": "one"})
+    found = assign_many(held, ["ada", "bob", "0815"], {"ada": "one"})
+    assert list(found.variants) == ["three", None, "one"]
+    assert list(found.is_analysed) == [False] * 3
+    assert [found[i].is_analysed for i in range(3)] == [False] * 3
+    assert assign(held, "ada", {"ada": "one"}) == found[0]
+    assert found[0].reason is Reason.TESTER
+
+
+def test_a_tester_may_be_named_by_a_number() -> None:
+    assert assign_many(plan(testers={"7": "three"}), [6, 7])[1].reason is Reason.TESTER
+    assert assign(plan(testers={"7": "three"}), 7).reason is Reason.TESTER
+
+
+def columned(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of one unit as columns."""
+    return {"attributes": {name: [value] for name, value in arguments.get("attributes", {}).items()}}
+
+
+def test_the_reason_is_the_first_that_applies() -> None:
+    unit = next(each for each in MANY if assign(plan(holdout=Holdout("h", 0.01)), each).reason is Reason.HOLDOUT)
+    slot = numbers("layer", "l", unit)[0] % SLOTS
+    other = Layer("l", slot + 1, SLOTS) if slot < SLOTS - 1 else Layer("l", 0, 1)
+    phases = (Phase(START, {"one": 1, "three": 1}, 1e-9), Phase(LATER, {"one": 1, "three": 1}))
+    audience = (Condition("country", equal="DE"),)
+    everything = plan(holdout=Holdout("h", 0.01), layer=other, audience=audience, phases=phases, testers={unit: "one"})
+    steps: list[tuple[Reason, Callable[[Experiment], Experiment], dict[str, Any]]] = [
+        (Reason.TESTER, lambda each: replace(each, testers={}), {}),
+        (Reason.STORED, lambda each: each, {"stored": {unit: "one"}}),
+        (Reason.HOLDOUT, lambda each: replace(each, holdout=None), {}),
+        (Reason.OTHER_SLOT, lambda each: replace(each, layer=None), {}),
+        (Reason.NOT_IN_AUDIENCE, lambda each: each, {"attributes": {"country": "AT"}}),
+        (Reason.AUDIENCE_UNKNOWN, lambda each: replace(each, audience=()), {}),
+        (Reason.ENTRY_UNKNOWN, lambda each: each, {}),
+        (Reason.NOT_IN_TRAFFIC, lambda each: replace(each, phases=()), {"entered": START}),
+        (Reason.ASSIGNED, lambda each: each, {}),
+    ]
+    assert [reason for reason, _, _ in steps] == list(Reason)
+    for reason, without, arguments in steps:
+        assert assign(everything, unit, **arguments).reason is reason
+        many = assign_many(everything, [unit], **arguments | columned(arguments))
+        assert many[0] == assign(everything, unit, **arguments)
+        everything = without(everything)
+
+
+def test_reasons_say_what_they_mean() -> None:
+    assert len({each.sentence for each in Reason}) == len(Reason)
+    assert all(each.sentence.endswith(".") for each in Reason)
+
+
+AUDIENCE = (Condition("country", among=("DE", "AT")), Condition("age", at_least=18, below=65))
+
+
+@pytest.mark.parametrize(
+    ("country", "age", "reason"),
+    [
+        ("DE", 18, Reason.ASSIGNED),
+        ("AT", 64.5, Reason.ASSIGNED),
+        ("DE", 65, Reason.NOT_IN_AUDIENCE),
+        ("DE", 17.999, Reason.NOT_IN_AUDIENCE),
+        ("de", 30, Reason.NOT_IN_AUDIENCE),
+        (None, 30, Reason.AUDIENCE_UNKNOWN),
+        ("DE", None, Reason.AUDIENCE_UNKNOWN),
+        ("DE", float("nan"), Reason.AUDIENCE_UNKNOWN),
+        ("DE", "30", Reason.AUDIENCE_UNKNOWN),
+        ("DE", True, Reason.AUDIENCE_UNKNOWN),
+        ("FR", None, Reason.NOT_IN_AUDIENCE),
+        (None, 90, Reason.NOT_IN_AUDIENCE),
+    ],
+)
+def test_an_audience_is_met_missed_or_unknown(country: Any, age: Any, reason: Reason) -> None:
+    meant = plan(audience=AUDIENCE)
+    assert assign(meant, "ada", attributes={"country": country, "age": age}).reason is reason
+    assert assign_many(meant, ["ada"], attributes={"country": [country], "age": [age]})[0].reason is reason
+
+
+def test_a_truth_value_is_no_number() -> None:
+    meant = plan(audience=(Condition("vip", equal=True),))
+    found = assign_many(meant, ["a", "b", "c"], attributes={"vip": [True, 1, False]})
+    assert list(found.reasons) == [Reason.ASSIGNED, Reason.NOT_IN_AUDIENCE, Reason.NOT_IN_AUDIENCE]
+
+
+def test_an_audience_that_nobody_told_is_unknown() -> None:
+    assert assign(plan(audience=AUDIENCE), "ada").reason is Reason.AUDIENCE_UNKNOWN
+    assert set(assign_many(plan(audience=AUDIENCE), MANY[:10]).reasons) == {Reason.AUDIENCE_UNKNOWN}
+
+
+# --- one and many -----------------------------------------------------------------------------------------------------
+
+
+HARD = 'o\'neil \\ "x"'
+
+
+def everything_at_once() -> Experiment:
+    """A plan with all that can be said of assignment."""
+    return plan(
+        ("one", 1),
+        ("three", 0.5),
+        ("none", 0),
+        (HARD, 0.25),
+        layer=Layer("Ü'ber \\", 500, 8500),
+        holdout=Holdout("h'old", 0.1),
+        phases=(
+            Phase(START, {"one": 1, "three": 1, "none": 0, HARD: 0}, 0.4),
+            Phase(LATER, {"one": 3, "three": 1, "none": 0, HARD: 2}, 0.9),
+        ),
+        audience=(Condition("country", among=("DE", "O'Z")), Condition("vip", equal=False), Condition("age", below=65)),
+        testers={"o'hara": "three", "😀": HARD},
+        seed="s'eed 😀 \\",
+    )
+
+
+def rows() -> list[tuple[str, str | None, date | None, str | None, bool | None, float | None]]:
+    """Hostile ids in all circumstances: (id, stored, entered, country, vip, age)."""
+    units = [*HOSTILE, *(f"{each}-{i}" for each in HOSTILE for i in range(15))]
+    around = list(
+        product(
+            (None, None, None, "one"), (START, LATER, END, None), ("DE", "DE", "O'Z", "FR", None), (False, True, None)
+        )
+    )
+    return [(unit, *around[i * 7 % len(around)], (30, 64.5, 70, None)[i % 4]) for i, unit in enumerate(units)]
+
+
+def test_many_at_once_are_the_same_as_one_at_a_time() -> None:
+    meant, given_rows = everything_at_once(), rows()
+    units, stored, entered, country, vip, age = map(list, zip(*given_rows, strict=True))
+    found = assign_many(meant, units, stored, attributes={"country": country, "vip": vip, "age": age}, entered=entered)
+    ready = Allocation(meant)
+    for i, (unit, before, day, *more) in enumerate(given_rows):
+        attributes: Any = dict(zip(("country", "vip", "age"), more, strict=True))
+        kept = {} if before is None else {unit: before}
+        assert found[i] == ready.assign(unit, kept, attributes=attributes, entered=day)
+    assert len(found) == len(units)
+    assert set(found.reasons) == set(Reason)
+
+
+def test_units_come_in_any_form_and_beyond_one_chunk() -> None:
+    numbers_in_a_row = range(70_000)
+    texts = [str(each) for each in numbers_in_a_row]
+    expected = assign_many(plan(), texts)
+    forms: list[Any] = [
+        numbers_in_a_row,
+        np.array(texts),
+        np.arange(70_000, dtype=np.int32),
+        pd.Series(texts),
+        iter(texts),
+    ]
+    forms += [
+        [np.int64(each) for each in numbers_in_a_row],
+        pd.Series(numbers_in_a_row),
+        [*numbers_in_a_row[:-1], "69999"],
+    ]
+    for units in forms:
+        assert same(assign_many(plan(), units), expected)
+    assert expected[69_999] == assign(plan(), 69_999) == assign(plan(), "69999")
+
+
+def test_nobody_is_nothing_to_assign() -> None:
+    found = assign_many(plan(holdout=Holdout("h", 0.1), audience=AUDIENCE, testers={"a": "one"}), [], [])
+    assert len(found) == 0
+    assert list(found.variants) == []
+
+
+@pytest.mark.parametrize("unit", [None, float("nan"), 1.0, True, b"ada", ("ada",)])
+def test_what_is_no_unit_is_named(unit: Any) -> None:
+    with pytest.raises(AssignmentError, match=r"unit 1 is .*, expected a text or an integer"):
+        assign_many(plan(), ["ada", unit])
+    with pytest.raises(AssignmentError, match=r"the unit is .*, expected a text or an integer"):
+        assign(plan(), unit)
+
+
+def test_half_a_character_is_named() -> None:
+    with pytest.raises(AssignmentError, match=r"the unit is .*half a character"):
+        assign(plan(), "\udc80")
+    with pytest.raises(AssignmentError, match=r"unit 1 is .*half a character"):
+        assign_many(plan(), ["a", "\udc80"])
+
+
+def test_a_stored_variant_that_the_plan_lacks_is_named() -> None:
+    sentence = "'ada' is stored as 'nine', which is no variant of push-budget-2026q4: expected one, three"
+    for attempt in (
+        partial(assign, plan(), "ada", {"ada": "nine"}),
+        partial(assign_many, plan(), ["ada"], {"ada": "nine"}),
+        partial(assign_many, plan(), ["ada"], ["nine"]),
+    ):
+        with pytest.raises(AssignmentError, match=sentence):
+            attempt()
+    with pytest.raises(AssignmentError, match="stored as 3"):
+        assign_many(plan(), ["ada"], [3])  # pyright: ignore[reportArgumentType]  # that is the mistake
+
+
+def test_what_is_shown_of_a_unit_is_short() -> None:
+    with pytest.raises(AssignmentError) as caught:
+        assign(plan(), "x" * 10_000, {"x" * 10_000: "y" * 10_000})
+    assert len(str(caught.value)) < 300
+
+
+def test_stored_assignments_of_another_length_are_refused() -> None:
+    with pytest.raises(AssignmentError, match="1 stored assignments were given for 2 units"):
+        assign_many(plan(), ["a", "b"], ["one"])
+    with pytest.raises(AssignmentError, match="country has 1 values for 2 units"):
+        assign_many(plan(audience=AUDIENCE), ["a", "b"], attributes={"country": ["DE"]})
+
+
+def test_a_missing_text_of_a_data_frame_is_nothing_stored() -> None:
+    stored: Any = np.array(["three", None, float("nan")], dtype=object)
+    found = assign_many(plan(), ["a", "b", "c"], stored)
+    assert [each is Reason.STORED for each in found.reasons] == [True, False, False]
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------------
+
+COLUMNS = "(id text, stored text, entered date, country text, vip boolean, age double precision)"
+
+
+def expected_rows(meant: Experiment) -> list[tuple[str | None, str | None, str | None]]:
+    units, stored, entered, country, vip, age = map(list, zip(*rows(), strict=True))
+    attributes = {"country": country, "vip": vip, "age": age}
+    found = assign_many(meant, units, stored, attributes=attributes, entered=entered)
+    return sorted((unit, found[i].variant, found[i].reason.value) for i, unit in enumerate(units))
+
+
+def plans() -> list[Experiment]:
+    return [
+        plan(),
+        plan(phases=(Phase(START, {"one": 1, "three": 1}), Phase(LATER, {"one": 1, "three": 1}, 0))),
+        everything_at_once(),
+        plan(("b", 1), ("one", 2), layer=Layer("push-budget", 1000, 9000), holdout=Holdout("always-on", 0.05)),
+        plan(traffic=0.3, phases=(Phase(START, {"one": 2, "three": 1}, 0.5),)),
+    ]
+
+
+def select(meant: Experiment, dialect: str) -> str:
+    return sql(meant, dialect, "units_given", "id", stored="stored", entered="entered")
+
+
+def test_duckdb_says_what_python_says() -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE units_given {COLUMNS}")
+        connection.executemany("INSERT INTO units_given VALUES (?, ?, ?, ?, ?, ?)", rows())
+        for meant in plans():
+            assert sorted(connection.execute(select(meant, "duckdb")).fetchall()) == expected_rows(meant)
+
+
+def test_postgresql_says_what_python_says(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMP TABLE units_given {COLUMNS}".encode())
+        cursor.executemany("INSERT INTO units_given VALUES (%s, %s, %s, %s, %s, %s)", rows())
+        for meant in plans():
+            found = cursor.execute(select(meant, "postgres").encode()).fetchall()
+            assert sorted(found) == expected_rows(meant)
+
+
+def test_sql_takes_numbers_as_their_digits_and_gives_nothing_for_null(database_url: str) -> None:
+    expected = [*((str(i), assign(plan(), i).variant, "assigned") for i in range(5)), (None, None, None)]
+    given_units = "(VALUES (0), (1), (2), (3), (4), (NULL)) AS t(id)"
+    with duckdb.connect() as connection:
+        assert connection.execute(sql(plan(), "duckdb", given_units, "id") + " ORDER BY unit").fetchall() == expected
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute((sql(plan(), "postgres", given_units, "id") + " ORDER BY unit").encode()).fetchall()
+        assert found == expected
+
+
+def test_sql_without_dates_of_entry_says_that_they_are_unknown() -> None:
+    phased = plan(phases=(Phase(START, {"one": 1, "three": 1}), Phase(LATER, {"one": 1, "three": 2})))
+    with duckdb.connect() as connection:
+        assert connection.execute(sql(phased, "duckdb", "(SELECT 'a' AS id)", "id")).fetchall() == [
+            ("a", None, "entry_unknown")
+        ]
+
+
+def test_a_dialect_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="oracle"):
+        sql(plan(), "oracle")
