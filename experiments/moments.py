@@ -77,7 +77,10 @@ class Moments:
 
 @dataclass(frozen=True, slots=True)
 class PairMoments:
-    """Two numbers a unit, a numerator `x` and a denominator `y`: means, and central sums of squares and products."""
+    """Two numbers a unit, a numerator `x` and a denominator `y`: means, and central sums of squares and products.
+
+    `m3_x`: the sum of the 3rd powers of what each `x` is off its mean; None where it was not taken.
+    """
 
     count: int = 0
     mean_x: float = 0.0
@@ -85,9 +88,10 @@ class PairMoments:
     m2_x: float = 0.0
     m2_y: float = 0.0
     c_xy: float = 0.0
+    m3_x: float | None = None
 
     def __post_init__(self) -> None:
-        sums = (self.mean_x, self.mean_y, self.m2_x, self.m2_y, self.c_xy)
+        sums = (self.mean_x, self.mean_y, self.m2_x, self.m2_y, self.c_xy, self.m3_x or 0.0)
         if not all(map(isfinite, sums)) or self.m2_x < 0 or self.m2_y < 0 or self.count < 0:
             raise ValueError(f"found moments that no finite numbers have: {self!r}")
 
@@ -98,6 +102,10 @@ class PairMoments:
             return self
         a, b = self.count, other.count
         n, dx, dy = a + b, other.mean_x - self.mean_x, other.mean_y - self.mean_y
+        m3_x = None
+        if self.m3_x is not None and other.m3_x is not None:
+            m3_x = self.m3_x + other.m3_x + dx**3 * a * b * (a - b) / n**2
+            m3_x += 3 * dx * (a * other.m2_x - b * self.m2_x) / n
         return PairMoments(
             n,
             self.mean_x + dx * b / n,
@@ -105,6 +113,7 @@ class PairMoments:
             self.m2_x + other.m2_x + dx * dx * a * b / n,
             self.m2_y + other.m2_y + dy * dy * a * b / n,
             self.c_xy + other.c_xy + dx * dy * a * b / n,
+            m3_x,
         )
 
     @property

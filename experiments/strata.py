@@ -1,0 +1,20 @@
+"""Phases as strata: each compared within itself, and the differences averaged by weights of sizes alone.
+
+The weight of a stratum is n0 * n1 / (n0 + n1), that of Mantel and Haenszel (1959), whatever its outcomes were: so the
+average estimates the same thing under every outcome. A stratum without units in one arm has weight 0 and is left out.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from experiments.estimates import Stratum
+
+T = TypeVar("T")
+
+
+def weighted(strata: Sequence[Stratum[T]], size: Callable[[T], int]) -> list[tuple[float, Stratum[T]]]:
+    """The strata with units in both arms, each with its weight; the weights sum to 1. Empty if none is left."""
+    sizes = [(size(each.control), size(each.treatment)) for each in strata]
+    raw = [n0 * n1 / (n0 + n1) if n0 and n1 else 0.0 for n0, n1 in sizes]
+    total = sum(raw)
+    return [(weight / total, each) for weight, each in zip(raw, strata, strict=True) if weight]
