@@ -13,6 +13,7 @@ from engine.client import TaktClientError
 from engine.core.errors import Invalid, TaktError
 from engine.operations.policy_file import render
 from engine.store.embedded import EmbeddedError
+from experiments.errors import ExperimentError
 
 FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
 
@@ -70,7 +71,7 @@ def sentence(error: Exception) -> str:
     match error:
         case Invalid():
             return render(error.problems, error.source or error.noun)
-        case TaktError() | TaktClientError() | EmbeddedError():
+        case TaktError() | TaktClientError() | EmbeddedError() | ExperimentError():
             return f"takt: {error}"
         case OSError() if error.strerror:
             return f"takt: {error.filename}: {error.strerror}" if error.filename else f"takt: {error.strerror}"
