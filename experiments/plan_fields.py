@@ -32,16 +32,17 @@ class Reading(Checks):
         return given
 
     def build(self, path: str, kind: Callable[..., Any], given: Given, renamed: Mapping[str, str] = NOTHING) -> Any:
-        """The value; `UNREAD` if it finds problems, which are recorded.
+        """The value; `UNREAD` if it finds problems, which are recorded, or if a part of it could not be read.
 
         `renamed` maps paths of the value, or how they begin, to what the file calls them: "" for the value's own place.
         """
         try:
-            return kind(**given)
+            value = kind(**given)
         except PlanError as error:
             for each in error.problems:
                 self.record(Problem(joined(path, _renamed(each.path, renamed)), each.found, each.expected))
             return UNREAD
+        return UNREAD if any(each is UNREAD for each in given.values()) else value
 
     def record(self, problem: Problem) -> None:
         """Two parts that share a field may both complain about it: once is enough."""
