@@ -1,0 +1,169 @@
+"""A readout as one HTML file: it opens from a disk, in print and without scripts, and asks no other host for anything.
+
+In the order in which a person decides: the verdict, what changed for customers, one interval a metric, the curves,
+what could make it wrong, the methods. Everything that a readout holds is escaped; nothing is computed here.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from engine.render import curves as curve
+from engine.render.forest import forest
+from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, visible
+from engine.render.svg import svg
+from experiments import numbers, sentences
+from experiments.estimates import Estimate
+from experiments.readout import LineKind, MetricReadout, Readout
+from experiments.text import level
+from experiments.verdicts import Call
+
+POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_TABLE_ROWS: Final = 9
+_TONES: Final = {
+    Call.INVALID: "bad",
+    Call.STOP: "bad",
+    Call.SHIP: "good",
+    Call.DO_NOT_SHIP: "bad",
+    Call.INCONCLUSIVE: "open",
+    Call.KEEP_RUNNING: "open",
+}
+_KINDS: Final = {
+    LineKind.INCIDENCE: "share with the event so far",
+    LineKind.STAYING: "share with no event so far",
+}
+
+
+class Chart(NamedTuple):
+    """The same chart twice, for a screen and for a phone: style sheets show one of them."""
+
+    wide: Markup
+    narrow: Markup
+    description: str
+
+
+class CurveTable(NamedTuple):
+    """The numbers of a chart of curves at some of its days: for each day and variant (estimate, interval, at risk)."""
+
+    variants: list[str]
+    rows: list[tuple[int, list[tuple[str, str, str]]]]
+
+
+class Curves(NamedTuple):
+    """One chart of curves with its table, and what is drawn by which method."""
+
+    metric: str
+    kind: str
+    method: str
+    chart: Chart
+    table: CurveTable
+
+
+def page(readout: Readout) -> str:
+    """The whole page, from `<!doctype html>` on. The same readout gives the same text."""
+    html = (
+        _templates()
+        .get_template("readout.html")
+        .render(
+            readout=readout,
+            policy=POLICY,
+            forest=_chart(forest(readout, WIDE), forest(readout, NARROW)) if readout.metrics else None,
+            curves=_curves(readout),
+            tones=_TONES,
+            ink=INK,
+            colours={"good": GOOD, "bad": BAD, "open": OPEN},
+            weights=sum(each.weight for each in readout.groups) or 1.0,
+            units=sum(each.units for each in readout.groups),
+            has_doses=any(each.dose is not None for each in readout.groups),
+            **{each.__name__: each for each in _SAID},
+        )
+    )
+    return visible(html).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+@lru_cache(maxsize=1)
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def breakable(name: str) -> Markup:
+    """A name that a narrow column may break after its underscores."""
+    return escape(name).replace("_", Markup("_<wbr>"))
+
+
+def beside(estimate: Estimate) -> str:
+    """What is estimated beside the number that decides, in the unit that its estimand names."""
+    if estimate.effect is None or estimate.low is None or estimate.high is None:
+        return f"{estimate.estimand}: {estimate.why_not}"
+    found = numbers.effect(estimate.effect, estimate.low, estimate.high, numbers.Scale.NUMBER)
+    return f"{estimate.estimand}: {found}; {estimate.method}, {level(estimate.level)}"
+
+
+_SAID: Final[tuple[Callable[..., str], ...]] = (
+    beside,
+    breakable,
+    level,
+    numbers.count,
+    numbers.interval,
+    numbers.p_value,
+    numbers.percent,
+    numbers.plain,
+    sentences.arm_text,
+    sentences.effect_line,
+    sentences.headline,
+    sentences.measured_in,
+    sentences.role_line,
+)
+
+
+def _chart(wide: Spec, narrow: Spec) -> Chart:
+    return Chart(Markup(svg(wide)), Markup(svg(narrow)), wide["description"])  # noqa: S704 (svg escapes what it is given)
+
+
+def _curves(readout: Readout) -> list[Curves]:
+    variants = [each.variant for each in readout.groups]
+    return [
+        Curves(
+            metric.name,
+            _KINDS[kind],
+            _method(metric, kind),
+            _chart(curve.curves(metric, kind, variants, WIDE), curve.curves(metric, kind, variants, NARROW)),
+            _table(metric, kind),
+        )
+        for metric in readout.metrics
+        for kind in curve.kinds(metric)
+    ]
+
+
+def _method(metric: MetricReadout, kind: LineKind) -> str:
+    """What the curves of a chart estimate and how; the variants share it."""
+    line = curve.lines_of(metric, kind)[0]
+    return f"{line.estimand}. {line.method}, pointwise {numbers.plain(100 * (1 - line.alpha), 4)} % intervals"
+
+
+def _table(metric: MetricReadout, kind: LineKind) -> CurveTable:
+    lines = curve.lines_of(metric, kind)
+    rows: list[tuple[int, list[tuple[str, str, str]]]] = []
+    for day in curve.ticks(curve.last_day(lines), _TABLE_ROWS):
+        cells = [
+            (
+                numbers.percent(point.value),
+                f"{numbers.percent(point.low)} to {numbers.percent(point.high)}",
+                numbers.plain(point.at_risk),
+            )
+            if (point := curve.at(line, day))
+            else ("", "", "")
+            for line in lines
+        ]
+        rows.append((day, cells))
+    return CurveTable([each.variant for each in lines], rows)
