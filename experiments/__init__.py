@@ -1,1 +1,69 @@
-"""Experiments: assignment and readouts. A library of its own that knows nothing of the engine."""
+"""Experiments: assignment and readouts. A library of its own that knows nothing of the engine.
+
+    import experiments as ex
+    plan = ex.Experiment.from_yaml("plan.yaml")
+    print(ex.analyze(plan, "customers.parquet"))
+
+The names below are what users need. Each is imported when it is first asked for: whoever assigns loads no statistics,
+and whoever reads a readout's JSON loads no engine of tables.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from experiments.aggregates import Aggregates
+    from experiments.analysis import analyze, readout_of
+    from experiments.assigned import Assignment
+    from experiments.assignment import assign, assign_many
+    from experiments.design import Experiment
+    from experiments.errors import ExperimentError, PlanError, TableError
+    from experiments.readout import Readout
+    from experiments.tables import aggregate
+    from experiments.verdicts import Call, Verdict
+
+_HOMES = {
+    "Aggregates": "aggregates",
+    "Assignment": "assigned",
+    "Call": "verdicts",
+    "Experiment": "design",
+    "ExperimentError": "errors",
+    "PlanError": "errors",
+    "Readout": "readout",
+    "TableError": "errors",
+    "Verdict": "verdicts",
+    "aggregate": "tables",
+    "analyze": "analysis",
+    "assign": "assignment",
+    "assign_many": "assignment",
+    "readout_of": "analysis",
+}
+
+__all__ = [
+    "Aggregates",
+    "Assignment",
+    "Call",
+    "Experiment",
+    "ExperimentError",
+    "PlanError",
+    "Readout",
+    "TableError",
+    "Verdict",
+    "aggregate",
+    "analyze",
+    "assign",
+    "assign_many",
+    "readout_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

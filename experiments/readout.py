@@ -10,9 +10,11 @@ from enum import StrEnum
 
 from experiments.aggregates import Exclusion
 from experiments.design import Direction, Inference, Role
+from experiments.dose import DoseTable, Recommendation, recommended
 from experiments.estimates import Estimate
 from experiments.numbers import Scale
-from experiments.verdicts import Calendar, Interval, Result, Verdict, verdict
+from experiments.value import BreakEven
+from experiments.verdicts import Calendar, Interval, Result, Standing, Verdict, verdict
 
 
 class CheckCode(StrEnum):
@@ -59,6 +61,7 @@ class CautionCode(StrEnum):
     SHORT_PLAN = "short_plan"
     UNNAMED_UNITS = "unnamed_units"
     EMPTY_VARIANT = "empty_variant"
+    NOT_COMPARED = "not_compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +134,15 @@ class Comparison:
     """One variant against the control. `estimate` decides; it alone has a p-value.
 
     `bound` may stop at any time: None where the metric does not decide or has no anytime method. `beside` holds what
-    else is estimated of the same metric (the restricted mean beside an incidence): it decides nothing.
+    else is estimated of the same metric (the restricted mean beside an incidence): it decides nothing. `break_even` is
+    there for a value whose loss of reach the plan does not give.
     """
 
     variant: str
     estimate: Estimate
     bound: Estimate | None = None
     beside: tuple[Estimate, ...] = ()
+    break_even: BreakEven | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +174,24 @@ class MetricReadout:
         return next(each for each in self.comparisons if each.variant == variant)
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the customers of one variant got: `per_week` contacts a customer and week, over `units` of them."""
+
+    variant: str
+    dose: float | None
+    per_week: float
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doses:
+    """One metric at the tested doses, in intervals that hold for all doses at once and are read once, at the end."""
+
+    metric: str
+    table: DoseTable
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readout:
     """All that one analysis found. `groups` begin with the control. `verdicts` follow from the rest."""
@@ -184,6 +207,8 @@ class Readout:
     as_of: date | None
     groups: tuple[Group, ...]
     metrics: tuple[MetricReadout, ...]
+    received: tuple[Received, ...] = ()
+    doses: tuple[Doses, ...] = ()
     checks: tuple[Check, ...] = ()
     cautions: tuple[Caution, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
@@ -213,6 +238,21 @@ class Readout:
             for variant in self.treatments
         )
 
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """The tested dose with the best value (the best first primary, where no metric is money) among those whose
+        guardrails are shown. None before the end, where the arms cannot be compared, and without doses."""
+        if self.problems or not self.calendar.is_over or not self.doses:
+            return None
+        chosen = min(self.doses, key=lambda each: _rank(self.metric(each.metric)))
+        guardrails = {each.name for each in self.metrics if each.role is Role.GUARDRAIL}
+        allowed = [
+            each.variant
+            for each in self.verdicts
+            if all(how is Standing.GOOD for name, how in each.standings if name in guardrails)
+        ]
+        return recommended(chosen.table, allowed, self.metric(chosen.metric).direction)
+
     def metric(self, name: str) -> MetricReadout:
         """The metric of that name; KeyError where there is none."""
         for each in self.metrics:
@@ -237,6 +277,11 @@ class Readout:
         from experiments.readout_json import from_json
 
         return from_json(text)
+
+
+def _rank(metric: MetricReadout) -> int:
+    """By which metric a dose is chosen first."""
+    return 0 if metric.scale is Scale.MONEY else 1 if metric.role is Role.PRIMARY else 2
 
 
 def result(metric: MetricReadout, variant: str) -> Result:

@@ -18,6 +18,7 @@ from typing import Any, cast, get_args, get_origin, get_type_hints
 from experiments.readout import Readout
 
 SCHEMA = 1
+_DERIVED = ("verdicts", "recommendation")
 _INFINITE = {"infinity": inf, "-infinity": -inf}
 
 
@@ -28,7 +29,8 @@ def to_json(readout: Readout) -> str:
 
 def document(readout: Readout) -> dict[str, Any]:
     """The object that `to_json` writes, for callers who embed it: dicts, lists, strings, finite numbers, None."""
-    return {"schema": SCHEMA, "verdicts": _plain(readout.verdicts), **_plain(readout)}
+    derived = {name: _plain(getattr(readout, name)) for name in _DERIVED}
+    return {"schema": SCHEMA, **derived, **_plain(readout)}
 
 
 def from_json(text: str | bytes) -> Readout:
@@ -43,11 +45,11 @@ def from_json(text: str | bytes) -> Readout:
     found = cast(dict[str, Any], read)
     if found.get("schema") != SCHEMA:
         raise ValueError(f"schema: found {found.get('schema')!r}, expected {SCHEMA}")
-    verdicts = found.get("verdicts")
-    body = {name: value for name, value in found.items() if name not in ("schema", "verdicts")}
+    body = {name: value for name, value in found.items() if name not in ("schema", *_DERIVED)}
     readout = cast(Readout, _value(Readout, body, "readout"))
-    if _plain(readout.verdicts) != verdicts:
-        raise ValueError("verdicts: found others than follow from the readout's own numbers")
+    for name in _DERIVED:
+        if name not in found or found[name] != _plain(getattr(readout, name)):
+            raise ValueError(f"{name}: found something else than follows from the readout's own numbers")
     return readout
 
 

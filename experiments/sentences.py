@@ -37,12 +37,18 @@ def headline(readout: Readout, verdict: Verdict) -> str:
 def effect_line(metric: MetricReadout, variant: str) -> str:
     """The effect, its interval against 0 or the margin, and how that reads."""
     estimate = metric.comparison(variant).estimate
+    reads = _reads(metric, variant)
+    return estimate_text(metric, estimate) + (f": {reads}" if reads and estimate.is_known else "")
+
+
+def estimate_text(metric: MetricReadout, estimate: Estimate) -> str:
+    """`+112 in 10,000 customers (+31 to +193)`, or why there is none."""
     if estimate.effect is None or estimate.low is None or estimate.high is None:
-        return f"not enough data: {estimate.why_not}"
+        why_not = estimate.why_not or ""
+        return why_not if why_not.startswith("not enough data") else f"not enough data: {why_not}"
     found = effect(estimate.effect, estimate.low, estimate.high, metric.scale)
     number, _, rest = found.partition(" ")
-    reads = _reads(metric, variant)
-    return f"{number} {measured_in(metric)} {rest}".replace("  ", " ") + (f": {reads}" if reads else "")
+    return f"{number} {measured_in(metric)} {rest}".replace("  ", " ")
 
 
 def arms_line(metric: MetricReadout, variant: str, control: str) -> str:
@@ -51,7 +57,7 @@ def arms_line(metric: MetricReadout, variant: str, control: str) -> str:
 
 
 def arm_text(metric: MetricReadout, arm: Arm) -> str:
-    """One arm: `3,894 of 21,307 (18.28 %)`, `27,684 over 21,307 (1.3)`, a survival estimate with its events."""
+    """One arm: `3,894 of 21,307 (18.28 %)`, `27,684 over 21,307 (1.3 each)`, a survival estimate with its events."""
     if arm.value is None:
         return "nobody"
     over = f"{plain(arm.numerator)} over {plain(arm.denominator)}"
@@ -61,10 +67,12 @@ def arm_text(metric: MetricReadout, arm: Arm) -> str:
         case Scale.SHARE:
             return share(arm.numerator, arm.denominator)
         case Scale.MONEY:
-            return f"{plain(arm.value, 4)} {metric.unit} (from {plain(arm.denominator)})"
+            return f"{plain(arm.numerator)} {metric.unit} over {plain(arm.denominator)} ({plain(arm.value, 4)} each)"
         case Scale.DAYS:
             return f"{plain(arm.value, 4)} days ({plain(arm.numerator)} events in {plain(arm.denominator)})"
-        case Scale.NUMBER | Scale.RATIO:
+        case Scale.NUMBER:
+            return f"{over} ({plain(arm.value, 4)} each)"
+        case Scale.RATIO:
             return f"{over} ({plain(arm.value, 4)})"
         case _:
             assert_never(metric.scale)
@@ -77,6 +85,8 @@ def measured_in(metric: MetricReadout) -> str:
 
 def role_line(metric: MetricReadout) -> str:
     """`primary, should rise`."""
+    if metric.role is Role.DESCRIPTIVE:
+        return metric.role
     return f"{metric.role}, should {'rise' if metric.direction is Direction.INCREASE else 'fall'}"
 
 
@@ -167,7 +177,7 @@ def _short_run(readout: Readout) -> str:
 def _next_look(verdict: Verdict) -> str:
     if verdict.next_decision is None or verdict.next_decision == verdict.until:
         return ""
-    return f" (it may be decided on {verdict.next_decision} first)"
+    return f" (next decision: {verdict.next_decision})"
 
 
 def _so_far(clauses: str) -> str:

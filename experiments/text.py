@@ -3,16 +3,18 @@
 No colours and no drawing, so that a pipe, a log and a mail show the same. It adds nothing to the readout's numbers.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from experiments.estimates import Estimate, Level
 from experiments.numbers import count, interval, p_value, plain
 from experiments.readout import Comparison, MetricReadout, Readout
-from experiments.sentences import arm_text, arms_line, effect_line, headline, measured_in, role_line
+from experiments.sentences import arm_text, arms_line, effect_line, estimate_text, headline, measured_in, role_line
 
 WIDTH = 100
-_NAME = 27
+_NAME = 24
+_TOGETHER = re.compile(r"\d %|p [=<] \d")
 
 
 def page(readout: Readout) -> str:
@@ -23,6 +25,7 @@ def page(readout: Readout) -> str:
     parts = [
         _head(readout),
         _section("VERDICT", (_item(headline(readout, each)) for each in readout.verdicts)),
+        _section("WHAT CHANGED FOR CUSTOMERS", _changed(readout)),
         *(_comparisons(readout, variant) for variant in readout.treatments),
         _section("WHAT COULD MAKE THIS WRONG", (_item(each.sentence) for each in readout.cautions)),
         _section("METHODS", map(_item, _methods(readout))),
@@ -44,16 +47,40 @@ def _head(readout: Readout) -> str:
     )
 
 
+def _changed(readout: Readout) -> Iterator[str]:
+    """Limits and contacts received side by side; then, of several tested doses, each outcome for all at once."""
+    for each in readout.received:
+        limit = "no limit given" if each.dose is None else f"limit {plain(each.dose)}"
+        over = f"over {count(each.units, 'customer')}"
+        yield f"  {each.variant:{_NAME}} {limit}: received {plain(each.per_week)} a customer and week, {over}"
+    for doses in readout.doses:
+        metric_rows = [(row, row.effect) for row in doses.table.rows if row.effect is not None]
+        if len(metric_rows) < 2:
+            continue
+        metric = readout.metric(doses.metric)
+        yield f"  {metric.name}, against {readout.control}, for all doses at once (read once, at the end)"
+        for row, found in metric_rows:
+            label = f"  {row.variant}" if row.dose is None else f"  {row.variant}, limit {plain(row.dose)}"
+            yield f"  {label:{_NAME}} {estimate_text(metric, found)}"
+    if readout.recommendation is not None:
+        yield from _wrapped(readout.recommendation.sentence, "  ", "  ")
+
+
 def _comparisons(readout: Readout, variant: str) -> str:
     rows = (row for each in readout.metrics for row in _metric(each, variant, readout.control))
     return _section(f"{variant} AGAINST {readout.control}", rows)
 
 
 def _metric(metric: MetricReadout, variant: str, control: str) -> Iterator[str]:
-    left = (metric.name, f"  {role_line(metric)}")
-    right = (effect_line(metric, variant), arms_line(metric, variant, control))
-    for label, text in zip(left, right, strict=True):
-        lines = wrap(text, WIDTH - _NAME - 3, break_long_words=False, break_on_hyphens=False)
+    rows = [
+        (metric.name, effect_line(metric, variant)),
+        (f"  {role_line(metric)}", arms_line(metric, variant, control)),
+    ]
+    tie = metric.comparison(variant).break_even
+    if tie is not None:
+        rows.append(("", tie.sentence or f"break-even: {tie.why_not}"))
+    for label, text in rows:
+        lines = _lines(text, WIDTH - _NAME - 3)
         is_wide = len(label) > _NAME
         if is_wide:
             yield f"  {label}"
@@ -65,7 +92,7 @@ def _methods(readout: Readout) -> Iterator[str]:
     for metric in readout.metrics:
         yield from _method(metric)
     for check in readout.checks:
-        p = f" ({p_value(check.p_value)})" if check.p_value is not None else ""
+        p = f", {p_value(check.p_value)}" if check.p_value is not None else ""
         yield f"{check.sentence.removesuffix('.')}{p}."
 
 
@@ -120,11 +147,13 @@ def _item(sentence: str) -> str:
 
 
 def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
-    return wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
+    return _lines(text, WIDTH, first, rest)
+
+
+def _lines(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    """Wrapped between words, never within a percentage or a p-value."""
+    glued = _TOGETHER.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+    lines = wrap(
+        glued, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

@@ -1,4 +1,4 @@
-"""The verdict follows from what a readout shows: recomputed here from its JSON alone, by rules written a second time."""
+"""The verdict follows from what a readout shows: recomputed from its JSON alone, by rules written a second time."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ from tests.experiments.handmade import SHIPPING, a_metric, a_readout, an_estimat
 START, END = date(2026, 10, 5), date(2027, 1, 4)
 
 
-def verdict_of_json(read: dict[str, Any], variant: str) -> str:
+def verdict_of_json(read: Any, variant: str) -> str:
     """The rules of DOMAIN.md on plain JSON: no code of the library."""
     if any(each["is_alarm"] and each["code"] not in ("srm_segment", "balance") for each in read["checks"]):
         return "invalid"
@@ -67,7 +67,7 @@ def verdict_of_json(read: dict[str, Any], variant: str) -> str:
     return "inconclusive" if over else "keep_running"
 
 
-def gains(estimate: dict[str, Any] | None, sign: int) -> list[float] | None:
+def gains(estimate: Any, sign: int) -> list[float] | None:
     """The interval turned so that more is better."""
     if estimate is None or estimate["low"] is None:
         return None

@@ -1,0 +1,86 @@
+"""From a table to a readout: aggregates, checks, estimates, verdicts and cautions, in this order.
+
+`analyze` reads the table where it lies; `readout_of` is pure and takes milliseconds, whatever the number of customers.
+"""
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+from experiments.aggregates import Aggregates
+from experiments.cautions import cautions
+from experiments.design import Experiment
+from experiments.dosing import dose_tables, received
+from experiments.measuring import arms_of, measure
+from experiments.planned import planned_units
+from experiments.readout import Group, Readout
+from experiments.validity import looks
+
+
+def analyze(plan: Experiment, table: Any, events: Any = None, *, as_of: date | None = None) -> Readout:
+    """The readout of an experiment from a table of customers.
+
+    `table` is a path (CSV, Parquet), a data frame or an Ibis table: one row a customer (wide), or, with `events`, the
+    exposures (long). The readout holds what happened before `as_of`. Only counts and sums leave the engine that the
+    table lies in.
+
+    Raises TableError, which names the column, where the table holds what cannot be analysed.
+    """
+    from experiments.tables import aggregate  # Ibis takes a second to import, and readouts from JSON do not need it
+
+    return readout_of(plan, aggregate(plan, table, events, as_of=as_of))
+
+
+def readout_of(plan: Experiment, aggregates: Aggregates) -> Readout:
+    """The readout of these aggregates: a pure function of both.
+
+    Raises ValueError for units of a variant that the plan does not have.
+    """
+    known = {each.name for each in plan.variants}
+    if strangers := {cell.variant for cell in aggregates.units} - known:
+        raise ValueError(f"found units in {', '.join(map(repr, sorted(strangers)))}, expected one of {sorted(known)}")
+    found = _without_cautions(plan, aggregates)
+    counted = replace(aggregates, outcomes={**aggregates.outcomes, **aggregates.with_suspects})
+    with_suspects = _without_cautions(plan, counted) if aggregates.with_suspects else None
+    return replace(found, cautions=cautions(plan, aggregates, found, with_suspects))
+
+
+def _without_cautions(plan: Experiment, aggregates: Aggregates) -> Readout:
+    planned = planned_units(plan, aggregates)
+    metrics = [
+        replace(
+            measure(plan, metric, aggregates.outcomes.get(metric.name, {}), planned),
+            immature=aggregates.immature.get(metric.name, 0),
+            with_suspects=arms_of(plan, metric, aggregates.with_suspects[metric.name])
+            if metric.name in aggregates.with_suspects
+            else (),
+        )
+        for metric in plan.metrics
+    ]
+    return Readout(
+        key=plan.key,
+        hypothesis=plan.hypothesis,
+        inference=plan.inference,
+        alpha=plan.alpha,
+        start=plan.start,
+        end=plan.end,
+        min_days=plan.min_days,
+        horizon_days=plan.horizon_days,
+        as_of=aggregates.as_of,
+        groups=_groups(plan, aggregates),
+        metrics=tuple(metrics),
+        received=received(plan, aggregates),
+        doses=dose_tables(plan, aggregates),
+        checks=looks(plan, aggregates),
+        exclusions=aggregates.exclusions,
+    )
+
+
+def _groups(plan: Experiment, aggregates: Aggregates) -> tuple[Group, ...]:
+    units = dict.fromkeys((each.name for each in plan.variants), 0)
+    for cell, count in aggregates.units.items():
+        units[cell.variant] += count
+    return tuple(
+        Group(each.name, units[each.name], each.weight, each.control, each.dose)
+        for each in (plan.control, *plan.treatments)
+    )
