@@ -1,6 +1,6 @@
 """The command line. Errors are one sentence and an exit code, never a traceback."""
 
-from engine.cli import ask, assign, contacts, customers, db, keys, pause, policy, screen, verify, why
+from engine.cli import analyze, ask, assign, contacts, customers, db, keys, pause, policy, screen, verify, why
 from engine.cli.app import app, run
 from engine.cli.output import banner
 
@@ -14,6 +14,7 @@ COMMANDS = (
     contacts,
     screen,
     assign,
+    analyze,
     verify,
     db,
 )  # importing them is what makes them known

@@ -17,9 +17,11 @@ from engine.render.forest import forest
 from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, visible
 from engine.render.svg import svg
 from experiments import numbers, sentences
+from experiments.dose import DoseRow
 from experiments.estimates import Estimate
 from experiments.readout import LineKind, MetricReadout, Readout
 from experiments.text import level
+from experiments.value import BreakEven
 from experiments.verdicts import Call
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -79,6 +81,9 @@ def page(readout: Readout) -> str:
             weights=sum(each.weight for each in readout.groups) or 1.0,
             units=sum(each.units for each in readout.groups),
             has_doses=any(each.dose is not None for each in readout.groups),
+            has_margins=any(each.margin is not None for each in readout.metrics),
+            received={each.variant: each for each in readout.received},
+            doses=_doses(readout),
             **{each.__name__: each for each in _SAID},
         )
     )
@@ -109,8 +114,14 @@ def beside(estimate: Estimate) -> str:
     return f"{estimate.estimand}: {found}; {estimate.method}, {level(estimate.level)}"
 
 
+def break_even(tie: BreakEven) -> str:
+    """Where a value depends on what nobody has said: from when on it would turn."""
+    return tie.sentence or f"break-even: {tie.why_not}"
+
+
 _SAID: Final[tuple[Callable[..., str], ...]] = (
     beside,
+    break_even,
     breakable,
     level,
     numbers.count,
@@ -120,6 +131,7 @@ _SAID: Final[tuple[Callable[..., str], ...]] = (
     numbers.plain,
     sentences.arm_text,
     sentences.effect_line,
+    sentences.estimate_text,
     sentences.headline,
     sentences.measured_in,
     sentences.role_line,
@@ -143,6 +155,11 @@ def _curves(readout: Readout) -> list[Curves]:
         for metric in readout.metrics
         for kind in curve.kinds(metric)
     ]
+
+
+def _doses(readout: Readout) -> list[tuple[MetricReadout, tuple[DoseRow, ...]]]:
+    """The outcomes at the tested doses, where there are several besides the control's."""
+    return [(readout.metric(each.metric), each.table.rows) for each in readout.doses if len(each.table.rows) > 2]
 
 
 def _method(metric: MetricReadout, kind: LineKind) -> str:

@@ -7,6 +7,7 @@ from math import exp, sqrt
 
 from experiments.aggregates import Exclusion
 from experiments.design import Direction, Inference, Role
+from experiments.dose import DoseRow, DoseTable
 from experiments.estimates import Estimate, Level, unknown
 from experiments.numbers import Scale
 from experiments.readout import (
@@ -16,16 +17,20 @@ from experiments.readout import (
     Check,
     CheckCode,
     Comparison,
+    Doses,
     Group,
     Line,
     LineKind,
     MetricReadout,
     Point,
     Readout,
+    Received,
 )
+from experiments.value import BreakEven
 
 UNITS = 21_300
 LEVEL = Level(0.05, 2)
+LIMITS = (1.0, 3.0, 5.0)
 
 
 def an_estimate(effect: float, low: float, high: float, estimand: str = "the difference of the shares") -> Estimate:
@@ -86,8 +91,9 @@ def a_readout(
     checks: Sequence[Check] = (),
     cautions: Sequence[Caution] = (),
     exclusions: Sequence[Exclusion] = (),
+    received: Sequence[Received] = (),
+    doses: Sequence[Doses] = (),
 ) -> Readout:
-    doses = (1.0, 3.0, 5.0)
     return Readout(
         key="push-budget-2026q4",
         hypothesis="Three promotional pushes a week sell more at no loss of reachable customers.",
@@ -99,14 +105,29 @@ def a_readout(
         horizon_days=90,
         as_of=as_of,
         groups=tuple(
-            Group(variant, UNITS + 17 * place, 1.0, is_control=place == 0, dose=doses[place % 3])
+            Group(variant, UNITS + 17 * place, 1.0, is_control=place == 0, dose=LIMITS[place % 3])
             for place, variant in enumerate(variants)
         ),
         metrics=metrics,
+        received=tuple(received),
+        doses=tuple(doses),
         checks=tuple(checks),
         cautions=tuple(cautions),
         exclusions=tuple(exclusions),
     )
+
+
+def a_dose_table(variants: Sequence[str]) -> DoseTable:
+    rows = [DoseRow(variants[0], LIMITS[0], 0.8, 12.5, None)]
+    for k, each in enumerate(variants[1:], 1):
+        effect = replace(an_estimate(0.31 * k, -0.11 * k, 0.73 * k), p_value=None)
+        rows.append(DoseRow(each, LIMITS[k % 3], 0.8 + k, 12.5 + k, effect))
+    return DoseTable(tuple(rows), variants[0], LEVEL)
+
+
+def with_break_even(metric: MetricReadout) -> MetricReadout:
+    tie = BreakEven("the loss at a tie", "Fieller", LEVEL, 4.2, ((1.0, 9.5),), "They tie at 4.2 EUR a lost customer.")
+    return replace(metric, comparisons=tuple(replace(each, break_even=tie) for each in metric.comparisons))
 
 
 def a_full_readout(variants: Sequence[str] = ("one", "three", "five")) -> Readout:
@@ -140,13 +161,15 @@ def a_full_readout(variants: Sequence[str] = ("one", "three", "five")) -> Readou
             direction=Direction.DECREASE,
             margin=0.0005,
         ),
-        a_metric(
-            "net_value",
-            Role.SECONDARY,
-            *(an_estimate(0.31 * k, -0.05, 0.67 * k, "the difference of the means") for k in grow),
-            variants=variants,
-            scale=Scale.MONEY,
-            unit="EUR",
+        with_break_even(
+            a_metric(
+                "net_value",
+                Role.SECONDARY,
+                *(an_estimate(0.31 * k, -0.05, 0.67 * k, "the difference of the means") for k in grow),
+                variants=variants,
+                scale=Scale.MONEY,
+                unit="EUR",
+            )
         ),
         a_metric(
             "time_to_unsubscribe",
@@ -174,6 +197,8 @@ def a_full_readout(variants: Sequence[str] = ("one", "three", "five")) -> Readou
             unit="unsubscribed per sent",
         ),
         variants=variants,
+        received=[Received(each, LIMITS[k % 3], 0.8 + k, UNITS) for k, each in enumerate(variants)],
+        doses=[Doses("net_value", a_dose_table(variants))],
         checks=(
             Check(CheckCode.SRM, False, "The variants hold the shares planned.", p_value=0.62),
             Check(CheckCode.LEAK, False, "Nobody is in a variant of weight 0."),

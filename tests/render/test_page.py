@@ -13,7 +13,7 @@ from experiments.design import Inference, Role
 from experiments.estimates import unknown
 from experiments.numbers import p_value, percent, plain
 from experiments.readout import Arm, Check, CheckCode, LineKind, Readout
-from experiments.sentences import arm_text, effect_line, headline
+from experiments.sentences import arm_text, effect_line, estimate_text, headline
 from tests.render.readouts import LEVEL, a_full_readout, a_metric, a_readout, an_estimate
 
 FULL = a_full_readout()
@@ -96,8 +96,24 @@ def test_every_effect_and_every_arm_is_in_the_table_under_the_forest_plot() -> N
     cells = whole(FULL).said["td"]
     for metric in FULL.metrics:
         for variant in FULL.treatments:
-            assert f"{variant} {same(effect_line(metric, variant))}" in cells
+            assert any(each.startswith(f"{variant} {same(effect_line(metric, variant))}") for each in cells)
             assert same(arm_text(metric, metric.arm(variant))) in cells
+
+
+def test_contacts_received_stand_beside_the_limits_and_outcomes_at_all_limits_below() -> None:
+    parsed = whole(FULL)
+    assert parsed.text.index("Contacts received a week") < parsed.text.index("One interval for each metric")
+    for each in FULL.received:
+        assert plain(each.per_week) in parsed.said["td"]
+    metric = FULL.metric("net_value")
+    for row in FULL.doses[0].table.rows:
+        assert (same(estimate_text(metric, row.effect)) if row.effect else "the control") in parsed.said["details"][0]
+    assert "They tie at 4.2 EUR a lost customer." in parsed.text
+    over = replace(FULL, as_of=FULL.end)
+    assert over.recommendation
+    assert same(over.recommendation.sentence) in whole(over).text
+    without = whole(replace(FULL, received=(), doses=()))
+    assert "received" not in without.text
 
 
 def test_every_chart_of_curves_has_a_table_of_its_numbers() -> None:
