@@ -16,7 +16,6 @@ from experiments.assigned import (
     CODE_OF,
     NOBODY,
     Assignment,
-    AssignmentError,
     Assignments,
     Codes,
     Flags,
@@ -25,9 +24,11 @@ from experiments.assigned import (
 )
 from experiments.audience import contains
 from experiments.checking import described
-from experiments.design import Experiment, Scalar
-from experiments.draws import SLOTS, Draw, threshold
+from experiments.design import Experiment
+from experiments.draws import Draw, threshold
+from experiments.errors import AssignmentError
 from experiments.stretches import Stretch, stretches, variants_in_order
+from experiments.variants import SLOTS, Scalar
 
 Unit: TypeAlias = str | int
 Stored: TypeAlias = Mapping[str, str] | Sequence[str | None] | NDArray[np.object_]

@@ -7,16 +7,10 @@ from typing import Final, TypeAlias, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.errors import ExperimentError
-
 Codes: TypeAlias = NDArray[np.int16]
 ReasonCodes: TypeAlias = NDArray[np.int8]
 Flags: TypeAlias = NDArray[np.bool_]
 NOBODY: Final = -1
-
-
-class AssignmentError(ExperimentError):
-    """Raised where a unit, a stored variant or a column cannot be used: one sentence that names it."""
 
 
 class Reason(StrEnum):

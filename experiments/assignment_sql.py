@@ -10,9 +10,10 @@ from enum import StrEnum
 from typing import assert_never
 
 from experiments.assigned import Reason
-from experiments.design import Condition, Experiment, Scalar
-from experiments.draws import SLOTS, threshold
+from experiments.design import Experiment
+from experiments.draws import threshold
 from experiments.stretches import Stretch, stretches, variants_in_order
+from experiments.variants import SLOTS, Condition, Scalar
 
 
 class Dialect(StrEnum):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from experiments.design import Condition, Scalar
+from experiments.variants import Condition, Scalar
 
 
 def contains(conditions: Sequence[Condition], attributes: Mapping[str, Scalar | None]) -> bool | None:

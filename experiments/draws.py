@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from _hashlib import HASH
 
 WHOLE: Final = 1 << 60
-SLOTS: Final = 10_000
 _REMEMBERED = 256
 
 Ints = NDArray[np.int64]

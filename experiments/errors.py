@@ -2,7 +2,8 @@
 
     ExperimentError
     ├── PlanError       a plan says what it must not, or not what it must; carries every problem found
-    └── TableError      a table holds what cannot be analysed; names the column
+    ├── TableError      a table holds what cannot be analysed; names the column
+    └── AssignmentError a customer's id, stored variant or attributes cannot be used
 
 What can be analysed but gives no number is no error: it is an estimate that says why not. Messages are sentences made
 for people; programs read the fields.
@@ -71,3 +72,7 @@ class TableError(ExperimentError):
 
     def __reduce__(self) -> "tuple[type[TableError], tuple[str | None, str]]":
         return type(self), (self.column, self.sentence)
+
+
+class AssignmentError(ExperimentError):
+    """Raised when customers are assigned, with one sentence that names the unit, the stored variant or the column."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
-from itertools import pairwise, permutations, product
+from itertools import combinations, pairwise, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ from experiments.design import (
     Role,
     Variant,
 )
-from experiments.draws import SLOTS, WHOLE, Draw, bounds, threshold
+from experiments.draws import WHOLE, Draw, bounds, threshold
+from experiments.variants import SLOTS
 from tests.experiments.assignment_oracle import HOSTILE, PLAN, numbers, vectors
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "assignment.json").read_text())
@@ -181,12 +182,12 @@ def test_experiments_are_independent_of_each_other(other: str) -> None:
     assert independent(variants_of(plan()), variants_of(plan(key=other)))
 
 
-def test_experiment_layer_and_holdout_of_one_name_are_independent() -> None:
+def test_experiment_layers_and_holdout_are_independent_whatever_their_names() -> None:
     name = "push-budget"
     units = [each.encode() for each in MANY]
-    firsts = [draw.pairs(units)[0] // (WHOLE // 8) for draw in (Draw(name), Draw("layer", name), Draw("holdout", name))]
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        assert independent(firsts[one], firsts[other])
+    draws = (Draw(name), Draw("layer", name), Draw("holdout", name), Draw("layer", "email"))
+    for one, other in combinations([draw.pairs(units)[0] // (WHOLE // 8) for draw in draws], 2):
+        assert independent(one, other)
 
 
 def test_variants_within_a_slot_get_their_weights() -> None:
@@ -430,9 +431,16 @@ def everything_at_once() -> Experiment:
     )
 
 
+def any_texts(count: int) -> list[str]:
+    """Texts of any characters but those that PostgreSQL (0) or UTF-8 (half ones) cannot hold."""
+    draw = np.random.default_rng(17)
+    characters = [*range(1, 0x300), *range(1, 0xD800), *range(0xE000, 0x110000)]
+    return ["".join(map(chr, draw.choice(characters, draw.integers(1, 60)))) for _ in range(count)]
+
+
 def rows() -> list[tuple[str, str | None, date | None, str | None, bool | None, float | None]]:
     """Hostile ids in all circumstances: (id, stored, entered, country, vip, age)."""
-    units = [*HOSTILE, *(f"{each}-{i}" for each in HOSTILE for i in range(15))]
+    units = [*HOSTILE, *(f"{each}-{i}" for each in HOSTILE for i in range(15)), *dict.fromkeys(any_texts(500))]
     around = list(
         product(
             (None, None, None, "one"), (START, LATER, END, None), ("DE", "DE", "O'Z", "FR", None), (False, True, None)
