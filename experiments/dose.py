@@ -20,7 +20,7 @@ from experiments.special import normal_below, normal_quantile, normal_tail, root
 
 T = TypeVar("T")
 
-_STEP = 0.01
+_STEP = 0.025
 _CHANCES = np.arange(-9, 9 + _STEP / 2, _STEP)  # what chance adds to the control, in its standard errors
 _DENSITIES = _STEP * np.exp(-(_CHANCES**2) / 2) / sqrt(2 * pi)
 

@@ -31,7 +31,7 @@ def difference(strata_of_counts: Sequence[Stratum[Counts]], level: Level) -> Est
     Miettinen and Nurminen (1985), Statistics in Medicine 4:213, with their factor N / (N - 1); several phases by the
     stratified form of their section 2.2 with Mantel-Haenszel weights. Holds where each arm has at least `EXPECTED_MIN`
     (10) units expected with the outcome and as many without, both at the common rate, and where the difference is
-    skewed by at most `SKEWNESS_MAX` (0.15: arms of 9 to 1 need about 36 expected in the smaller). There the interval
+    skewed by at most `SKEWNESS_MAX` (0.15: arms of 9 to 1 need 32 expected in the smaller). There the interval
     covers 94.5 to 95.5 %, and each bound is wrong in 2 to 3 %.
 
     Elsewhere, in one phase: the exact interval of `experiments.exact`, never below its level and wider. It takes some

@@ -76,17 +76,17 @@ def difference(weighted: Sequence[tuple[float, Stratum[Average]]]) -> Difference
     """The weighted mean of the strata's differences; None where an arm has one unit alone, or where nothing varies."""
     if any(min(each.control.count, each.treatment.count) < 2 for _, each in weighted):
         return None
-    effect = variance = spread = pooled = third = 0.0
+    effect = pooled = third = 0.0
+    parts: list[tuple[float, int]] = []
     for weight, each in weighted:
         one, other = each.control, each.treatment
         effect += weight * (other.value - one.value)
-        for arm in (one, other):
-            part = weight**2 * arm.squared_error
-            variance += part
-            spread += part**2 / (arm.count - 1)
+        parts += [(weight**2 * arm.squared_error, arm.count - 1) for arm in (one, other)]
         n0, n1 = one.count, other.count
         pooled += weight**2 * (one.m2 + other.m2) / (n0 + n1 - 2) * (1 / n0 + 1 / n1)
         third += weight**3 * ((one.m3 or 0.0) + (other.m3 or 0.0)) / (n0 + n1) * (1 / n1**2 - 1 / n0**2)
-    if not variance > 0 or not spread > 0:
+    variance = sum(part for part, _ in parts)
+    if not variance > 0:
         return None
-    return Difference(effect, sqrt(variance), variance**2 / spread, third / pooled**1.5)
+    degrees = 1 / sum((part / variance) ** 2 / left for part, left in parts)
+    return Difference(effect, sqrt(variance), degrees, third / pooled / sqrt(pooled))
