@@ -3,13 +3,14 @@
 `analyze` reads the table where it lies; `readout_of` is pure and takes milliseconds, whatever the number of customers.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from experiments.aggregates import Aggregates
 from experiments.cautions import cautions
-from experiments.design import Experiment
+from experiments.design import Experiment, Role
 from experiments.dosing import dose_tables, received
 from experiments.measuring import arms_of, measure
 from experiments.planned import planned_units
@@ -39,14 +40,25 @@ def readout_of(plan: Experiment, aggregates: Aggregates) -> Readout:
     known = {each.name for each in plan.variants}
     if strangers := {cell.variant for cell in aggregates.units} - known:
         raise ValueError(f"found units in {', '.join(map(repr, sorted(strangers)))}, expected one of {sorted(known)}")
-    found = _without_cautions(plan, aggregates)
-    counted = replace(aggregates, outcomes={**aggregates.outcomes, **aggregates.with_suspects})
-    with_suspects = _without_cautions(plan, counted) if aggregates.with_suspects else None
+    planned = planned_units(plan, aggregates)
+    found = _without_cautions(plan, aggregates, planned)
+    with_suspects = _counting_suspects(plan, aggregates, planned, found)
     return replace(found, cautions=cautions(plan, aggregates, found, with_suspects))
 
 
-def _without_cautions(plan: Experiment, aggregates: Aggregates) -> Readout:
-    planned = planned_units(plan, aggregates)
+def _counting_suspects(plan: Experiment, aggregates: Aggregates, planned: Mapping[str, int], found: Readout) -> Readout:
+    """The readout whose verdicts are those with suspect events counted."""
+    suspects = aggregates.with_suspects
+    metrics = (
+        measure(plan, metric, suspects[metric.name], planned, in_full=False)
+        if metric.name in suspects and metric.role in (Role.PRIMARY, Role.GUARDRAIL)
+        else found.metric(metric.name)
+        for metric in plan.metrics
+    )
+    return replace(found, metrics=tuple(metrics))
+
+
+def _without_cautions(plan: Experiment, aggregates: Aggregates, planned: Mapping[str, int]) -> Readout:
     metrics = [
         replace(
             measure(plan, metric, aggregates.outcomes.get(metric.name, {}), planned),

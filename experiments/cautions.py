@@ -20,6 +20,7 @@ from experiments.design import (
     Survival,
     Value,
 )
+from experiments.families import risk_tables
 from experiments.moments import Counts
 from experiments.numbers import count, percent
 from experiments.readout import Caution, CautionCode, Readout
@@ -30,10 +31,8 @@ _TWO_WEEKS = 14
 _DECIDES = (Role.PRIMARY, Role.GUARDRAIL)
 
 
-def cautions(
-    plan: Experiment, aggregates: Aggregates, readout: Readout, with_suspects: Readout | None
-) -> tuple[Caution, ...]:
-    """All that apply, the gravest first. `with_suspects`: the same readout with suspect events counted, if any are."""
+def cautions(plan: Experiment, aggregates: Aggregates, readout: Readout, with_suspects: Readout) -> tuple[Caution, ...]:
+    """All that apply, the gravest first. `with_suspects`: the same readout with suspect events counted."""
     return (
         *(Caution(CautionCode.CHECK, each.sentence) for each in readout.checks if each.is_alarm),
         *_about_suspects(readout, with_suspects),
@@ -45,9 +44,7 @@ def cautions(
     )
 
 
-def _about_suspects(readout: Readout, with_suspects: Readout | None) -> Iterator[Caution]:
-    if with_suspects is None:
-        return
+def _about_suspects(readout: Readout, with_suspects: Readout) -> Iterator[Caution]:
     for one, other in zip(readout.verdicts, with_suspects.verdicts, strict=True):
         if one.call is not other.call:
             sentence = (
@@ -58,26 +55,31 @@ def _about_suspects(readout: Readout, with_suspects: Readout | None) -> Iterator
 
 
 def _about_estimates(readout: Readout) -> Iterator[Caution]:
-    for metric in readout.metrics:
-        if metric.role not in _DECIDES:
-            continue
+    deciding = [each for each in readout.metrics if each.role in _DECIDES]
+    silent: dict[str, list[str]] = {}
+    for metric in deciding:
         for each in metric.comparisons:
-            if not each.estimate.is_known:
-                sentence = (
-                    f"The {metric.role} {metric.name} of {each.variant} counts neither way: {each.estimate.why_not}."
+            if each.estimate.why_not is not None:
+                silent.setdefault(each.estimate.why_not, []).append(
+                    f"the {metric.role} {metric.name} of {each.variant}"
                 )
-                yield Caution(CautionCode.NO_ESTIMATE, sentence)
-        waits = metric.at_end_only and readout.inference is Inference.ANYTIME and not readout.calendar.is_over
-        if waits:
-            sentence = f"{metric.name} has no interval that may be read at any time: it is decided at the end only."
-            yield Caution(CautionCode.AT_END_ONLY, sentence)
+    for why_not, names in silent.items():
+        sentence = f"Without an estimate, and counted neither way: {_listed(names)} ({why_not})."
+        yield Caution(CautionCode.NO_ESTIMATE, sentence)
+    late = [each.name for each in deciding if each.at_end_only]
+    if late and readout.inference is Inference.ANYTIME and not readout.calendar.is_over:
+        sentence = f"Decided at the end only, having no interval that may be read at any time: {_listed(late)}."
+        yield Caution(CautionCode.AT_END_ONLY, sentence)
+    filling: dict[int, list[str]] = {}
     for metric in readout.metrics:
         if metric.immature:
-            sentence = (
-                f"{metric.name} is still filling: {count(metric.immature, 'customer')} not yet watched to the end of "
-                "its window are no part of it. Who came early is often more active than who came late."
-            )
-            yield Caution(CautionCode.IMMATURE, sentence)
+            filling.setdefault(metric.immature, []).append(metric.name)
+    for customers, names in filling.items():
+        sentence = (
+            f"Still filling, without {count(customers, 'customer')} not yet watched to the end of the window: "
+            f"{_listed(names)}. Who came early is often more active than who came late."
+        )
+        yield Caution(CautionCode.IMMATURE, sentence)
 
 
 def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) -> Iterator[Caution]:
@@ -98,13 +100,15 @@ def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) 
 
 def _matured(metric: Survival, aggregates: Aggregates, variant: str, readout: Readout) -> tuple[Counts, RiskTable]:
     """Of those who entered early enough to be watched to the horizon, who had the event; and the table of all."""
-    table, early = RiskTable(), RiskTable()
+    tables: list[RiskTable] = []
+    matured: list[RiskTable] = []
     for cell, found in aggregates.outcomes.get(metric.name, {}).items():
         if cell.variant != variant or not isinstance(found, RiskTable):
             continue
-        table += found
+        tables.append(found)
         if cell.entry_day is not None and cell.entry_day + metric.horizon_days <= readout.calendar.days - 1:
-            early += found
+            matured.append(found)
+    table, early = risk_tables(tables), risk_tables(matured)
     return Counts(sum(n for day, n in early.events.items() if day < metric.horizon_days), early.count), table
 
 
@@ -139,9 +143,9 @@ def _about_units(plan: Experiment, aggregates: Aggregates, readout: Readout) -> 
     if plan.columns.unit is None:
         sentence = "Rows carry no customer: one who is in the table twice cannot be seen."
         yield Caution(CautionCode.UNNAMED_UNITS, sentence)
-    for each in aggregates.exclusions:
-        if each.count:
-            yield Caution(CautionCode.EXCLUDED, f"Left out: {each.sentence.removesuffix('.')}.")
+    left_out = [each.sentence.removesuffix(".") for each in aggregates.exclusions if each.count]
+    if left_out:
+        yield Caution(CautionCode.EXCLUDED, f"Left out: {'; '.join(left_out)}.")
 
 
 def window_days(metric: Metric) -> int | None:
@@ -164,8 +168,12 @@ def window_days(metric: Metric) -> int | None:
 def _about_choice(readout: Readout) -> Iterator[Caution]:
     shipping = [each.variant for each in readout.verdicts if each.call is Call.SHIP]
     if len(shipping) > 1:
-        sentence = f"{' and '.join(shipping)} were each compared with {readout.control}, not with each other."
+        sentence = f"{_listed(shipping)} were each compared with {readout.control}, not with each other."
         yield Caution(CautionCode.NOT_COMPARED, sentence)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _words(call: Call) -> str:

@@ -24,7 +24,8 @@ from experiments.design import (
     Variant,
 )
 from experiments.estimates import Level, Stratum
-from experiments.measuring import T, by_phase, counts, sum_of
+from experiments.families import T, counts, sum_of
+from experiments.measuring import by_phase
 from experiments.moments import Moments, PairMoments
 from experiments.readout import Doses, Received
 

@@ -58,9 +58,11 @@ def arms_line(metric: MetricReadout, variant: str, control: str) -> str:
 
 def arm_text(metric: MetricReadout, arm: Arm) -> str:
     """One arm: `3,894 of 21,307 (18.28 %)`, `27,684 over 21,307 (1.3 each)`, a survival estimate with its events."""
-    if arm.value is None:
-        return "nobody"
     over = f"{plain(arm.numerator)} over {plain(arm.denominator)}"
+    if not arm.units:
+        return "nobody"
+    if arm.value is None:
+        return f"{plain(arm.numerator)} events in {plain(arm.denominator)}" if metric.curves else over
     match metric.scale:
         case Scale.SHARE if metric.curves:
             return f"{percent(arm.value)} ({plain(arm.numerator)} events in {plain(arm.denominator)})"
@@ -140,7 +142,7 @@ def _money(metric: MetricReadout, variant: str) -> str:
     low, high = (end * PEOPLE for end in _ends(estimate))
     found = effect(estimate.effect * PEOPLE, low, high, Scale.NUMBER)
     number, _, rest = found.partition(" ")
-    return f"{number} {metric.unit} from {PEOPLE:,} customers {rest}"
+    return f"{metric.name} {number} {metric.unit} from {PEOPLE:,} customers {rest}"
 
 
 def _reads(metric: MetricReadout, variant: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from experiments.estimates import Estimate, Level
-from experiments.numbers import count, interval, p_value, plain
-from experiments.readout import Comparison, MetricReadout, Readout
+from experiments.numbers import Scale, count, effect, interval, p_value, plain
+from experiments.readout import CheckCode, Comparison, MetricReadout, Readout
 from experiments.sentences import arm_text, arms_line, effect_line, estimate_text, headline, measured_in, role_line
 
 WIDTH = 100
@@ -52,10 +52,10 @@ def _changed(readout: Readout) -> Iterator[str]:
     for each in readout.received:
         limit = "no limit given" if each.dose is None else f"limit {plain(each.dose)}"
         over = f"over {count(each.units, 'customer')}"
-        yield f"  {each.variant:{_NAME}} {limit}: received {plain(each.per_week)} a customer and week, {over}"
+        yield f"  {each.variant:{_NAME}} {limit}: {plain(each.per_week)} contacts a customer and week, {over}"
     for doses in readout.doses:
         metric_rows = [(row, row.effect) for row in doses.table.rows if row.effect is not None]
-        if len(metric_rows) < 2:
+        if len(metric_rows) < 2 or not any(found.is_known for _, found in metric_rows):
             continue
         metric = readout.metric(doses.metric)
         yield f"  {metric.name}, against {readout.control}, for all doses at once (read once, at the end)"
@@ -92,6 +92,8 @@ def _methods(readout: Readout) -> Iterator[str]:
     for metric in readout.metrics:
         yield from _method(metric)
     for check in readout.checks:
+        if check.code is CheckCode.BALANCE and check.p_value is None:
+            continue  # nothing was compared
         p = f", {p_value(check.p_value)}" if check.p_value is not None else ""
         yield f"{check.sentence.removesuffix('.')}{p}."
 
@@ -104,17 +106,26 @@ def _method(metric: MetricReadout) -> Iterator[str]:
             f"{each.variant} {p_value(each.estimate.p_value)}" for each in shared if each.estimate.p_value is not None
         )
         estimate = sample.estimate
-        yield f"{metric.name}: {estimate.estimand}. {estimate.method}, {level(estimate.level)}." + (
-            f" {found}." if found else ""
-        )
+        how = f"{estimate.estimand}, by {estimate.method}, {level(estimate.level)}"
+        yield f"{metric.name}: {how}. {found}." if found else f"{metric.name}: {how}."
+        for each in shared:
+            for other in each.beside:
+                yield f"{metric.name}, beside it, of {each.variant}: {other.estimand}: {_span(other)}."
     if metric.note:
         yield f"{metric.name}: {metric.note}"
-    if metric.with_suspects:
+    if metric.with_suspects and metric.with_suspects != metric.arms:
         arms = "; ".join(f"{each.variant} {arm_text(metric, each)}" for each in metric.with_suspects)
         yield f"{metric.name} with suspect events counted: {arms}."
     bounds = [each for each in metric.comparisons if each.bound and not _is_shown(each)]
     if bounds:
         yield f"{metric.name}, bound for stopping: {'; '.join(_bound(metric, each) for each in bounds)}."
+
+
+def _span(estimate: Estimate) -> str:
+    """In the unit that the estimand names."""
+    if estimate.effect is None or estimate.low is None or estimate.high is None:
+        return estimate.why_not or ""
+    return effect(estimate.effect, estimate.low, estimate.high, Scale.DAYS)
 
 
 def _is_shown(found: Comparison) -> bool:

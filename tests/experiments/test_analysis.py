@@ -277,7 +277,7 @@ def test_doses_stand_beside_the_contacts_that_were_received() -> None:
     assert all(effect is None or effect.p_value is None for effect in effects)
     page = str(found)
     assert page.index("WHAT CHANGED FOR CUSTOMERS") < page.index("three AGAINST one")
-    assert "limit 3: received 1.9 a customer and week, over 9,000 customers" in page
+    assert "limit 3: 1.9 contacts a customer and week, over 9,000 customers" in page
     assert found.recommendation is not None
     assert found.recommendation.variant == "three"
     assert found.recommendation.sentence in " ".join(page.split())
@@ -357,7 +357,10 @@ def test_a_primary_or_guardrail_without_an_estimate_is_said_and_counts_neither_w
     found = ex.readout_of(a_plan(), replace(ALL, outcomes={"visit": VISITS, "spend": SPENDS}))
     assert CautionCode.NO_ESTIMATE in codes(found)
     assert [each.call for each in found.verdicts] == [Call.INCONCLUSIVE, Call.INCONCLUSIVE]
-    assert "The guardrail left of three counts neither way: not enough data" in " ".join(str(found).split())
+    assert (
+        "counted neither way: the guardrail left of three and the guardrail left of five (not enough data"
+        in " ".join(str(found).split())
+    )
 
 
 def test_nobody_at_all_is_a_readout_that_says_so() -> None:
@@ -407,23 +410,31 @@ def entries(by_day: dict[int, int]) -> Aggregates:
     return Aggregates(units, {}, as_of=START + timedelta(days=max(by_day) + 1))
 
 
-def test_planned_units_are_read_off_the_first_week_and_stay() -> None:
-    plan = a_plan()
-    week = dict.fromkeys(range(7), 100)
-    expected = 2 ** round(np.log2(2 * 100 * 91))
-    assert planned_units(plan, entries(week)) == {"three": expected, "five": expected}
-    assert planned_units(plan, entries({**week, **dict.fromkeys(range(7, 60), 3)})) == planned_units(
-        plan, entries(week)
-    )
+def power_of_two(expected: float) -> int:
+    return 2 ** round(np.log2(expected))
+
+
+def test_planned_units_lie_between_all_at_first_and_evenly_to_the_end() -> None:
+    early = power_of_two(2 * 100 * 7 * sqrt(91 / 7))
+    assert planned_units(a_plan(), entries(dict.fromkeys(range(7), 100))) == {"three": early, "five": early}
+
+
+def test_planned_units_stay_once_the_shortest_run_is_over() -> None:
+    two_weeks = dict.fromkeys(range(14), 100)
+    then = power_of_two(2_800 * sqrt(91 / 14))
+    for later in (0, 3, 5_000):
+        found = planned_units(a_plan(), entries({**two_weeks, **dict.fromkeys(range(14, 60), later)}))
+        assert found == {"three": then, "five": then}
 
 
 def test_planned_units_follow_the_traffic_that_the_plan_has_for_each_day() -> None:
     equal = {"one": 1.0, "three": 1.0}
-    phases = (Phase(START, equal, traffic=0.01), Phase(START + timedelta(days=7), equal, traffic=1.0))
+    phases = (Phase(START, equal, traffic=0.01), Phase(START + timedelta(days=14), equal, traffic=1.0))
     plan = a_plan(VISIT, variants=TWO, phases=phases)
-    units = {Cell(name, 0, day): 10 for day in range(7) for name in ("one", "three")}
-    found = planned_units(plan, Aggregates(units, {}, as_of=START + timedelta(days=7)))
-    assert found == {"three": 2 ** round(np.log2(2 * 10 * 7 + 2 * 1_000 * 84))}
+    units = {Cell(name, 0, day): 10 for day in range(14) for name in ("one", "three")}
+    found = planned_units(plan, Aggregates(units, {}, as_of=START + timedelta(days=14)))
+    growth = (14 * 0.01 + 77 * 1.0) / 91 / 0.01
+    assert found == {"three": power_of_two(280 * growth * sqrt(91 / 14))}
 
 
 def test_planned_units_of_a_table_without_dates_are_those_that_are_there() -> None:

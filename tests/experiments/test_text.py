@@ -44,8 +44,8 @@ def test_a_readout_prints_verdict_then_results_then_doubts_then_methods() -> Non
 def test_a_ship_says_how_many_people_and_how_much_money() -> None:
     assert (
         "Ship three (short run: 28 of 90 days): reachable_28 rises by 112 in 10,000 customers (+31 to +193); "
-        "unsubscribed stays inside its margin of 20 in 10,000 customers (-3 to +11); +3,100 EUR from 10,000 customers "
-        "(-500 to +6,700)."
+        "unsubscribed stays inside its margin of 20 in 10,000 customers (-3 to +11); net_value +3,100 EUR from "
+        "10,000 customers (-500 to +6,700)."
     ) in flat(SHIPPING)
 
 
