@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: run test lint chaos mutants bench bench-large lock clean
+.PHONY: run test lint chaos mutants calibrate bench bench-large lock clean
 
 run: $(VENV)/.service  ## Start Takt with a database of its own
 	@$(BIN)/takt serve
@@ -25,6 +25,9 @@ chaos: $(VENV)/.dev  ## Ten minutes of kills and faults; writes docs/chaos.md
 
 mutants: $(VENV)/.dev  ## Deliberate faults, each of which must be caught
 	$(BIN)/python -m tests.chaos.mutants
+
+calibrate: $(VENV)/.dev  ## Ten minutes of simulated experiments; writes docs/statistics.md
+	$(BIN)/python -m tests.calibration
 
 bench: $(VENV)/.dev  ## Measures speed; writes bench/results.md
 	$(BIN)/python -m bench

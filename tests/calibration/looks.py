@@ -1,0 +1,313 @@
+"""Cases of anytime intervals: 100 looks at each of many experiments, and whether any of them was wrong.
+
+Where a look is far from the boundary nothing is asked; the others are put to the estimator, the farthest first, until
+one is wrong. A share of all looks is put to it as well, so that a boundary of its own could not go unnoticed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp, isclose
+
+import numpy as np
+
+from experiments import anytime, means, proportions, ratios
+from experiments.estimates import Estimate, Level, Stratum
+from experiments.moments import Counts, Moments, PairMoments
+from tests.calibration.claims import EVER, EVER_WIDER, Case, Claim, Tally
+from tests.calibration.counting import Floats, Ints, central, is_torn, log_normal, power_sums
+
+LEVEL = Level()
+LOOKS = 100
+ENOUGH = "Anytime, to the planned end"
+BEYOND = "Anytime, on to ten times the planned end"
+_NEAR = 0.9  # of the boundary: from there on the estimator is asked
+_ASKED_ANYWAY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Sums at every look of every simulation: `z` off the truth in standard errors, `line` the boundary expected.
+
+    `at` gives the strata of one look of one simulation; `anytime` and `fixed` are what a readout would call.
+    """
+
+    z: Floats
+    line: Floats
+    at: Callable[[int, int], Sequence[Stratum]]
+    anytime: Callable[[Sequence[Stratum], Level, int], Estimate]
+    fixed: Callable[[Sequence[Stratum], Level], Estimate]
+    planned: int
+    planned_look: int
+    truth: float
+
+
+def watched(seen: Seen, random: np.random.Generator) -> Tally:
+    """Wrong ever: above, below, either; and the width at the planned end."""
+
+    def asked(simulation: int, look: int) -> Estimate:
+        return seen.anytime(seen.at(simulation, look), LEVEL, seen.planned)
+
+    simulations = len(seen.z)
+    torn = 0
+    missed = np.zeros((2, simulations), dtype=np.bool_)
+    for side, far in enumerate((-seen.z / seen.line, seen.z / seen.line)):
+        for simulation in np.flatnonzero((far > _NEAR).any(axis=1)):
+            for look in np.argsort(-far[simulation]):
+                if far[simulation, look] <= _NEAR:
+                    break
+                found = asked(int(simulation), int(look))
+                torn += is_torn(found)
+                if found.excludes(seen.truth):
+                    missed[side, simulation] = True
+                    break
+    for simulation, look in random.integers(0, (simulations, seen.z.shape[1]), (_ASKED_ANYWAY, 2)):
+        found = asked(int(simulation), int(look))
+        if found.effect is not None and found.high is not None:
+            z = (found.effect - seen.truth) / (found.high - found.effect)
+            assert isclose(z, seen.z[simulation, look] / seen.line[simulation, look], rel_tol=1e-6, abs_tol=1e-9)
+    below, above = missed.sum(axis=1)
+    return Tally(
+        simulations, simulations, int(below), int(above), torn, _width(seen, asked), int(missed.any(axis=0).sum())
+    )
+
+
+def _width(seen: Seen, asked: Callable[[int, int], Estimate]) -> float | None:
+    """At the planned end, over that of the fixed method there; where both know."""
+    ratios_found: list[float] = []
+    for simulation in range(min(_ASKED_ANYWAY, len(seen.z))):
+        one = asked(simulation, seen.planned_look)
+        other = seen.fixed(seen.at(simulation, seen.planned_look), LEVEL)
+        if one.low is not None and one.high is not None and other.low is not None and other.high is not None:
+            ratios_found.append((one.high - one.low) / (other.high - other.low))
+    return float(np.mean(ratios_found)) if ratios_found else None
+
+
+def cases() -> list[Case]:
+    even, uneven = 0.5, 0.1
+    return [
+        *(_rates(ENOUGH, *each) for each in ((20_000, even, 0.1), (20_000, uneven, 0.1), (400_000, even, 0.002))),
+        *(_rates(ENOUGH, *each) for each in ((40_000, uneven, 0.01), (1_000, even, 0.5), (4_000, even, 0.005))),
+        _rates(BEYOND, 20_000, even, 0.1),
+        _rates(BEYOND, 20_000, uneven, 0.02),
+        *(_spend(ENOUGH, *each) for each in ((40_000, even, 0.05, 1.0), (100_000, uneven, 0.05, 1.0))),
+        *(_spend(ENOUGH, *each) for each in ((10_000, even, 0.05, 1.0), (100_000, even, 0.02, 1.5))),
+        _spend(BEYOND, 10_000, even, 0.10, 1.0),
+        _normal(ENOUGH, 500),
+        _normal(BEYOND, 500),
+        _clicks(ENOUGH, 10_000, even),
+        _clicks(ENOUGH, 20_000, uneven),
+        _phases("from 10 to 50 % treated at a quarter", (0.1, 0.5), 0.1, 0.1),
+        _phases("rates triple at a quarter", (0.5, 0.5), 0.05, 0.15),
+        _phases("from 90 to 50 % treated at a quarter", (0.9, 0.5), 0.04, 0.04),
+        _phases("from 2 to 50 % treated at a quarter, rates double", (0.02, 0.5), 0.1, 0.2, EVER_WIDER),
+    ]
+
+
+def _sizes(family: str, planned: int, share: float) -> Ints:
+    """Units at each look, control and treatment: evenly spaced to the planned end, or by factors far beyond it."""
+    if family == ENOUGH:
+        total = np.linspace(planned / LOOKS, planned, LOOKS)
+    else:
+        total = np.geomspace(planned / LOOKS, 10 * planned, LOOKS)
+    treated = np.rint(total * share)
+    return np.stack((np.rint(total) - treated, treated), axis=1).astype(np.int64)
+
+
+def _look_at_end(sizes: Ints, planned: int) -> int:
+    return int(np.argmin(np.abs(sizes.sum(axis=1) - planned)))
+
+
+def _lines(sizes: Ints, planned: int) -> Floats:
+    return np.array([anytime.boundary(float(each) / planned, 0.05) for each in sizes.sum(axis=1)])
+
+
+def _steps(sizes: Ints) -> Ints:
+    return np.diff(sizes, axis=0, prepend=0)
+
+
+def _words(family: str, planned: int, share: float) -> str:
+    arms = "equal arms" if share == 0.5 else f"{1 - share:.0%} and {share:.0%}"
+    return f"{planned:,} units planned, {arms}"
+
+
+def _rates(family: str, planned: int, share: float, rate: float) -> Case:
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        sizes = _sizes(family, planned, share)
+        found = np.cumsum(random.binomial(_steps(sizes), rate, (simulations, LOOKS, 2)), axis=1)
+        p = found / sizes
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = np.nan_to_num((p[..., 1] - p[..., 0]) / np.sqrt((p * (1 - p) / (sizes - 1)).sum(axis=2)))
+        return watched(
+            Seen(
+                z,
+                np.broadcast_to(_lines(sizes, planned), z.shape),
+                lambda i, look: [
+                    Stratum(*(Counts(int(x), int(n)) for x, n in zip(found[i, look], sizes[look], strict=True)))
+                ],
+                anytime.rate_difference,
+                proportions.difference,
+                planned,
+                _look_at_end(sizes, planned),
+                0.0,
+            ),
+            random,
+        )
+
+    return Case(family, f"rate {rate:g}, {_words(family, planned, share)}", EVER, run)
+
+
+def _means_seen(sums: Floats, nonzero: Ints, sizes: Ints, planned: int) -> Seen:
+    """`sums` of the first three powers, and how many are not 0, by simulation, look and arm."""
+    mean, m2, m3 = central(sums, sizes.astype(np.float64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.nan_to_num((mean[..., 1] - mean[..., 0]) / np.sqrt((m2 / (sizes - 1) / sizes).sum(axis=2)))
+
+    def arm(i: int, look: int, which: int) -> Moments:
+        at = i, look, which
+        return Moments(int(sizes[look, which]), float(mean[at]), float(m2[at]), float(m3[at]), int(nonzero[at]))
+
+    return Seen(
+        z,
+        np.broadcast_to(_lines(sizes, planned), z.shape),
+        lambda i, look: [Stratum(arm(i, look, 0), arm(i, look, 1))],
+        anytime.difference,
+        means.difference,
+        planned,
+        _look_at_end(sizes, planned),
+        0.0,
+    )
+
+
+def _spend(family: str, planned: int, share: float, buying: float, sigma: float) -> Case:
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        sizes = _sizes(family, planned, share)
+        buyers = random.binomial(_steps(sizes), buying, (simulations, LOOKS, 2))
+        ends = np.cumsum(_portions(simulations, int(buying * sizes[-1].sum())))
+        sums = [power_sums(some, log_normal(random, sigma)) for some in np.split(buyers, ends[:-1])]
+        seen = _means_seen(np.cumsum(np.concatenate(sums), axis=1), np.cumsum(buyers, axis=1), sizes, planned)
+        return watched(seen, random)
+
+    name = f"{buying:.0%} spend, log-normal with sigma {sigma:g}, {_words(family, planned, share)}"
+    return Case(family, name, EVER, run)
+
+
+def _normal(family: str, planned: int) -> Case:
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        sizes = _sizes(family, planned, 0.5)
+        steps, portions = _steps(sizes), []
+        for some in _portions(simulations, int(sizes[-1].sum())):
+            ends = np.cumsum(steps.ravel())
+            values = random.normal(1.0, 1.0, (some, int(ends[-1])))
+            powers = [np.add.reduceat(values**power, ends - steps.ravel(), axis=1) for power in (1, 2, 3)]
+            portions.append(np.stack(powers, axis=-1).reshape(some, LOOKS, 2, 3))
+        nonzero = np.broadcast_to(sizes, (simulations, LOOKS, 2))
+        return watched(_means_seen(np.cumsum(np.concatenate(portions), axis=1), nonzero, sizes, planned), random)
+
+    return Case(family, f"normal, {_words(family, planned, 0.5)}", EVER, run)
+
+
+def _clicks(family: str, planned: int, share: float) -> Case:
+    """Clicks over sessions. In cells of equal customers, so that sums are binomial: how many came k times, and how
+    many clicks they made; the square of clicks would need the customers, so that a customer clicks once or never."""
+    sessions = np.arange(1, 9)
+    chance = exp(-2.0) * 2.0 ** np.arange(8) / np.cumprod(np.maximum(np.arange(8), 1))
+    chance = chance / chance.sum()
+    clicks = 0.3 / sessions**0.5
+
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        sizes = _sizes(family, planned, share)
+        came = np.cumsum(_multinomial(random, _steps(sizes), chance, simulations), axis=1)
+        new = np.diff(came, axis=1, prepend=0)
+        clicked = np.cumsum(random.binomial(new, clicks), axis=1)
+        n = sizes.astype(np.float64)
+        x, y = clicked.sum(axis=3) / n, (came * sessions).sum(axis=3) / n
+        m2_x, m2_y = n * x * (1 - x), (came * sessions**2).sum(axis=3) - n * y * y
+        c_xy = (clicked * sessions).sum(axis=3) - n * x * y
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = x / y
+            squares = (m2_x - 2 * ratio * c_xy + ratio**2 * m2_y) / (n - 1) / y**2 / n
+            z = np.nan_to_num((ratio[..., 1] - ratio[..., 0]) / np.sqrt(squares.sum(axis=2)))
+
+        def arm(i: int, look: int, which: int) -> PairMoments:
+            columns = (x, y, m2_x, m2_y, c_xy)
+            return PairMoments(int(sizes[look, which]), *(float(each[i, look, which]) for each in columns))
+
+        return watched(
+            Seen(
+                z,
+                np.broadcast_to(_lines(sizes, planned), z.shape),
+                lambda i, look: [Stratum(arm(i, look, 0), arm(i, look, 1))],
+                anytime.ratio_difference,
+                ratios.difference,
+                planned,
+                _look_at_end(sizes, planned),
+                0.0,
+            ),
+            random,
+        )
+
+    return Case(family, f"customers who clicked a session, {_words(family, planned, share)}", EVER, run)
+
+
+def _multinomial(random: np.random.Generator, steps: Ints, chance: Floats, simulations: int) -> Ints:
+    left = np.broadcast_to(steps, (simulations, *steps.shape)).copy()
+    found = np.zeros((*left.shape, len(chance)), dtype=np.int64)
+    remaining = 1.0
+    for cell, each in enumerate(chance[:-1]):
+        found[..., cell] = random.binomial(left, each / remaining)
+        left -= found[..., cell]
+        remaining -= each
+    found[..., -1] = left
+    return found
+
+
+def _phases(words: str, shares: tuple[float, float], before: float, after: float, claim: Claim = EVER) -> Case:
+    """Rates in two phases, the second from a quarter of the planned units on; no effect in either."""
+    planned = 20_000
+
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        total = np.linspace(planned / LOOKS, planned, LOOKS)
+        first = np.minimum(total, planned / 4)
+        sizes: list[Ints] = []
+        for units, share in zip((first, total - first), shares, strict=True):
+            treated = np.rint(units * share)
+            sizes.append(np.stack((np.rint(units) - treated, treated), axis=1).astype(np.int64))
+        found = [
+            np.cumsum(random.binomial(_steps(n), rate, (simulations, LOOKS, 2)), axis=1)
+            for n, rate in zip(sizes, (before, after), strict=True)
+        ]
+        weight: list[Floats] = []
+        effect: list[Floats] = []
+        variance: list[Floats] = []
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for n, x in zip(sizes, found, strict=True):
+                p = x / n
+                is_there = n.min(axis=1) >= 2
+                weight.append(np.where(is_there, n[:, 0] * n[:, 1] / n.sum(axis=1), 0.0))
+                effect.append(np.where(is_there, p[..., 1] - p[..., 0], 0.0))
+                variance.append(np.where(is_there, (p * (1 - p) / (n - 1)).sum(axis=2), 0.0))
+            grown = [w**2 * v for w, v in zip(weight, variance, strict=True)]
+            total_grown = grown[0] + grown[1]
+            z = (weight[0] * effect[0] + weight[1] * effect[1]) / np.sqrt(total_grown)
+            share = total_grown / (grown[0] / sizes[0].sum(axis=1) * planned)
+        z = np.nan_to_num(z)
+        share = np.where(share > 0, share, 1.0)
+        line = np.vectorize(lambda each: anytime.boundary(float(each), 0.05))(share)
+
+        def at(i: int, look: int) -> Sequence[Stratum]:
+            return [
+                Stratum(*(Counts(int(k), int(m)) for k, m in zip(x[i, look], n[look], strict=True)))
+                for n, x in zip(sizes, found, strict=True)
+            ]
+
+        return watched(
+            Seen(z, line, at, anytime.rate_difference, proportions.difference, planned, LOOKS - 1, 0.0), random
+        )
+
+    return Case(ENOUGH, f"two phases, {words}, {planned:,} units planned", claim, run)
+
+
+def _portions(simulations: int, numbers_each: int) -> list[int]:
+    """Simulations at a time, so that no more than 20 million numbers are held."""
+    some = max(1, min(simulations, 20_000_000 // max(1, numbers_each)))
+    return [some] * (simulations // some) + ([simulations % some] if simulations % some else [])
