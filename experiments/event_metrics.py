@@ -196,7 +196,7 @@ class Definitions:
             return earned if contacts is None else earned - contacts(units) * float(metric.cost_per_contact)
 
         def loss(units: Table) -> Expression:
-            return ibis.literal(0.0) if lost is None else (lost(units) > 0).cast("int64").cast("float64")
+            return ibis.literal(0.0) if lost is None else (lost(units) > 0).cast("int32").cast("float64")
 
         return money, loss
 

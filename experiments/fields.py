@@ -40,7 +40,7 @@ class Fields:
         kind = found.type()
         if kind.is_floating():
             if self._is_empty:
-                return _nothing("string")
+                return _nothing(found, "string")
             raise TableError(column, f"{self.what} holds {kind}, expected text or whole numbers, which name units")
         return found if kind.is_string() or kind.is_integer() else found.cast("string")
 
@@ -56,7 +56,7 @@ class Fields:
         found = self._find(column, needed_by)
         kind = found.type()
         if kind.is_boolean():
-            return found.cast("int64").cast("float64")
+            return found.cast("int32").cast("float64")
         if kind.is_integer() or kind.is_decimal():
             return found.cast("float64")
         if kind.is_floating():
@@ -108,7 +108,7 @@ class Fields:
 
     def _wrong(self, column: str, kind: Any, expected: str, needed_by: str, empty: str) -> Expression:
         if kind.is_null() or self._is_empty:
-            return _nothing(empty)
+            return _nothing(self.table[column], empty)
         raise TableError(column, f"{self.what} holds {_called(kind)}, expected {expected}, {needed_by}")
 
     @cached_property
@@ -122,5 +122,6 @@ def _called(kind: Any) -> str:
     )
 
 
-def _nothing(kind: str) -> Expression:
-    return ibis.null(kind)
+def _nothing(column: Expression, kind: str) -> Expression:
+    """A column of nulls, of a table without rows or a column without values. Ibis takes literal nulls apart."""
+    return ibis.cases((column.notnull(), 0)).cast(kind)

@@ -15,7 +15,11 @@ from experiments.errors import TableError
 from experiments.relations import Table, ibis, is_table, pyarrow
 
 Source: TypeAlias = Any  # str | PathLike | ibis Table | any data frame that Ibis understands: none of these is imported
-_TEXT_FILES = frozenset({".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson"})
+_PARQUET = frozenset({".parquet", ".pq"})
+_READERS = {
+    **dict.fromkeys((".csv", ".tsv", ".txt"), "read_csv"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "read_json"),
+}
 _PACKED = frozenset({".gz", ".zst"})
 
 
@@ -27,12 +31,10 @@ class _Backend(Protocol):
     """What is used of an Ibis backend."""
 
     name: str
+    compiler: Any
 
     def to_pyarrow(self, expr: Any) -> _Rows: ...
-    def read_csv(self, paths: str, **options: Any) -> Table: ...
-    def read_json(self, paths: str, **options: Any) -> Table: ...
-    def read_parquet(self, paths: str, **options: Any) -> Table: ...
-    def create_table(self, name: str, obj: Table, *, temp: bool) -> Table: ...
+    def sql(self, query: str, *, schema: Any) -> Table: ...
     def raw_sql(self, query: str) -> Any: ...
 
 
@@ -91,6 +93,8 @@ def _open(source: Source, backend: _Backend, name: str) -> Table:
     if is_table(source):
         return source
     if isinstance(source, str | PathLike):
+        if backend.name != "duckdb":
+            raise TableError(None, f"exposures and events are joined in one engine, and {backend.name} reads no files")
         return _read(Path(fspath(source)), backend, name)
     try:
         return ibis.memtable(pyarrow.table(source))
@@ -107,16 +111,25 @@ def _read(path: Path, backend: _Backend, name: str) -> Table:
     kind = kinds[-2] if len(kinds) > 1 and kinds[-1] in _PACKED else (kinds[-1] if kinds else "")
     if not any(each in path.name for each in "*?[") and not path.exists():
         raise TableError(None, f"there is no file {str(path)!r}")
+    quoted = "'" + str(path).replace("'", "''") + "'"
     try:
-        if kind in {".parquet", ".pq"}:
-            return backend.read_parquet(str(path))
-        if kind in _TEXT_FILES and "json" in kind:
-            return backend.create_table(f"takt_{name}", backend.read_json(str(path)), temp=True)
-        if kind in _TEXT_FILES:
-            return backend.create_table(f"takt_{name}", backend.read_csv(str(path), sample_size=-1), temp=True)
+        if kind in _PARQUET:
+            return _of(backend, f"read_parquet({quoted})")
+        if kind in _READERS:
+            read = f"{_READERS[kind]}({quoted}, sample_size=-1)"
+            backend.raw_sql(f"CREATE TEMP TABLE takt_{name} AS FROM {read}")
+            return _of(backend, f"takt_{name}")
     except Exception as error:  # of the engine: each has its own
         raise TableError(None, f"{path.name} cannot be read: {_first_line(error)}") from error
     raise TableError(None, f"found the file {path.name!r}, expected one that ends in .csv, .parquet, .jsonl or .json")
+
+
+def _of(backend: _Backend, named: str) -> Table:
+    """A table of the own DuckDB. Ibis would ask for its columns in a way that this DuckDB calls deprecated."""
+    query = f"SELECT * FROM {named}"  # noqa: S608 - of names of our own, and a quoted path
+    described = backend.raw_sql(f"DESCRIBE {query}").fetchall()
+    kinds = backend.compiler.type_mapper
+    return backend.sql(query, schema=ibis.schema({row[0]: kinds.from_string(row[1]) for row in described}))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """From one row a unit, in an engine, to aggregates: two queries, whose rows are cells and never units.
 
-The second moments are the engine's own (which Welford's method or better gives: a large mean costs no digits), the
-third is summed about the median of a few units. DuckDB and PostgreSQL agree to 1e-9.
+Moments are taken about the median of a few units, so that a large mean costs no digits; the second are the engine's own
+(by updates of Welford's kind), so that numbers that do not vary have none. DuckDB and PostgreSQL agree to 1e-9.
 """
 
 from collections import defaultdict
@@ -105,8 +105,8 @@ def _sums_of(measure: Measure, table: Table, shift: float) -> dict[str, Expressi
         case Kind.MOMENTS:
             return {
                 "count": x.count(),
-                "mean": x.mean(),
-                "var": x.var(how="pop"),
+                "off": off.mean(),
+                "var": off.var(how="pop"),
                 "cubes": (off * off * off).sum(),
                 "nonzero": table.count(where=x != 0),
             }
@@ -114,11 +114,11 @@ def _sums_of(measure: Measure, table: Table, shift: float) -> dict[str, Expressi
             y: Expression = table[measure.y]
             return {
                 "count": x.count(),
-                "mean": x.mean(),
+                "off": off.mean(),
                 "mean_y": y.mean(),
-                "var": x.var(how="pop"),
+                "var": off.var(how="pop"),
                 "var_y": y.var(how="pop"),
-                "cov": x.cov(y, how="pop"),
+                "cov": off.cov(y, how="pop"),
                 "cubes": (off * off * off).sum(),
             }
         case Kind.RISK:
@@ -147,7 +147,7 @@ def _take_moments(
         sums.of[each][cell] = _aggregate(each, {name: row.get(f"{name}{i}") for name in _NAMES}, shifts.get(each, 0.0))
 
 
-_NAMES = ("count", "ones", "wrong", "mean", "mean_y", "var", "var_y", "cov", "cubes", "nonzero")
+_NAMES = ("count", "ones", "wrong", "off", "mean_y", "var", "var_y", "cov", "cubes", "nonzero")
 
 
 def _aggregate(measure: Measure, found: Mapping[str, Any], shift: float) -> Aggregate:
@@ -159,8 +159,8 @@ def _aggregate(measure: Measure, found: Mapping[str, Any], shift: float) -> Aggr
         return Counts(int(found["ones"]), n)
     if not n:
         return _EMPTY[measure.kind]
-    mean, m2 = float(found["mean"]), n * max(0.0, float(found["var"]))
-    off = mean - shift
+    off, m2 = float(found["off"]), n * max(0.0, float(found["var"]))
+    mean = shift + off
     m3 = float(found["cubes"]) - 3 * off * m2 - n * off**3 if m2 else 0.0
     if measure.kind is Kind.PAIRS:
         m2_y = n * max(0.0, float(found["var_y"]))

@@ -55,13 +55,13 @@ class _Building:
         kind, source, days = Kind.COUNTS, None, None
         match metric:
             case Rate():
-                source, days = self._named(metric, metric.outcome), metric.outcome.within_days
+                source, days = self._named(metric, metric.outcome.column), metric.outcome.within_days
                 self.columns[x] = self._flag(metric, source)
             case Retention():
-                source, days = self._named(metric, metric.outcome), metric.until_day
+                source, days = self._named(metric, metric.outcome.column), metric.until_day
                 self.columns[x] = self._flag(metric, source)
             case Reachable():
-                source, days = self._named(metric, Outcome(metric.column)), metric.day + 1
+                source, days = self._named(metric, metric.column), metric.day + 1
                 self.columns[x] = self._flag(metric, source)
             case Mean():
                 kind, days = Kind.MOMENTS, metric.outcome.within_days
@@ -93,18 +93,18 @@ class _Building:
                 self.columns[each] = ibis.cases((self.columns[ripe], self.columns[each]))
         return ripe
 
-    def _named(self, metric: Metric, outcome: Outcome) -> str:
-        if outcome.column is None:
+    def _named(self, metric: Metric, column: str | None) -> str:
+        if column is None:
             raise TableError(
                 None, f"metric {metric.name!r} names no column, which the wide form (one row a unit) needs"
             )
-        return outcome.column
+        return column
 
     def _flag(self, metric: Metric, column: str) -> Expression:
         return self.fields.flag(column, _needed(metric))
 
     def _number(self, metric: Metric, outcome: Outcome) -> Expression:
-        return self.fields.number(self._named(metric, outcome), _needed(metric))
+        return self.fields.number(self._named(metric, outcome.column), _needed(metric))
 
     def _pair(self, x: str, y: str, one: Expression, other: Expression) -> None:
         known = one.notnull() & other.notnull()
@@ -116,8 +116,8 @@ class _Building:
             money = money - self._number(metric, metric.contacts) * float(metric.cost_per_contact)
         if metric.lost_reach is None:
             return money, ibis.literal(0.0)
-        lost = self.fields.is_true(self._named(metric, metric.lost_reach), _needed(metric))
-        return money, lost.cast("int64").cast("float64")
+        lost = self.fields.is_true(self._named(metric, metric.lost_reach.column), _needed(metric))
+        return money, lost.cast("int32").cast("float64")
 
     def _survival(self, x: str, y: str, metric: Survival) -> None:
         if metric.duration is None:
