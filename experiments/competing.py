@@ -30,7 +30,7 @@ def curve(table: RiskTable, horizon_days: int, alpha: float = 0.05) -> Curve:
     """The share of units that had the event by 0, 1, ... `horizon_days` days (Aalen and Johansen 1978).
 
     Intervals are pointwise, symmetric in log(-log) of the incidence (Marubini and Valsecchi 1995); before the first
-    event, score intervals on effective units. Ends early where nobody is at risk; empty without units.
+    event, exact ones on effective units. Ends early where nobody is at risk; empty without units.
 
     Raises ValueError for a horizon of less than a day.
     """
@@ -69,7 +69,7 @@ def incidence(table: RiskTable, horizon_days: int) -> Share:
 def difference(strata: Sequence[Stratum[RiskTable]], horizon_days: int, level: Level) -> Estimate:
     """The difference of the cumulative incidence at the horizon, treatment less control.
 
-    The interval is MOVER on score limits (`experiments.shares`); without censoring Newcombe's for two proportions.
+    The interval is MOVER on Jeffreys' limits (`experiments.shares`), without censoring that of two proportions.
     Strata: `horizon.compare`.
 
     Valid from 10 events in each arm on, and 20 units in each still under observation at the horizon, while at most half
@@ -87,7 +87,7 @@ def difference(strata: Sequence[Stratum[RiskTable]], horizon_days: int, level: L
         level,
         lambda table: incidence(table, horizon_days),
         estimand=f"difference of the share with the event within {horizon_days} days, competing events as they were",
-        method="cumulative incidence (Aalen-Johansen), MOVER on score limits",
+        method="cumulative incidence (Aalen-Johansen), MOVER on Jeffreys' limits",
         nothing=f"within {horizon_days} days the event came to no unit, or to every one",
     )
 

@@ -6,12 +6,14 @@ were censored. It is treated as if it had been counted among `units` effective o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erfc, exp, log, sqrt
+from enum import Enum
+from math import erfc, exp, expm1, log, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  (no stubs)
+from scipy.special import betainccinv, betaincinv  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from experiments.curves import Floats
 from experiments.estimates import Level
@@ -28,6 +30,13 @@ class Share:
     estimate: float
     variance: float
     units: float
+
+
+class Side(Enum):
+    """Of an effect."""
+
+    BELOW = "below"
+    ABOVE = "above"
 
 
 class Contrast(NamedTuple):
@@ -71,14 +80,21 @@ def effective_units(estimate: float, variance: float, slopes: Floats, at_risk: I
     return (estimate + evenly) / (variance / (1 - estimate) + spread)
 
 
-def wilson(estimate: float, units: float, z: float) -> tuple[float, float]:
-    """The score interval of a share (Wilson 1927) on effective units (Rothman 1978; Anderson, Bernstein and Pike 1982,
-    who prefer it in small samples to the logit, the log-log and Greenwood's)."""
-    centre, width = estimate + z * z / (2 * units), z * sqrt(estimate * (1 - estimate) / units + (z / (2 * units)) ** 2)
-    scale = 1 + z * z / units
-    low = 0.0 if estimate <= 0 else max(0.0, (centre - width) / scale)
-    high = 1.0 if estimate >= 1 else min(1.0, (centre + width) / scale)
-    return low, high
+def limits(estimate: float, units: float, z: float) -> tuple[float, float]:
+    """The equal-tailed interval of a share by Jeffreys' prior, on effective units; at 0 and 1 Clopper and Pearson's.
+
+    Of the intervals for a proportion the one that is missed as often on either side, also where it is small (Brown, Cai
+    and DasGupta 2001, sections 3 and 4.1.2); Wilson's was missed twice as often on one side in arms of 1 to 10. It
+    always has the estimate in it.
+    """
+    tail = erfc(z / sqrt(2)) / 2
+    one, other = estimate * units + 0.5, (1 - estimate) * units + 0.5
+    none = -expm1(log(tail) / units)  # the share of which nobody among so many is as unlikely as the tail
+    if estimate <= 0:
+        return 0.0, none
+    if estimate >= 1:
+        return 1 - none, 1.0
+    return min(estimate, float(betaincinv(one, other, tail))), max(estimate, float(betainccinv(one, other, tail)))
 
 
 def pointwise(
@@ -87,40 +103,40 @@ def pointwise(
     """Low and high of a curve at the ends of 0, 1, ... days, of which the first is a convention and has no error.
 
     Symmetric in log(-log(share)), within 0 and 1 (Kalbfleisch and Prentice 1980, section 1.3); where the estimate is 0
-    or 1 and that has no value, the score interval. `slopes` and `at_risk` are as in `effective_units`.
+    or 1 and that has no value, an exact one on effective units. `slopes` and `at_risk` are as in `effective_units`.
     """
     z = two_sided(alpha)
-    limits = [(float(estimates[0]), float(estimates[0]))] if len(estimates) else []
+    pairs = [(float(estimates[0]), float(estimates[0]))] if len(estimates) else []
     for day, (estimate, variance) in enumerate(zip(estimates[1:].tolist(), variances[1:].tolist(), strict=True), 1):
         if 0 < estimate < 1:
-            limits.append(_log_log(estimate, variance, z))
+            pairs.append(_log_log(estimate, variance, z))
         else:
-            limits.append(wilson(estimate, effective_units(estimate, 0.0, slopes[:day], at_risk[:day]), z))
-    found = np.array(limits).reshape(-1, 2)
+            pairs.append(limits(estimate, effective_units(estimate, 0.0, slopes[:day], at_risk[:day]), z))
+    found = np.array(pairs).reshape(-1, 2)
     return found[:, 0], found[:, 1]
 
 
 def difference(contrasts: Sequence[Contrast], level: Level) -> Difference:
     """The weighted mean of the contrasts' differences. Weights must sum to 1, and not depend on outcomes.
 
-    The interval recovers the variances of both arms from their own score limits (MOVER: Newcombe 1998, method 10; Zou
-    and Donner 2008), at the level's alpha for each. Without censoring and with one contrast it is Newcombe's. The
-    p-value is the smallest family-wise alpha at which the interval leaves 0 out.
+    The interval recovers the variances of both arms from their own limits (MOVER: Zou and Donner 2008; with Jeffreys'
+    limits Laud 2017, who finds its tails equal), at the level's alpha for each. The p-value is the smallest family-wise
+    alpha at which the interval leaves 0 out, and 1 if none does.
     """
     effect = sum(each.weight * (each.treatment.estimate - each.control.estimate) for each in contrasts)
-    below, above = _reach(contrasts, two_sided(level.alpha_each))
-    return Difference(effect, effect - below, effect + above, level.adjusted(_p_value(contrasts, effect)))
+    z = two_sided(level.alpha_each)
+    low, high = effect - _reach(contrasts, z, Side.BELOW), effect + _reach(contrasts, z, Side.ABOVE)
+    return Difference(effect, low, high, level.adjusted(_p_value(contrasts, effect)))
 
 
-def _reach(contrasts: Sequence[Contrast], z: float) -> tuple[float, float]:
-    """How far the interval reaches below the effect, and above it."""
-    below = above = 0.0
+def _reach(contrasts: Sequence[Contrast], z: float, side: Side) -> float:
+    """How far the interval reaches to one side of the effect."""
+    squares = 0.0
     for weight, control, treatment in contrasts:
-        control_low, control_high = wilson(control.estimate, control.units, z)
-        treatment_low, treatment_high = wilson(treatment.estimate, treatment.units, z)
-        below += weight**2 * ((treatment.estimate - treatment_low) ** 2 + (control_high - control.estimate) ** 2)
-        above += weight**2 * ((treatment_high - treatment.estimate) ** 2 + (control.estimate - control_low) ** 2)
-    return sqrt(below), sqrt(above)
+        less, more = (control, treatment) if side is Side.ABOVE else (treatment, control)
+        squares += weight**2 * (limits(less.estimate, less.units, z)[0] - less.estimate) ** 2
+        squares += weight**2 * (limits(more.estimate, more.units, z)[1] - more.estimate) ** 2
+    return sqrt(squares)
 
 
 def _log_log(estimate: float, variance: float, z: float) -> tuple[float, float]:
@@ -130,14 +146,21 @@ def _log_log(estimate: float, variance: float, z: float) -> tuple[float, float]:
 
 
 def _p_value(contrasts: Sequence[Contrast], effect: float) -> float:
-    if effect == 0:
-        return 1.0
-    side = 0 if effect > 0 else 1
+    side = Side.BELOW if effect > 0 else Side.ABOVE
 
     def left(z: float) -> float:
-        return abs(effect) - _reach(contrasts, z)[side]
+        return abs(effect) - _reach(contrasts, z, side)
 
-    if left(_FARTHEST) >= 0:
-        return erfc(_FARTHEST / sqrt(2))
-    root = brentq(left, 0.0, _FARTHEST, xtol=1e-12)  # pyright: ignore[reportUnknownVariableType]  (no stubs)
+    if left(0.0) <= 0:
+        return 1.0
+    # The reach is nearly in proportion to z: begin where that would end, and widen until it is between.
+    near = min(_FARTHEST, 2 * abs(effect) / _reach(contrasts, 2.0, side))
+    low, high = near / 2, min(_FARTHEST, near * 1.1)
+    while left(low) < 0:
+        low /= 2
+    while left(high) > 0:
+        if high == _FARTHEST:
+            return erfc(_FARTHEST / sqrt(2))
+        low, high = high, min(_FARTHEST, 1.5 * high)
+    root = brentq(left, low, high, xtol=1e-11)  # pyright: ignore[reportUnknownVariableType]  (no stubs)
     return erfc(float(root) / sqrt(2))  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]  (nor here)

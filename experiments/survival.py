@@ -31,7 +31,7 @@ def curve(table: RiskTable, horizon_days: int, alpha: float = 0.05, *, cause_spe
     left by one, had they otherwise the same hazard; such a curve's complement exceeds what happens to anybody.
 
     Intervals are pointwise, symmetric in log(-log), on Greenwood's (1926) variance; while nobody or after everybody
-    has left, score intervals on effective units. Ends early where nobody is at risk; empty without units. They are
+    has left, exact ones on effective units. Ends early where nobody is at risk; empty without units. They are
     good from about 10 events and 10 units at risk on.
 
     Raises ValueError for a horizon of less than a day.
@@ -80,7 +80,7 @@ def restricted_mean_difference(
     """How many days longer treated units stay on average, within the first `horizon_days` days.
 
     A competing event ends staying as the event does, unless `cause_specific`; see `curve`. The interval is MOVER on
-    score limits of the share of the horizon (`experiments.shares`), since days lost to a rare event are skewed.
+    Jeffreys' limits of the share of the horizon (`experiments.shares`), as days lost to a rare event are skewed.
     Strata: `horizon.compare`.
 
     Valid from 10 events in each arm on, and 20 units in each still under observation at the horizon: coverage of 95 %
@@ -97,7 +97,7 @@ def restricted_mean_difference(
         level,
         lambda table: restricted_mean(table, horizon_days, cause_specific=cause_specific),
         estimand=f"difference of the mean days {what}, of the first {horizon_days}",
-        method="restricted mean of Kaplan-Meier, Greenwood's variance, MOVER on score limits",
+        method="restricted mean of Kaplan-Meier, Greenwood's variance, MOVER on Jeffreys' limits",
         nothing=f"within the first {horizon_days} days no unit stayed longer than another",
         scale=horizon_days,
     )

@@ -181,6 +181,15 @@ def test_with_weights_that_change_it_ever_alarms_in_at_most_its_alpha_still() ->
     assert alarms <= binom.ppf(1 - 1e-4, streams, alpha)
 
 
+def test_what_two_phases_say_against_their_weights_adds_up() -> None:
+    one = srm.Entries({"control": 400, "treatment": 500}, EVEN)
+    other = srm.Entries({"control": 700, "treatment": 300}, {"control": 0.8, "treatment": 0.2})
+    alone = [srm.sequential([each]).p_value or 1.0 for each in (one, other)]
+    assert max(alone) < 1
+    assert srm.sequential([one, other]).p_value == pytest.approx(alone[0] * alone[1])
+    assert srm.sequential([other, one]).p_value == pytest.approx(alone[0] * alone[1])
+
+
 @pytest.mark.parametrize(("share", "a_day", "by"), [(0.6, 100, 15), (0.51, 20_000, 10)])
 def test_a_real_mismatch_is_seen_soon_large_among_few_and_small_among_many(share: float, a_day: int, by: int) -> None:
     treated = round(share * a_day)

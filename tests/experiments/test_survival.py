@@ -279,6 +279,12 @@ def test_all_having_left_before_the_horizon_is_known_since_everybody_s_time_is()
     assert found.excludes(0)
 
 
+def test_few_left_at_the_horizon_are_enough_where_nobody_was_censored_before() -> None:
+    control, treatment = RiskTable({2: 55}, censored={HORIZON: 5}), RiskTable({9: 57}, censored={HORIZON: 3})
+    effect, *_ = known(survival.restricted_mean_difference([Stratum(control, treatment)], HORIZON, LEVEL))
+    assert effect == pytest.approx((57 * 10 + 3 * HORIZON - 55 * 3 - 5 * HORIZON) / 60)
+
+
 @pytest.mark.parametrize("horizon", [0, -1])
 def test_a_horizon_of_less_than_a_day_is_refused(horizon: int) -> None:
     for wrong in (
