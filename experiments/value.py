@@ -54,7 +54,7 @@ def net_difference(strata_of_pairs: Sequence[Stratum[PairMoments]], loss_of_reac
     """The treatment's net value a unit less the control's, with an interval and the p-value of the same statistic.
 
     Welch (1938) on money - `loss_of_reach` * lost reach; several phases by Mantel-Haenszel weights; corrected for
-    skewness as in `means.difference`, by the third moment of money, where the pairs carry it (`m3_x`). In money a unit.
+    skewness as in `means.difference`, where the pairs carry the third moment of money (`m3_x`). In money a unit.
 
     Holds where the difference is skewed by at most `SKEWNESS_MAX` (0.5), else unknown. Pairs without `m3_x` cannot
     show it: then it holds for arms of like sizes, or with some 1,000 paying units in the smaller arm.
@@ -119,9 +119,10 @@ def _net(usable: _Usable, loss: float) -> welch.Difference | None:
 
 
 def _average(pairs: PairMoments, loss: float) -> welch.Average:
-    """The skewness is that of money: what it is less is of one size, and common where it matters."""
+    """The third moment is that of money less that of a loss at this rate: what both share of it is left out."""
     m2 = max(0.0, pairs.m2_x - 2 * loss * pairs.c_xy + loss**2 * pairs.m2_y)
-    return welch.Average(pairs.count, pairs.mean_x - loss * pairs.mean_y, m2, pairs.m3_x)
+    m3 = None if pairs.m3_x is None else pairs.m3_x - loss**3 * pairs.m2_y * (1 - 2 * pairs.mean_y)
+    return welch.Average(pairs.count, pairs.mean_x - loss * pairs.mean_y, m2, m3)
 
 
 def _lost(usable: _Usable) -> welch.Difference | None:

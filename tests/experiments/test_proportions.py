@@ -228,9 +228,7 @@ def test_exact_bounds_are_each_wrong_with_at_most_half_of_alpha(n0: int, n1: int
         assert worst > alpha / 5  # and not by being useless
 
 
-@pytest.mark.parametrize(
-    "table", [(1, 100, 6, 100), (0, 200, 4, 190), (3, 50, 0, 120), (19, 20, 20, 20), (1, 20, 9, 12)]
-)
+@pytest.mark.parametrize("table", [(1, 100, 6, 100), (0, 80, 4, 75), (3, 50, 0, 120), (19, 20, 20, 20), (1, 20, 9, 12)])
 def test_exact_p_value_is_that_of_all_tables_enumerated(table: Table):
     # The order of tables by an own inversion of the score; the rate searched by steps where both arms allow it.
     x0, n0, x1, n1 = table
