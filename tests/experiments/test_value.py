@@ -142,6 +142,15 @@ def test_few_large_amounts_in_a_small_arm_are_corrected_or_refused():
     assert "skew" in value.break_even(few, LEVEL).why_not
 
 
+def test_few_lost_customers_of_a_large_loss_skew_the_net_too():
+    rng = np.random.default_rng(9)
+    arms = draw(rng, 9_000, 0.0, 0.04), draw(rng, 1_500, 0.0, 0.04)
+    assert value.net_difference([stratum(*arms)], 0.1, LEVEL).method == value.WELCH
+    found = value.net_difference([stratum(*arms)], 60.0, LEVEL)
+    assert found.method == value.STRAIGHTENED
+    assert found.effect - found.low > found.high - found.effect
+
+
 def test_without_third_moments_nothing_is_corrected():
     rng = np.random.default_rng(8)
     arms = draw(rng, 900), draw(rng, 1_000)
