@@ -109,8 +109,7 @@ def _sizes(family: str, planned: int, share: float) -> Ints:
         total = np.linspace(planned / LOOKS, planned, LOOKS)
     else:
         total = np.geomspace(planned / LOOKS, 10 * planned, LOOKS)
-    treated = np.rint(total * share)
-    return np.stack((np.rint(total) - treated, treated), axis=1).astype(np.int64)
+    return np.rint(np.stack((total * (1 - share), total * share), axis=1)).astype(np.int64)
 
 
 def _look_at_end(sizes: Ints, planned: int) -> int:
@@ -122,7 +121,10 @@ def _lines(sizes: Ints, planned: int) -> Floats:
 
 
 def _steps(sizes: Ints) -> Ints:
-    return np.diff(sizes, axis=0, prepend=0)
+    """How many are new at each look: never fewer than none."""
+    steps = np.diff(sizes, axis=0, prepend=0)
+    assert steps.min() >= 0
+    return steps
 
 
 def _words(family: str, planned: int, share: float) -> str:
@@ -198,7 +200,9 @@ def _normal(family: str, planned: int) -> Case:
         for some in _portions(simulations, int(sizes[-1].sum())):
             ends = np.cumsum(steps.ravel())
             values = random.normal(1.0, 1.0, (some, int(ends[-1])))
-            powers = [np.add.reduceat(values**power, ends - steps.ravel(), axis=1) for power in (1, 2, 3)]
+            begins = np.minimum(ends - steps.ravel(), ends[-1] - 1)
+            powers = [np.add.reduceat(values**power, begins, axis=1) for power in (1, 2, 3)]
+            powers = [np.where(steps.ravel() > 0, each, 0.0) for each in powers]  # nobody new: reduceat gives the next
             portions.append(np.stack(powers, axis=-1).reshape(some, LOOKS, 2, 3))
         nonzero = np.broadcast_to(sizes, (simulations, LOOKS, 2))
         return watched(_means_seen(np.cumsum(np.concatenate(portions), axis=1), nonzero, sizes, planned), random)
@@ -270,8 +274,7 @@ def _phases(words: str, shares: tuple[float, float], before: float, after: float
         first = np.minimum(total, planned / 4)
         sizes: list[Ints] = []
         for units, share in zip((first, total - first), shares, strict=True):
-            treated = np.rint(units * share)
-            sizes.append(np.stack((np.rint(units) - treated, treated), axis=1).astype(np.int64))
+            sizes.append(np.rint(np.stack((units * (1 - share), units * share), axis=1)).astype(np.int64))
         found = [
             np.cumsum(random.binomial(_steps(n), rate, (simulations, LOOKS, 2)), axis=1)
             for n, rate in zip(sizes, (before, after), strict=True)
