@@ -1,205 +1,29 @@
-"""Assignment is uniform, stable and independent, and the same in Python, in SQL and on paper (invariant 17)."""
+"""Assignment never reshuffles, says why, and is the same for one customer and for many (invariant 17)."""
 
-import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
-from itertools import combinations, pairwise, permutations, product
-from pathlib import Path
+from itertools import pairwise, permutations
 from typing import Any
 
-import duckdb
 import numpy as np
 import pandas as pd
-import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2_contingency, chisquare
+from scipy.stats import chisquare
 
-from experiments.assignment import Allocation, AssignmentError, Assignments, Reason, assign, assign_many, sql
-from experiments.design import (
-    Condition,
-    Direction,
-    Experiment,
-    Holdout,
-    Layer,
-    Mean,
-    Outcome,
-    Phase,
-    Role,
-    Variant,
-)
-from experiments.draws import WHOLE, Draw, bounds, threshold
+from experiments.assignment import Allocation, AssignmentError, Reason, assign, assign_many
+from experiments.design import Condition, Experiment, Holdout, Layer, Phase
+from experiments.draws import Draw
 from experiments.variants import SLOTS
-from tests.experiments.assignment_oracle import HOSTILE, PLAN, numbers, vectors
+from tests.experiments.assignment_oracle import numbers
+from tests.experiments.assignment_plans import END, LATER, MANY, START, everything_at_once, plan, rows, same
 
-VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "assignment.json").read_text())
-START, LATER, END = date(2026, 10, 5), date(2026, 11, 2), date(2027, 1, 4)
-MANY = [f"customer-{i}" for i in range(100_000)]
 RARE = 1e-6  # the inputs are fixed, and so is the answer: a fault, and no bad luck
-SPEND = Mean(name="spend", role=Role.PRIMARY, direction=Direction.INCREASE, outcome=Outcome(column="spend"))
-
 ids = st.text(max_size=40).filter(lambda each: "\0" not in each and each.isprintable())
 shares = st.floats(0, 1, exclude_min=True)
-
-
-def plan(*weights: tuple[str, float], key: str = "push-budget-2026q4", **more: Any) -> Experiment:
-    """A plan of variants; the first is the control."""
-    named = weights or (("one", 1), ("three", 1))
-    variants = tuple(Variant(name, weight, control=not i) for i, (name, weight) in enumerate(named))
-    return Experiment(key=key, variants=variants, metrics=(SPEND,), start=START, end=END, **more)
-
-
-def golden() -> Experiment:
-    """The plan of the golden vectors."""
-    weights: Mapping[str, str] = PLAN["variants"]  # pyright: ignore[reportAssignmentType]  # a literal of mixed values
-    named = [(name, float(weights[name])) for name in ("control", "three", "five")]
-    return plan(*named, traffic=0.8, layer=Layer("push-budget", 1000, 9000), holdout=Holdout("always-on", 0.05))
-
-
-def same(one: Assignments, other: Assignments) -> bool:
-    return list(one.variants) == list(other.variants) and list(one.reasons) == list(other.reasons)
-
-
-# --- to the byte ------------------------------------------------------------------------------------------------------
-
-
-def test_the_golden_vectors_are_what_sha256sum_and_decimal_arithmetic_give() -> None:
-    assert vectors() == VECTORS
-
-
-def test_draws_are_those_of_the_golden_vectors() -> None:
-    for each in VECTORS["draws"]:
-        expected = int(each["first"]), int(each["second"])
-        draw = Draw(*each["fields"])
-        assert draw.pair(each["unit"].encode()) == expected, each
-        assert tuple(int(column[0]) for column in draw.pairs([each["unit"].encode()])) == expected, each
-
-
-def test_thresholds_and_bounds_are_those_of_the_golden_vectors() -> None:
-    for each in VECTORS["thresholds"]:
-        assert threshold(float(each["share"])) == int(each["threshold"]), each
-    for each in VECTORS["bounds"]:
-        assert bounds(list(map(float, each["weights"]))) == tuple(map(int, each["bounds"])), each
-
-
-def test_assignments_are_those_of_the_golden_vectors() -> None:
-    for each in VECTORS["assignments"]:
-        found = assign(golden(), each["unit"])
-        assert (found.variant, found.reason) == (each["variant"], each["reason"]), each
-    assert {each["reason"] for each in VECTORS["assignments"]} == {
-        "assigned",
-        "holdout",
-        "other_slot",
-        "not_in_traffic",
-    }
-
-
-def test_seed_and_unit_do_not_run_together() -> None:
-    assert Draw("a1").pair(b"2") != Draw("a").pair(b"12")
-    assert Draw("a").pair(b"1:b") != Draw("a", "1:").pair(b"b")
-    assert (
-        len({Draw(*fields).pair(unit) for fields, unit in ((("a", "b"), b"c"), (("ab",), b"c"), (("a",), b"bc"))}) == 3
-    )
-
-
-@given(st.lists(st.text(max_size=3), min_size=2, max_size=4), st.lists(st.text(max_size=3), min_size=2, max_size=4))
-def test_other_fields_or_another_unit_are_another_draw(one: list[str], other: list[str]) -> None:
-    pairs = {Draw(*texts[:-1]).pair(texts[-1].encode()) for texts in (one, other)}
-    assert len(pairs) == (1 if one == other else 2)
-
-
-def test_a_lasting_state_serves_units_of_every_length() -> None:
-    draw = Draw("seed")
-    for unit in ["x" * 255, "x" * 256, "x" * 5000, "x" * 255, "x" * 5000]:
-        assert draw.pair(unit.encode()) == numbers("seed", unit)
-
-
-def test_a_weight_counts_as_the_decimal_it_is_written_as() -> None:
-    assert bounds([0.1, 0.2, 0.7]) == (WHOLE // 10, WHOLE * 3 // 10, WHOLE)
-    assert bounds([1, 1]) == bounds([0.3, 0.3]) == (WHOLE // 2, WHOLE)
-    assert threshold(0.1) == WHOLE // 10
-    assert (threshold(0), threshold(1)) == (0, WHOLE)
-
-
-@pytest.mark.parametrize("weights", [[], [0.0], [0.0, 0.0], [1.0, -0.5]])
-def test_weights_that_part_nothing_are_refused(weights: list[float]) -> None:
-    with pytest.raises(ValueError, match="expected none below 0 and one above"):
-        bounds(weights)
-
-
-# --- uniform and independent ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "units",
-    [
-        pytest.param(range(1_000_000), id="numbers in a row"),
-        pytest.param([f"customer-{i:09}" for i in range(200_000)], id="padded"),
-        pytest.param([f"{i}@example.com" for i in range(200_000)], id="addresses"),
-        pytest.param(["x" * (i % 200) + str(i) for i in range(100_000)], id="of many lengths"),
-    ],
-)
-def test_numbers_are_uniform(units: Sequence[Any]) -> None:
-    encoded = [str(each).encode() for each in units]
-    for column in Draw("uniform").pairs(encoded):
-        assert column.min() >= 0
-        assert column.max() < WHOLE
-        for bins in (7, 1024):
-            assert chisquare(np.bincount(column // (WHOLE // bins + 1), minlength=bins)).pvalue > RARE
-        assert chisquare(np.bincount(column % 1024)).pvalue > RARE  # the last digits too
-
-
-def test_variants_get_their_weights() -> None:
-    found = assign_many(plan(("a", 1), ("b", 2), ("c", 0), ("d", 0.5)), range(1_000_000))
-    counts = Counter(found.variants.tolist())
-    assert counts["c"] == 0
-    shares = np.array([1, 2, 0.5]) / 3.5 * len(found)
-    assert chisquare([counts[each] for each in "abd"], shares).pvalue > RARE
-
-
-def independent(one: np.ndarray, other: np.ndarray) -> bool:
-    table = pd.crosstab(one, other)
-    assert table.size > 1
-    found: Any = chi2_contingency(table.to_numpy())
-    return found.pvalue > RARE
-
-
-def variants_of(each: Experiment) -> np.ndarray:
-    return assign_many(each, MANY).variants.astype(str)
-
-
-def test_traffic_tells_nothing_of_the_variant() -> None:
-    traffic, variant = Draw("both").pairs([each.encode() for each in MANY])
-    assert independent(traffic // (WHOLE // 8), variant // (WHOLE // 8))
-
-
-@pytest.mark.parametrize("other", ["push-budget-2026q5", "a", "layer", "push-budget-2026q4-"])
-def test_experiments_are_independent_of_each_other(other: str) -> None:
-    assert independent(variants_of(plan()), variants_of(plan(key=other)))
-
-
-def test_experiment_layers_and_holdout_are_independent_whatever_their_names() -> None:
-    name = "push-budget"
-    units = [each.encode() for each in MANY]
-    draws = (Draw(name), Draw("layer", name), Draw("holdout", name), Draw("layer", "email"))
-    for one, other in combinations([draw.pairs(units)[0] // (WHOLE // 8) for draw in draws], 2):
-        assert independent(one, other)
-
-
-def test_variants_within_a_slot_get_their_weights() -> None:
-    found = assign_many(plan(layer=Layer("push-budget-2026q4", 0, 2500)), MANY)
-    inside = found.variants[found.is_analysed]
-    assert abs(len(inside) / len(MANY) - 0.25) < 0.01
-    assert chisquare(list(Counter(inside.tolist()).values())).pvalue > RARE
-
-
-def test_an_experiment_without_a_seed_draws_by_its_key() -> None:
-    assert same(assign_many(plan(), MANY), assign_many(plan(key="renamed", seed="push-budget-2026q4"), MANY))
-    assert not same(assign_many(plan(), MANY), assign_many(plan(seed="other"), MANY))
 
 
 # --- never reshuffles -------------------------------------------------------------------------------------------------
@@ -409,46 +233,6 @@ def test_an_audience_that_nobody_told_is_unknown() -> None:
 # --- one and many -----------------------------------------------------------------------------------------------------
 
 
-HARD = 'o\'neil \\ "x"'
-
-
-def everything_at_once() -> Experiment:
-    """A plan with all that can be said of assignment."""
-    return plan(
-        ("one", 1),
-        ("three", 0.5),
-        ("none", 0),
-        (HARD, 0.25),
-        layer=Layer("Ü'ber \\", 500, 8500),
-        holdout=Holdout("h'old", 0.1),
-        phases=(
-            Phase(START, {"one": 1, "three": 1, "none": 0, HARD: 0}, 0.4),
-            Phase(LATER, {"one": 3, "three": 1, "none": 0, HARD: 2}, 0.9),
-        ),
-        audience=(Condition("country", among=("DE", "O'Z")), Condition("vip", equal=False), Condition("age", below=65)),
-        testers={"o'hara": "three", "😀": HARD},
-        seed="s'eed 😀 \\",
-    )
-
-
-def any_texts(count: int) -> list[str]:
-    """Texts of any characters but those that PostgreSQL (0) or UTF-8 (half ones) cannot hold."""
-    draw = np.random.default_rng(17)
-    characters = np.concatenate([np.arange(*each) for each in ((1, 0xD800), (0xE000, 0x110000), *[(1, 0x300)] * 1000)])
-    return ["".join(map(chr, characters[draw.integers(len(characters), size=1 + i % 60)])) for i in range(count)]
-
-
-def rows() -> list[tuple[str, str | None, date | None, str | None, bool | None, float | None]]:
-    """Hostile ids in all circumstances: (id, stored, entered, country, vip, age)."""
-    units = [*HOSTILE, *(f"{each}-{i}" for each in HOSTILE for i in range(15)), *dict.fromkeys(any_texts(500))]
-    around = list(
-        product(
-            (None, None, None, "one"), (START, LATER, END, None), ("DE", "DE", "O'Z", "FR", None), (False, True, None)
-        )
-    )
-    return [(unit, *around[i * 7 % len(around)], (30, 64.5, 70, None)[i % 4]) for i, unit in enumerate(units)]
-
-
 def test_many_at_once_are_the_same_as_one_at_a_time() -> None:
     meant, given_rows = everything_at_once(), rows()
     units, stored, entered, country, vip, age = map(list, zip(*given_rows, strict=True))
@@ -534,69 +318,3 @@ def test_a_missing_text_of_a_data_frame_is_nothing_stored() -> None:
     stored: Any = np.array(["three", None, float("nan")], dtype=object)
     found = assign_many(plan(), ["a", "b", "c"], stored)
     assert [each is Reason.STORED for each in found.reasons] == [True, False, False]
-
-
-# --- SQL --------------------------------------------------------------------------------------------------------------
-
-COLUMNS = "(id text, stored text, entered date, country text, vip boolean, age double precision)"
-
-
-def expected_rows(meant: Experiment) -> list[tuple[str | None, str | None, str | None]]:
-    units, stored, entered, country, vip, age = map(list, zip(*rows(), strict=True))
-    attributes = {"country": country, "vip": vip, "age": age}
-    found = assign_many(meant, units, stored, attributes=attributes, entered=entered)
-    return sorted((unit, found[i].variant, found[i].reason.value) for i, unit in enumerate(units))
-
-
-def plans() -> list[Experiment]:
-    return [
-        plan(),
-        plan(phases=(Phase(START, {"one": 1, "three": 1}), Phase(LATER, {"one": 1, "three": 1}, 0))),
-        everything_at_once(),
-        plan(("b", 1), ("one", 2), layer=Layer("push-budget", 1000, 9000), holdout=Holdout("always-on", 0.05)),
-        plan(traffic=0.3, phases=(Phase(START, {"one": 2, "three": 1}, 0.5),)),
-    ]
-
-
-def select(meant: Experiment, dialect: str) -> str:
-    return sql(meant, dialect, "units_given", "id", stored="stored", entered="entered")
-
-
-def test_duckdb_says_what_python_says() -> None:
-    with duckdb.connect() as connection:
-        connection.execute(f"CREATE TABLE units_given {COLUMNS}")
-        connection.executemany("INSERT INTO units_given VALUES (?, ?, ?, ?, ?, ?)", rows())
-        for meant in plans():
-            assert sorted(connection.execute(select(meant, "duckdb")).fetchall()) == expected_rows(meant)
-
-
-def test_postgresql_says_what_python_says(database_url: str) -> None:
-    with psycopg.connect(database_url) as connection, connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE units_given {COLUMNS}".encode())
-        cursor.executemany("INSERT INTO units_given VALUES (%s, %s, %s, %s, %s, %s)", rows())
-        for meant in plans():
-            found = cursor.execute(select(meant, "postgres").encode()).fetchall()
-            assert sorted(found) == expected_rows(meant)
-
-
-def test_sql_takes_numbers_as_their_digits_and_gives_nothing_for_null(database_url: str) -> None:
-    expected = [*((str(i), assign(plan(), i).variant, "assigned") for i in range(5)), (None, None, None)]
-    given_units = "(VALUES (0), (1), (2), (3), (4), (NULL)) AS t(id)"
-    with duckdb.connect() as connection:
-        assert connection.execute(sql(plan(), "duckdb", given_units, "id") + " ORDER BY unit").fetchall() == expected
-    with psycopg.connect(database_url) as connection:
-        found = connection.execute((sql(plan(), "postgres", given_units, "id") + " ORDER BY unit").encode()).fetchall()
-        assert found == expected
-
-
-def test_sql_without_dates_of_entry_says_that_they_are_unknown() -> None:
-    phased = plan(phases=(Phase(START, {"one": 1, "three": 1}), Phase(LATER, {"one": 1, "three": 2})))
-    with duckdb.connect() as connection:
-        assert connection.execute(sql(phased, "duckdb", "(SELECT 'a' AS id)", "id")).fetchall() == [
-            ("a", None, "entry_unknown")
-        ]
-
-
-def test_a_dialect_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match="oracle"):
-        sql(plan(), "oracle")
