@@ -99,7 +99,7 @@ def cohorts(rng: np.random.Generator, early: float, late: float) -> tuple[Counts
 
 
 def test_matured_rate_and_survival_estimate_part_by_chance_in_alpha() -> None:
-    rng, looks, alpha = np.random.default_rng(4), 4000, 0.05
+    rng, looks, alpha = np.random.default_rng(4), 2000, 0.05
     warned = sum(checks.maturity(*cohorts(rng, 0.01, 0.01), 28, alpha) is not None for _ in range(looks))
     assert binom.ppf(5e-5, looks, alpha) <= warned <= binom.ppf(1 - 5e-5, looks, alpha)
 

@@ -224,7 +224,7 @@ def test_an_arm_without_events_is_not_sure_of_it() -> None:
 
 
 def test_the_interval_covers_with_staggered_entry_and_arms_of_different_sizes() -> None:
-    looks, horizon, misses = 3000, 28, np.zeros(2)
+    looks, horizon, misses = 1500, 28, np.zeros(2)
     rng = np.random.default_rng(5)
     truth = [rate / (rate + 0.006) * (1 - (1 - rate - 0.006) ** horizon) for rate in (0.004, 0.006)]
     for _ in range(looks):

@@ -155,7 +155,7 @@ def test_the_sequential_factor_is_that_of_a_dirichlet_mixture() -> None:
 
 
 def test_read_after_every_day_it_ever_alarms_in_at_most_its_alpha() -> None:
-    rng, streams, days, alpha = np.random.default_rng(2), 2000, 60, 0.05
+    rng, streams, days, alpha = np.random.default_rng(2), 1000, 60, 0.05
     weights = {"control": 0.8, "treatment": 0.2}
     sizes = rng.poisson(400, (streams, days))
     treated = rng.binomial(sizes, 0.2)
