@@ -6,9 +6,7 @@ from math import inf
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from experiments import numbers
 from experiments.design import Direction, Inference, Role
 from experiments.estimates import Estimate, Level
 from experiments.numbers import Scale
@@ -175,21 +173,6 @@ def test_any_readout_prints_and_none_of_its_lines_runs_over(readout: Readout) ->
     longest_word = max(len(word) for word in str(readout).split())
     assert max(map(len, str(readout).splitlines())) <= max(WIDTH, longest_word + 40)
     assert "nan" not in str(readout)
-
-
-@given(st.floats(-1e9, 1e9), st.floats(0, 1e6), st.sampled_from(Scale))
-def test_the_ends_of_an_interval_stay_on_their_side_of_zero_when_rounded(
-    low: float, width: float, scale: Scale
-) -> None:
-    text = numbers.interval(low, low + width, scale)
-    if low > 0:
-        assert text.startswith("+")
-    if low + width < 0:
-        assert "+" not in text
-
-
-def test_two_ends_that_agree_in_their_first_digits_are_told_apart() -> None:
-    assert numbers.interval(1000.0001, 1000.0003, Scale.NUMBER) == "+1000.0001 to +1000.0003".replace("1000", "1,000")
 
 
 def test_a_fixed_plan_says_that_it_is_decided_at_the_end() -> None:
