@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from io import StringIO
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from experiments.analysis import analyze
+from experiments.design import Experiment
 from experiments.simulate import Simulation, Truth, World, potential_outcomes, simulate, truth
 from experiments.simulate_tables import OUTCOMES
 
@@ -276,3 +279,36 @@ def test_a_world_that_cannot_be_is_refused(wrong: dict[str, Any]):
 def test_one_customer_is_a_world_too():
     tables = simulate(World(customers=1, start=date(2026, 1, 5)))
     assert tables.exposures.num_rows <= 1
+
+
+PLAN = """
+key: limits
+variants:
+  - {name: one, weight: 1, control: true, dose: 1}
+  - {name: three, weight: 1, dose: 3}
+start: 2026-10-05
+end: 2026-12-01
+horizon_days: 28
+metrics:
+  - {name: unsubscribed, kind: rate, event: unsubscribed, within_days: 28, role: primary, direction: decrease}
+  - {name: retained, kind: retention, event: session, on_or_after_day: 14, until_day: 28,
+     role: secondary, direction: increase}
+  - {name: spend, kind: mean, event: purchase, value: value, within_days: 28, role: secondary, direction: increase}
+columns: {event_id: id}
+inference: fixed
+"""
+
+
+def test_a_readout_of_the_events_has_the_numbers_that_were_counted_here():
+    """Two ways from the same lives: through Ibis and the plan's windows, and by sums over arrays."""
+    world = World(customers=6_000)
+    tables = simulate(world, as_of_day=80)  # everything has arrived by then
+    readout = analyze(Experiment.from_yaml(StringIO(PLAN)), tables.exposures, tables.events, as_of=date(2026, 12, 24))
+    counted = tables.wide.to_pandas().groupby("variant")[["unsubscribed", "retained", "spend"]].agg(["sum", "count"])
+    known = truth(world)
+    for metric in readout.metrics:
+        found = {each.variant: (each.numerator, each.denominator) for each in metric.arms}
+        wanted = {each: tuple(counted.loc[each, metric.name]) for each in ("one", "three")}
+        assert found == {each: pytest.approx(numbers) for each, numbers in wanted.items()}
+        estimate = metric.comparisons[0].estimate
+        assert not estimate.excludes(known.effect(metric.name, "three", "one"))
