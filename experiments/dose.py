@@ -105,7 +105,7 @@ def table(control: Arm[T], tested: Sequence[Arm[T]], measure: Measure[T], level:
     Each effect by the metric's own method, at the level at which all tested doses together keep `level.alpha_each`:
     Dunnett (1955), JASA 50:1096, two-sided, with the correlation that the shared control gives, for large samples (an
     integral over what chance adds to the control; no random numbers). That needs one phase, and levels close to
-    normal; elsewhere Bonferroni's. An effect's p-value, corrected alike, is below `level.alpha_each` exactly where its
+    normal; elsewhere Bonferroni's. An effect's p-value, corrected alike, is below `level.alpha` exactly where its
     interval leaves 0 out. Effects in the metric's own unit, `received` in contacts a unit and week. Without tested
     doses: the control's row alone.
     """
@@ -118,7 +118,7 @@ def table(control: Arm[T], tested: Sequence[Arm[T]], measure: Measure[T], level:
 
     def row(arm: Arm[T]) -> DoseRow:
         found = measure.difference(arm.strata, each_level)
-        p_value = None if found.p_value is None else _corrected(found.p_value, doses, shares)
+        p_value = None if found.p_value is None else level.adjusted(_corrected(found.p_value, doses, shares))
         method = f"{found.method}, simultaneous over {doses} doses ({how})" if doses > 1 else found.method
         effect = replace(found, level=level, method=method, p_value=p_value)
         return DoseRow(arm.variant, arm.dose, _mean_received(arm), _level(arm, measure), effect)

@@ -87,14 +87,14 @@ def squared_error(counts: Counts) -> float | None:
 
 def _by_score(usable: score.Weighted, level: Level) -> Estimate:
     low, high = score.bounds(usable, level.alpha_each)
-    p_value = 2 * normal_tail(abs(score.statistic(usable, 0.0)))
+    p_value = level.adjusted(2 * normal_tail(abs(score.statistic(usable, 0.0))))
     method = SCORE if len(usable) == 1 else SCORE_OF_STRATA
     return Estimate(DIFFERENCE, method, level, score.difference(usable), low, high, p_value)
 
 
 def _exactly(stratum: Stratum[Counts], level: Level) -> Estimate:
     found = exact.difference(stratum.control, stratum.treatment, level.alpha_each)
-    p_value = None if _common_rate(stratum) in (0, 1) else found.p_value
+    p_value = None if _common_rate(stratum) in (0, 1) else level.adjusted(found.p_value)
     effect = stratum.treatment.rate - stratum.control.rate
     return Estimate(DIFFERENCE, EXACT, level, effect, found.low, found.high, p_value)
 

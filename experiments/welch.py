@@ -52,11 +52,11 @@ class Difference:
         return 2 * t_tail(abs(self._straight(self.effect / self.error)), self.degrees)
 
     def estimate(self, estimand: str, method: str, level: Level) -> Estimate:
-        """The interval, and the p-value of the same statistic."""
+        """The interval, and the p-value of the same statistic, corrected as the interval is."""
         critical = t_quantile(1 - level.alpha_each / 2, self.degrees)
         low = self.effect - self.error * self._bent(critical)
         high = self.effect - self.error * self._bent(-critical)
-        return Estimate(estimand, method, level, self.effect, low, high, self.p_value)
+        return Estimate(estimand, method, level, self.effect, low, high, level.adjusted(self.p_value))
 
     def _straight(self, t: float) -> float:
         if not self.is_straightened:

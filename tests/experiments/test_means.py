@@ -40,7 +40,7 @@ def test_interval_and_p_value_are_those_of_scipy(sizes: tuple[int, int]):
     expected = stats.ttest_ind(other, one, equal_var=False)
     interval = expected.confidence_interval(0.975)
     assert found.method == means.WELCH
-    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.p_value == pytest.approx(min(1, 2 * expected.pvalue), rel=1e-9)
     assert [found.low, found.high] == pytest.approx([interval.low, interval.high], abs=1e-9)
 
 
@@ -146,7 +146,7 @@ def test_p_value_is_below_alpha_exactly_where_the_interval_leaves_out_0(
     if found.is_known:
         assert found.low < found.effect < found.high or found.method == means.STRAIGHTENED
         assert found.low < found.high
-        assert found.excludes(0) == (found.p_value < alpha / 3)
+        assert found.excludes(0) == (found.p_value < alpha)
 
 
 @given(st.floats(0.01, 100), st.integers(1, 40))

@@ -166,7 +166,7 @@ def test_p_value_is_below_alpha_exactly_where_the_interval_leaves_out_0(table: T
     assert found.is_known
     assert -1 <= found.low <= found.effect <= found.high <= 1
     assert found.low < found.high
-    assert found.excludes(0) == (found.p_value is not None and found.p_value < level.alpha_each)
+    assert found.excludes(0) == (found.p_value is not None and found.p_value < level.alpha)
 
 
 @settings(deadline=None, max_examples=40)
