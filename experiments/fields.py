@@ -95,7 +95,10 @@ class Fields:
         elif not kind.is_timestamp():
             return self._wrong(column, kind, "times", needed_by, "int64")
         if self.engine.name == "duckdb":
-            return epoch_us(found)
+            has_zone = kind.is_timestamp() and kind.timezone is not None
+            return epoch_us(
+                found.cast("timestamp('UTC')") if has_zone else found
+            )  # nanoseconds with a zone become micro
         if self.engine.name == "postgres":
             return (date_part("epoch", found) * 1e6).round().cast("int64")
         return found.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + found.microsecond().cast("int64")
