@@ -136,7 +136,7 @@ def standing(result: Result, interval: Interval | None) -> Standing:
 
 
 def verdict(variant: str, results: Sequence[Result], problems: Sequence[str], calendar: Calendar) -> Verdict:
-    """The first that applies (DOMAIN.md, "Verdicts").
+    """The first that applies (docs/readout.md).
 
     1. *invalid*: there are `problems` (the shares of the variants are not those planned, a leak).
     2. *stop*: the bound of a primary is wholly bad, or that of a guardrail wholly outside its margin.

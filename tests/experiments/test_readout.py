@@ -34,7 +34,7 @@ START, END = date(2026, 10, 5), date(2027, 1, 4)
 
 
 def verdict_of_json(read: Any, variant: str) -> str:
-    """The rules of DOMAIN.md on plain JSON: no code of the library."""
+    """The rules of docs/readout.md on plain JSON: no code of the library."""
     if any(each["is_alarm"] and each["code"] not in ("srm_segment", "balance") for each in read["checks"]):
         return "invalid"
     over = read["as_of"] is None or read["as_of"] >= read["end"]
