@@ -11,13 +11,12 @@ from engine.render.style import INK, SMALL_PX, WIDE, Size, Spec, colour, dash, l
 from experiments.numbers import plain
 from experiments.readout import Line, LineKind, MetricReadout, Point
 
-_STEPS: Final = (1, 2, 5, 7, 14, 28, 56, 91, 182, 364)
+_STEPS: Final = (1, 2, 7, 14, 28, 56, 91, 182, 364)
 _DRAWN_MOST: Final = 120
 _TICKS: Final = {False: 9, True: 5}
 _SIDE_PX: Final = 60
 _HEAD_PX: Final = 22
 _RISK_PX: Final = 34
-_WEEK: Final = 7
 
 
 def curves(metric: MetricReadout, kind: LineKind, variants: Sequence[str], size: Size = WIDE) -> Spec:
@@ -128,10 +127,11 @@ def _risk(shown: list[tuple[str, int, Line]], days: list[int], x: Spec, width: i
 
 
 def _at_risk(shown: list[tuple[str, int, Line]], days: list[int]) -> Iterator[Spec]:
+    """Nothing where nobody is: at its last day a curve ends for all, and a 0 would read as if they had gone before."""
     for row, (_, _, line) in enumerate(shown):
         for day in days:
             point = at(line, day)
-            if point is not None:
+            if point is not None and point.at_risk:
                 yield {"day": day, "text": plain(point.at_risk), "y": _HEAD_PX + row * _RISK_PX + 20}
 
 

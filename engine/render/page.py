@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from engine.render import curves as curve
 from engine.render.forest import forest
-from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, visible
+from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, short, visible
 from engine.render.svg import svg
 from experiments import numbers, sentences
 from experiments.dose import DoseRow
@@ -124,6 +124,7 @@ _SAID: Final[tuple[Callable[..., str], ...]] = (
     break_even,
     breakable,
     level,
+    short,
     numbers.count,
     numbers.interval,
     numbers.p_value,
@@ -165,18 +166,19 @@ def _doses(readout: Readout) -> list[tuple[MetricReadout, tuple[DoseRow, ...]]]:
 def _method(metric: MetricReadout, kind: LineKind) -> str:
     """What the curves of a chart estimate and how; the variants share it."""
     line = curve.lines_of(metric, kind)[0]
-    return f"{line.estimand}. {line.method}, pointwise {numbers.plain(100 * (1 - line.alpha), 4)} % intervals"
+    return f"{line.estimand}. {line.method}, {numbers.plain(100 * (1 - line.alpha), 4)} %"
 
 
 def _table(metric: MetricReadout, kind: LineKind) -> CurveTable:
     lines = curve.lines_of(metric, kind)
     rows: list[tuple[int, list[tuple[str, str, str]]]] = []
-    for day in curve.ticks(curve.last_day(lines), _TABLE_ROWS):
+    last = curve.last_day(lines)
+    for day in sorted({*curve.ticks(last, _TABLE_ROWS), last}):
         cells = [
             (
                 numbers.percent(point.value),
                 f"{numbers.percent(point.low)} to {numbers.percent(point.high)}",
-                numbers.plain(point.at_risk),
+                numbers.plain(point.at_risk) if point.at_risk else "",  # as in the chart
             )
             if (point := curve.at(line, day))
             else ("", "", "")

@@ -12,7 +12,7 @@ from engine.render.page import POLICY
 from experiments.design import Inference, Role
 from experiments.estimates import unknown
 from experiments.numbers import p_value, percent, plain
-from experiments.readout import Arm, Check, CheckCode, LineKind, Readout
+from experiments.readout import Arm, Check, CheckCode, Line, LineKind, Point, Readout
 from experiments.sentences import arm_text, effect_line, estimate_text, headline
 from tests.render.readouts import LEVEL, a_full_readout, a_metric, a_readout, an_estimate
 
@@ -129,6 +129,15 @@ def test_every_chart_of_curves_has_a_table_of_its_numbers() -> None:
                 assert plain(point.at_risk) in parsed.said["td"]
         estimand = lines_of(metric, kind)[0].estimand
         assert any(each.startswith(estimand) for each in parsed.said["figcaption"])
+
+
+def test_the_last_day_is_told_and_nobody_at_risk_is_no_number() -> None:
+    points = [Point(day, 1 - 0.001 * day, 0.9, 1.0, 100 if day < 30 else 0) for day in range(31)]
+    line = Line("three", LineKind.STAYING, "the share who stayed", "Kaplan-Meier", 0.05, tuple(points))
+    metric = a_metric("stay", Role.PRIMARY, an_estimate(0.1, 0.05, 0.2), curves=(line,))
+    parsed = whole(a_readout(metric))
+    assert parsed.said["th"][-6:] == ["0", "7", "14", "21", "28", "30"]
+    assert parsed.said["td"][-2:] == [same("97 % 90 % to 100 %"), ""]
 
 
 def test_p_values_stand_behind_details_alone() -> None:
