@@ -74,8 +74,8 @@ def difference(strata: Sequence[Stratum[RiskTable]], horizon_days: int, level: L
 
     Valid from 10 events in each arm on, and 20 units in each still under observation at the horizon, while at most half
     of the units are censored before it; with more censored, from 100 effective events (estimate squared over variance)
-    on. There coverage of 95 % intervals was 94.5 to 95.3 %, with arms of 1 to 10. With more censoring and fewer
-    effective events it fell to 93.6 %: the last days then hang on a few units.
+    on. There 95 % intervals covered 94.6 to 95.1 % (10,000 simulations each, arms of 1 to 20), missed by 2.0 to 3.0 %
+    on each side. With more censoring and fewer effective events it was 94.0 %: the last days then hang on a few units.
 
     Unknown, with the reason, if an arm has fewer than 20 units, or nobody had the event in either, or everybody; never
     another horizon than the plan's. Raises ValueError for a horizon of less than a day.

@@ -83,8 +83,9 @@ def restricted_mean_difference(
     Jeffreys' limits of the share of the horizon (`experiments.shares`), as days lost to a rare event are skewed.
     Strata: `horizon.compare`.
 
-    Valid from 10 events in each arm on, and 20 units in each still under observation at the horizon: coverage of 95 %
-    intervals was 94.6 to 95.2 % at 7 to 600 events, arms of 1 to 20, and censoring of up to 99 %.
+    Valid from 20 events in each arm on, with 20 units in each still under observation at the horizon: there 95 %
+    intervals covered 94.6 to 95.2 % (10,000 simulations each of 20 to 600 events, arms of 1 to 20, up to 96 % censored),
+    missed by 2.2 to 2.9 % on each side; with 10 events 94.4 %.
 
     Unknown, with the reason, if an arm has fewer units, or no two units differ; never another horizon than the plan's.
     Raises ValueError for a horizon of less than a day.
