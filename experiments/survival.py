@@ -84,7 +84,7 @@ def restricted_mean_difference(
     Strata: `horizon.compare`.
 
     Valid from 20 events in each arm on, with 20 units in each still under observation at the horizon: there 95 %
-    intervals covered 94.6 to 95.2 % (10,000 simulations each of 20 to 600 events, arms of 1 to 20, up to 96 % censored),
+    intervals covered 94.6 to 95.2 % (10,000 simulations each, 20 to 600 events, arms of 1 to 20, up to 96 % censored),
     missed by 2.2 to 2.9 % on each side; with 10 events 94.4 %.
 
     Unknown, with the reason, if an arm has fewer units, or no two units differ; never another horizon than the plan's.
