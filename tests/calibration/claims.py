@@ -23,12 +23,13 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The shares of simulations that an estimator says it covers, and misses on either side; and how many times as wide
-    as the fixed interval it is at most, on average, at the planned end."""
+    as the fixed interval it is at most, on average, at the planned end. `of_alarms`: a miss is an alarm."""
 
     words: str
     covered: tuple[float, float]
     missed_each_side: tuple[float, float]
     widest: float = inf
+    of_alarms: bool = False
 
 
 MARGINAL = Claim("covers 94.5 to 95.5 %, each bound wrong in 2 to 3 %", (0.945, 0.955), (0.02, 0.03))
@@ -39,16 +40,16 @@ EVER = Claim(
     "ever wrong in at most 5 %, each bound in at most 2.5 %, 1.6 times as wide", (0.95, 1.0), (0.0, 0.025), 1.6
 )
 EVER_WIDER = replace(
-    EVER, words="ever wrong in at most 5 %, each bound in at most 2.5 %, 1.75 times as wide", widest=1.75
+    EVER, words="ever wrong in at most 5 %, each bound in at most 2.5 %, at most 1.75 times as wide", widest=1.75
 )
 
 
 def alarms(alpha: float, *, at_most: bool = False) -> Claim:
     """Alarms without a cause: an alarm is a miss, and has one side."""
     least = 0.0 if at_most else 0.9 * alpha
-    words = f"alarms in at most {alpha:.1%}" if at_most else f"alarms in {alpha:.1%}, give or take a tenth"
+    words = f"at most {alpha:.1%}" if at_most else f"{alpha:.1%}, give or take a tenth"
     most = alpha if at_most else 1.1 * alpha
-    return Claim(words, (1 - most, 1 - least), (0.0, 1.0))
+    return Claim(words, (1 - most, 1 - least), (0.0, 1.0), of_alarms=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ LEVEL = Level()
 LOOKS = 100
 ENOUGH = "Anytime, to the planned end"
 BEYOND = "Anytime, on to ten times the planned end"
+UNLIKE = "Anytime, over phases that tell very differently much a unit"
 _NEAR = 0.9  # of the boundary: from there on the estimator is asked
 _ASKED_ANYWAY = 100
 
@@ -307,7 +308,7 @@ def _phases(words: str, shares: tuple[float, float], before: float, after: float
             Seen(z, line, at, anytime.rate_difference, proportions.difference, planned, LOOKS - 1, 0.0), random
         )
 
-    return Case(ENOUGH, f"two phases, {words}, {planned:,} units planned", claim, run)
+    return Case(ENOUGH if claim is EVER else UNLIKE, f"two phases, {words}, {planned:,} units planned", claim, run)
 
 
 def _portions(simulations: int, numbers_each: int) -> list[int]:

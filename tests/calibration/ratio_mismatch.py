@@ -7,7 +7,7 @@ import numpy as np
 from experiments import srm
 from tests.calibration.claims import Case, Tally, alarms
 
-CHECK = "Sample ratio mismatch, no mismatch"
+CHECK = "Sample ratio mismatch, where there is none"
 DAYS = 100
 
 

@@ -148,3 +148,11 @@ def test_the_report_has_a_row_a_case_and_says_what_failed():
     assert "**1 of 2 claims are excluded.**" in text
     assert f"| {cases[0].name} | 95.00% |" in text
     assert "NO (interval and p-value disagree 4 times) |" in text
+
+
+def test_cases_of_one_family_make_one_claim_unless_they_count_alarms():
+    claims: dict[str, set[str]] = {}
+    for each in CASES:
+        if not each.claim.of_alarms:
+            claims.setdefault(each.family, set()).add(each.claim.words)
+    assert all(len(each) == 1 for each in claims.values())

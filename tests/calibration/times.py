@@ -13,8 +13,8 @@ from tests.calibration.counting import Floats, tally
 
 LEVEL = Level()
 DAYS = 28
-INCIDENCE = "Cumulative incidence at the horizon, Aalen-Johansen with score limits"
-MEAN_TIMES = "Restricted mean times, Kaplan-Meier with score limits"
+INCIDENCE = "Cumulative incidence at the horizon, Aalen-Johansen"
+MEAN_TIMES = "Restricted mean times, Kaplan-Meier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +57,38 @@ class Arm:
         before = np.concatenate(([1.0], np.cumprod(1 - event - leave)[:-1]))
         return float((before * event).sum())
 
+    def share_ended(self, family: str) -> float:
+        """By the event; for mean times by either."""
+        event, leave = self.hazards()
+        return self.incidence() if family == INCIDENCE else float(1 - np.cumprod(1 - event - leave)[-1])
+
     def mean_days(self) -> float:
         event, leave = self.hazards()
         return float(np.concatenate(([1.0], np.cumprod(1 - event - leave)[:-1])).sum())
 
 
-_PAIRS = [
-    ("nobody censored", Arm(1_000, 0.001, 0.001, 0.0), Arm(1_000, 0.0015, 0.001, 0.0)),
+_COMMON = [
     ("half censored", Arm(2_000, 0.002, 0.002, 0.5), Arm(2_000, 0.003, 0.002, 0.5)),
     ("half censored, many leave", Arm(500, 0.02, 0.03, 0.5), Arm(500, 0.02, 0.03, 0.5)),
+    ("nine tenths censored", Arm(5_000, 0.003, 0.001, 0.9), Arm(5_000, 0.003, 0.001, 0.9)),
+]
+_OF_INCIDENCE = [  # from 10 events in an arm
+    ("nobody censored", Arm(1_000, 0.001, 0.001, 0.0), Arm(1_000, 0.0015, 0.001, 0.0)),
     ("half censored, few events", Arm(2_000, 0.0005, 0.001, 0.5), Arm(2_000, 0.0005, 0.001, 0.5)),
     ("a third censored, 9 to 1", Arm(9_000, 0.001, 0.001, 0.33), Arm(1_000, 0.001, 0.001, 0.33)),
-    ("nine tenths censored", Arm(5_000, 0.003, 0.001, 0.9), Arm(5_000, 0.003, 0.001, 0.9)),
+]
+_OF_MEAN_TIMES = [  # from 20 of either kind: both end staying
+    ("nobody censored", Arm(1_000, 0.001, 0.001, 0.0), Arm(1_000, 0.0015, 0.001, 0.0)),
+    ("half censored, few events", Arm(2_000, 0.0005, 0.0005, 0.5), Arm(2_000, 0.0005, 0.0005, 0.5)),
+    ("a third censored, 9 to 1", Arm(9_000, 0.001, 0.001, 0.33), Arm(1_000, 0.001, 0.001, 0.33)),
 ]
 
 
 def cases() -> list[Case]:
+    of_times = survival.restricted_mean_difference
     return [
-        *(_case(INCIDENCE, *each, competing.difference, Arm.incidence) for each in _PAIRS),
-        *(_case(MEAN_TIMES, *each, survival.restricted_mean_difference, Arm.mean_days) for each in _PAIRS),
+        *(_case(INCIDENCE, *each, competing.difference, Arm.incidence) for each in (*_COMMON, *_OF_INCIDENCE)),
+        *(_case(MEAN_TIMES, *each, of_times, Arm.mean_days) for each in (*_COMMON, *_OF_MEAN_TIMES)),
     ]
 
 
@@ -91,10 +104,6 @@ def _case(
         pairs = zip(control.tables(random, simulations), treatment.tables(random, simulations), strict=True)
         return tally((estimate([Stratum(*each)], DAYS, LEVEL) for each in pairs), of(treatment) - of(control))
 
-    events = " and ".join(f"{each.units * each.incidence():,.0f}" for each in (control, treatment))
-    return Case(
-        family,
-        f"{words}; {control.units:,} and {treatment.units:,} units, {events} events if all were watched",
-        MARGINAL,
-        run,
-    )
+    ends = " and ".join(f"{each.units * each.share_ended(family):,.0f}" for each in (control, treatment))
+    units = f"{control.units:,} and {treatment.units:,} units"
+    return Case(family, f"{words}; {units}, {ends} events if all were watched", MARGINAL, run)
