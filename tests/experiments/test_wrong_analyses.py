@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-from pyarrow import compute as pc
 
 import experiments as ex
 from experiments import proportions
@@ -45,7 +44,9 @@ from experiments.verdicts import Call
 from tests.experiments import wrong_analyses as wrong
 from tests.experiments.plans import SMALL, read
 
-Table: TypeAlias = Any  # of pyarrow, whose functions carry no types
+pa: Any = import_module("pyarrow")  # it carries no types
+pc: Any = import_module("pyarrow.compute")
+Table: TypeAlias = Any
 
 WORLD = World(customers=100_000, limits={"one": 1, "five": 5}, seed=3)
 START = WORLD.start
@@ -83,9 +84,8 @@ def known(entry_days: int = WORLD.entry_days) -> Truth:
 @cache
 def events() -> Table:
     """As they arrived; and who closed the account or was erased has "left" too, as a warehouse would say it."""
-    found = simulation().events.filter(
-        pc.is_in(simulation().events["customer_id"], simulation().exposures["customer_id"])
-    )
+    everybodys, entered = simulation().events, simulation().exposures["customer_id"]
+    found = everybodys.filter(pc.is_in(everybodys["customer_id"], entered))
     gone = found.filter(pc.is_in(found["type"], pa.array(["account_closed", "erased"])))
     left = gone.set_column(gone.column_names.index("type"), "type", pa.array(["left"] * len(gone)))
     return pa.concat_tables([found, left.set_column(0, "id", pc.binary_join_element_wise(left["id"], "left", "-"))])
@@ -175,17 +175,11 @@ def entry_is_the_first_ask() -> None:
 def a_ramp() -> Table:
     """As if from day 8 on only one in four customers of `one` had been taken into the experiment."""
     exposures = simulation().exposures
-    late = pc.greater_equal(exposures["entered_at"], pa.scalar(instant(EARLY_DAYS), exposures["entered_at"].type))
-    thinned = pc.and_(pc.and_(late, pc.equal(exposures["variant"], "one")), pa.array(chance(len(exposures)) > 0.25))
+    begins = pd.Timestamp(START + timedelta(days=EARLY_DAYS), tz="UTC")
+    late = pc.greater_equal(exposures["entered_at"], pa.scalar(begins, exposures["entered_at"].type))
+    chance = np.random.default_rng(11).random(len(exposures))
+    thinned = pc.and_(pc.and_(late, pc.equal(exposures["variant"], "one")), pa.array(chance > 0.25))
     return exposures.filter(pc.invert(thinned))
-
-
-def chance(count: int) -> np.ndarray:
-    return np.random.default_rng(11).random(count)
-
-
-def instant(day: int) -> pd.Timestamp:
-    return pd.Timestamp(START + timedelta(days=day), tz="UTC")
 
 
 def of_a_ramp(as_of_day: int) -> Estimate:

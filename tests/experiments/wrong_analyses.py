@@ -138,7 +138,7 @@ def fisher_beside_a_score_interval(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(strata: Sequence[Stratum[Counts]], level: Level) -> Estimate:
         cells = [[arm.successes, arm.count - arm.successes] for arm in (strata[0].control, strata[0].treatment)]
-        return replace(right(strata, level), p_value=float(stats.fisher_exact(cells).pvalue))
+        return replace(right(strata, level), p_value=_p_value_of(stats.fisher_exact(cells)))
 
     patch.setattr(proportions, "difference", wrong)
 
@@ -148,7 +148,7 @@ def student_beside_welch(patch: pytest.MonkeyPatch) -> None:
 
     def wrong(strata: Sequence[Stratum[Moments]], level: Level, cap: float | None = None) -> Estimate:
         one, other = ((arm.mean, arm.variance**0.5, arm.count) for arm in (strata[0].control, strata[0].treatment))
-        p_value = float(stats.ttest_ind_from_stats(*other, *one).pvalue)
+        p_value = _p_value_of(stats.ttest_ind_from_stats(*other, *one))
         return replace(right(strata, level, cap), p_value=p_value)
 
     patch.setattr(means, "difference", wrong)
@@ -199,6 +199,10 @@ def _replace_tables(patch: pytest.MonkeyPatch, wrong: Callable[[Table, Table], t
         return right(plan, engine, *wrong(exposures, events), as_of)
 
     patch.setattr(long, "prepare", prepare)
+
+
+def _p_value_of(test: Any) -> float:
+    return float(test.pvalue)
 
 
 def _counted(pairs: Aggregate) -> Counts:
