@@ -30,9 +30,13 @@ def bit_count(bits: Any) -> int:  # pyright: ignore[reportReturnType] - DuckDB h
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The table without units that were seen in two variants, how many these were, and the last entry in it."""
+    """The table without units that were seen in two variants, how many these were, and the last entry in it.
+
+    `all_named`: no row lacks a unit.
+    """
 
     table: Table
+    all_named: bool
     in_two_variants: int = 0
     last_entry_us: int | None = None
 
@@ -46,13 +50,13 @@ def checked(plan: Experiment, engine: Engine, table: Table) -> Checked:
     unit = None
     if plan.columns.unit is not None:
         unit = fields.unit(plan.columns.unit, "which names the unit of a row (columns.unit: null, if nothing does)")
-        wanted["n"] = unit.count()
+        wanted |= {"n": unit.count(), "rows": table.count()}
         if unit.type().is_integer():
             wanted |= {"low": unit.min(), "high": unit.max()}
     found: Mapping[str, Any] = engine.row(table.aggregate(**wanted)) if wanted else {}
     last = found.get("last")
     if unit is None or _distinct(engine, table, unit, found) == found["n"]:
-        return Checked(table, 0, last)
+        return Checked(table, unit is None or found["n"] == found["rows"], 0, last)
     return _without_conflicts(plan, engine, table, unit, last)
 
 
@@ -83,4 +87,4 @@ def _without_conflicts(plan: Experiment, engine: Engine, table: Table, unit: Exp
     left = table.mutate(takt_unit=unit)
     conflicts = repeated.select(takt_unit="unit")
     kept = left.anti_join(conflicts, "takt_unit").drop("takt_unit")
-    return Checked(kept, found["two"], last)
+    return Checked(kept, False, found["two"], last)

@@ -77,15 +77,19 @@ def _phase(plan: Experiment, fields: Fields, entered: Expression | None) -> Expr
     return ibis.cases(*later, else_=0).cast("int64")
 
 
-def variant_code(plan: Experiment, entry: Entry) -> Expression:
-    """The place of the variant in the plan, or why the unit is left out, whatever its times say."""
+def variant_code(plan: Experiment, entry: Entry, all_named: bool = False) -> Expression:
+    """The place of the variant in the plan, or why the unit is left out, whatever its times say.
+
+    `all_named`: no row lacks a unit, so that its column need not be read.
+    """
     branches: list[tuple[Any, int]] = []
     if entry.unit is not None:
-        branches.append((entry.unit.isnull(), code(Reason.NO_UNIT)))
+        if not all_named:
+            branches.append((entry.unit.isnull(), code(Reason.NO_UNIT)))
         if testers := _testers(plan, entry.unit):
             branches.append((entry.unit.isin(testers), code(Reason.TESTER)))
-    branches.append((entry.variant.isnull(), code(Reason.NO_VARIANT)))
     branches += [(entry.variant == each.name, place) for place, each in enumerate(plan.variants)]
+    branches.append((entry.variant.isnull(), code(Reason.NO_VARIANT)))
     return ibis.cases(*branches, else_=code(Reason.UNKNOWN_VARIANT)).cast("int16")
 
 

@@ -24,12 +24,11 @@ from experiments.design import (
     Value,
 )
 from experiments.fields import DAY_US
-from experiments.measures import Kind, Measure, Part
+from experiments.measures import CENSORED, COMPETING, EVENT, Kind, Measure, Part, ended
 from experiments.relations import Expression, Table, ibis
 
 SENT = "sent"
 _WEEK_US = 7 * DAY_US
-_EVENT, _COMPETING, _CENSORED = 0, 1, 2
 Definition = Callable[[Table], Expression]
 
 
@@ -247,20 +246,14 @@ class Definitions:
         def end(units: Table) -> Expression:
             return units[first] if other is None else ibis.least(*_both(units[first], units[other]))
 
-        def days(units: Table) -> tuple[Expression, Expression]:
+        def definition(units: Table) -> Expression:
             watched = ibis.least((units["watched"] // DAY_US).cast("int64"), horizon)
-            return (end(units) // DAY_US).cast("int64"), watched
-
-        def day(units: Table) -> Expression:
-            ended, watched = days(units)
-            return ibis.cases((ended < watched, ended), else_=watched)
-
-        def status(units: Table) -> Expression:
-            ended, watched = days(units)
+            day = (end(units) // DAY_US).cast("int64")
             is_event = ibis.literal(True) if other is None else units[first] == end(units)
-            return ibis.cases(((ended < watched) & is_event, _EVENT), (ended < watched, _COMPETING), else_=_CENSORED)
+            happened = ended(day, ibis.cases((is_event, EVENT), else_=COMPETING))
+            return ibis.cases((day < watched, happened), else_=ended(watched, CENSORED))
 
-        self._measure(metric.name, Kind.RISK, day, status, part=part)
+        self._measure(metric.name, Kind.RISK, definition, part=part)
 
     def _first(self, events_of: Collection[str], channel: str | None, part: Part) -> str:
         def definition(events: Table) -> Expression:

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from experiments.relations import Table
+from experiments.relations import Expression, Table
 
 ARM, PHASE, ENTRY_DAY = "arm", "phase", "entry_day"
+EVENT, COMPETING, CENSORED = range(3)
 
 
 class Kind(Enum):
@@ -37,7 +38,7 @@ class Measure:
     """One metric's columns. `x` is null in units that are no part of it; `ripe` is false in those that are immature.
 
     COUNTS: `x` a boolean, or a number of which anything but 0 and 1 is an error in `source`. PAIRS: `x` and `y`, null
-    together. RISK: `x` the day (int, at most the horizon), `y` the status (0 event, 1 competing, 2 censored).
+    together. RISK: `x` is `ended(day, status)`.
     """
 
     metric: str
@@ -63,3 +64,14 @@ class UnitTable:
     has_entry_day: bool = False
     segments: Mapping[str, str] = field(default_factory=dict[str, str])
     sums: tuple[str, ...] = ()
+
+
+def ended(day: Expression, status: Expression) -> Expression:
+    """The day on which a unit's observation ended, at most the horizon, and how, in one whole number: a group has one
+    key less."""
+    return day * 3 + status
+
+
+def day_and_status(code: int) -> tuple[int, int]:
+    """What `ended` put together."""
+    return divmod(code, 3)

@@ -13,7 +13,18 @@ from experiments.aggregates import Aggregate, Cell
 from experiments.design import Experiment
 from experiments.entries import reason_of
 from experiments.errors import TableError
-from experiments.measures import ARM, ENTRY_DAY, PHASE, Kind, Measure, UnitTable
+from experiments.measures import (
+    ARM,
+    CENSORED,
+    COMPETING,
+    ENTRY_DAY,
+    EVENT,
+    PHASE,
+    Kind,
+    Measure,
+    UnitTable,
+    day_and_status,
+)
 from experiments.moments import Counts, Moments, PairMoments
 from experiments.reasons import Reason
 from experiments.relations import Expression, Table, ibis
@@ -27,7 +38,6 @@ _EMPTY: Mapping[Kind, Aggregate] = {
     Kind.PAIRS: PairMoments(m3_x=0.0),
     Kind.RISK: RiskTable(),
 }
-_EVENT, _COMPETING, _CENSORED = 0, 1, 2
 
 
 @dataclass
@@ -92,7 +102,7 @@ def _moments(units: UnitTable, shifts: Mapping[Measure, float]) -> Table:
 
 def _sums_of(measure: Measure, table: Table, shift: float) -> dict[str, Expression]:
     x: Expression = table[measure.x]
-    off = x - shift if measure.kind in {Kind.MOMENTS, Kind.PAIRS} else x
+    off = x - shift if shift else x
     match measure.kind:
         case Kind.COUNTS if x.type().is_boolean():
             return {"count": x.count(), "ones": table.count(where=x)}
@@ -175,54 +185,41 @@ def _cell(plan: Experiment, row: Mapping[str, Any]) -> Cell:
 
 def _risk(units: UnitTable, place: int) -> Table:
     """One row a cell, day and status. All tallies have the same columns, so that one query brings them all."""
-    measure, table = units.measures[place], units.table
-    table = table.filter(table[ARM] >= 0)
-    keys = _keys(units)
-    columns = {
-        "tally": ibis.literal(place, "int64"),
-        "value": ibis.literal("", "string"),
-        "day": table[measure.x].cast("int64"),
-        "status": table[measure.y or measure.x].cast("int64"),
-    }
-    return _tallied(table.select(*keys, **columns), keys)
+    table, keys = units.table, _keys(units)
+    counted = table.group_by(*keys, code=table[units.measures[place].x].cast("int64")).aggregate(n=table.count())
+    return counted.select(*keys, "n", "code", tally=ibis.literal(place, "int64"), value=ibis.literal("", "string"))
 
 
 def _segment(units: UnitTable, plan: Experiment, place: int) -> Table:
     """One row a value and variant."""
     table = units.table
     table = table.filter(table[ARM] >= 0)
-    nothing = ibis.null("int64")
-    columns = {
-        "tally": ibis.literal(-1 - place, "int64"),
-        "value": table[list(units.segments.values())[place]].fill_null("(none)"),
-        "day": nothing,
-        "status": nothing,
-    }
-    rest = {each: nothing for each in _keys(units) if each != ARM}
-    tallied = _tallied(table.select(ARM, **rest, **columns), _keys(units))
-    return tallied.limit((_MOST_VALUES + 1) * len(plan.variants))
-
-
-def _tallied(table: Table, keys: list[str]) -> Table:
-    return table.group_by([*keys, "tally", "value", "day", "status"]).aggregate(n=table.count())
+    value = table[list(units.segments.values())[place]].fill_null("(none)")
+    counted = table.group_by(ARM, value=value).aggregate(n=table.count()).limit((_MOST_VALUES + 1) * len(plan.variants))
+    rest = {each: ibis.null("int64") for each in (*_keys(units)[1:], "code")}
+    found = counted.mutate(tally=ibis.literal(-1 - place, "int64"), **rest)
+    return found.select(*_keys(units), "n", "code", "tally", "value")
 
 
 def _take_tallies(plan: Experiment, units: UnitTable, rows: list[dict[str, Any]], sums: Sums) -> None:
     days: dict[tuple[Measure, Cell], tuple[dict[int, int], ...]] = defaultdict(lambda: ({}, {}, {}))
     names = list(units.segments)
     for row in rows:
+        if row[ARM] < 0:
+            continue
         if row["tally"] < 0:
             by_value = sums.segments[names[-1 - row["tally"]]]
             by_value.setdefault(row["value"], {each.name: 0 for each in plan.variants})
             by_value[row["value"]][plan.variants[int(row[ARM])].name] = row["n"]
             continue
         measure = units.measures[int(row["tally"])]
-        if row["day"] is None or row["status"] is None:
+        if row["code"] is None:
             sums.unusable[measure] = sums.unusable.get(measure, 0) + row["n"]
         else:
-            days[measure, _cell(plan, row)][row["status"]][row["day"]] = row["n"]
+            day, status = day_and_status(row["code"])
+            days[measure, _cell(plan, row)][status][day] = row["n"]
     for (measure, cell), found in days.items():
-        sums.of[measure][cell] = RiskTable(found[_EVENT], found[_COMPETING], found[_CENSORED])
+        sums.of[measure][cell] = RiskTable(found[EVENT], found[COMPETING], found[CENSORED])
     for column, by_value in sums.segments.items():
         if len(by_value) > _MOST_VALUES:
             raise TableError(column, f"has more than {_MOST_VALUES:,} values, too many for a segment")

@@ -39,7 +39,7 @@ def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, 
 
 def _of_wide(plan: Experiment, engine: Engine, table: Source, as_of: AsOf) -> Aggregates:
     checked = duplicates.checked(plan, engine, table)
-    sums = summed(plan, engine, wide.unit_table(plan, engine, checked.table, as_of))
+    sums = summed(plan, engine, wide.unit_table(plan, engine, checked.table, as_of, checked.all_named))
     conflicts = (exclusion(Reason.IN_TWO_VARIANTS, checked.in_two_variants),) if checked.in_two_variants else ()
     known = micros(as_of)
     return _aggregates(sums, (*_exclusions(sums), *conflicts), checked.last_entry_us if known is None else known)

@@ -10,20 +10,21 @@ from typing import Any, assert_never
 from experiments.design import Experiment, Mean, Metric, Outcome, Rate, Ratio, Reachable, Retention, Survival, Value
 from experiments.entries import AsOf, checked, entry, micros, places, variant_code
 from experiments.errors import TableError
+from experiments.event_metrics import longest
 from experiments.fields import DAY_US, Fields
-from experiments.measures import Kind, Measure, UnitTable
+from experiments.measures import CENSORED, COMPETING, EVENT, Kind, Measure, UnitTable, ended
 from experiments.relations import Expression, Table, ibis
 from experiments.sources import Engine
 
 _SAMPLE = 1_000
 
 
-def unit_table(plan: Experiment, engine: Engine, table: Table, as_of: AsOf) -> UnitTable:
+def unit_table(plan: Experiment, engine: Engine, table: Table, as_of: AsOf, all_named: bool) -> UnitTable:
     """The table with the columns of `measures`. Raises `TableError` for what a metric needs and the table lacks."""
     fields = Fields(engine, table, "the table")
     found = entry(plan, fields)
     as_of_us = micros(as_of)
-    arm = checked(plan, variant_code(plan, found), found.entered, found.phase, as_of_us)
+    arm = checked(plan, variant_code(plan, found, all_named), found.entered, found.phase, as_of_us)
     columns = places(plan, arm, found.entered, found.phase)
     segments: dict[str, str] = {}
     for place, each in enumerate(plan.segments):
@@ -77,11 +78,12 @@ class _Building:
                 self._pair(x, y, *self._value(metric))
             case Survival():
                 kind = Kind.RISK
-                self._survival(x, y, metric)
+                self._survival(x, metric)
             case _:
                 assert_never(metric)
-        has_y = kind in {Kind.PAIRS, Kind.RISK}
-        return Measure(metric.name, kind, x, y if has_y else None, self._ripe(place, days, x, y), source=source)
+        return Measure(
+            metric.name, kind, x, y if kind is Kind.PAIRS else None, self._ripe(place, days, x, y), source=source
+        )
 
     def _ripe(self, place: int, days: int | None, x: str, y: str) -> str | None:
         if days is None or self.watched is None:
@@ -119,26 +121,21 @@ class _Building:
         lost = self.fields.is_true(self._named(metric, metric.lost_reach.column), _needed(metric))
         return money, lost.cast("int32").cast("float64")
 
-    def _survival(self, x: str, y: str, metric: Survival) -> None:
+    def _survival(self, x: str, metric: Survival) -> None:
         if metric.duration is None:
             raise TableError(None, f"metric {metric.name!r} names no duration, which the wide form needs")
         needed = _needed(metric)
         days = self.fields.number(metric.duration, needed)
         happened = self.fields.is_true(metric.event, needed)
-        known = (days >= 0) & happened.notnull()
-        lost: Expression = ibis.literal(False)
+        known = days.notnull() & (days >= 0) & happened.notnull()
+        status: list[tuple[Expression, int]] = [(happened, EVENT)]
         for each in metric.competing:
             competing = self.fields.is_true(each, needed)
-            known, lost = known & competing.notnull(), lost | competing
+            known = known & competing.notnull()
+            status.append((competing, COMPETING))
         horizon = metric.horizon_days
-        self.columns[x] = ibis.cases((known & (days >= horizon), horizon), (known, days.floor().cast("int64")))
-        self.columns[y] = ibis.cases((days >= horizon, 2), (happened, 0), (lost, 1), else_=2)
-
-
-def longest(*outcomes: Outcome | None) -> int | None:
-    """The days after which all these windows are over; None if one of them has no end."""
-    days = [each.within_days for each in outcomes if each is not None]
-    return None if None in days else max(each for each in days if each is not None)
+        within = ended(days.floor().cast("int64"), ibis.cases(*status, else_=CENSORED))
+        self.columns[x] = ibis.cases((~known, None), (days < horizon, within), else_=ended(horizon, CENSORED))
 
 
 def _needed(metric: Metric) -> str:
