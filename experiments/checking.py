@@ -22,6 +22,7 @@ T = TypeVar("T")
 TEXT_MAX: Final = 200
 NUMBER_MAX: Final = 1e12
 DAYS_MAX: Final = 3_650
+UNITS_MAX: Final = 10**10
 FIRST_DATE: Final = date(1970, 1, 1)
 LAST_DATE: Final = date(2199, 12, 31)
 

@@ -47,7 +47,7 @@ def curve(table: RiskTable, horizon_days: int, alpha: float = 0.05) -> Curve:
         estimate=estimate,
         low=low,
         high=high,
-        at_risk=table.days(horizon_days + 1).at_risk[: last + 1],
+        at_risk=table.watched(horizon_days)[: last + 1],
     )
 
 

@@ -19,7 +19,7 @@ Floats: TypeAlias = NDArray[np.float64]
 class Curve:
     """At the end of `days[i]` whole days the `estimate[i]` lies within [`low[i]`, `high[i]`], wrong in `alpha`.
 
-    `at_risk[i]` units were then still under observation and had left by no event. `days` counts from 0 up; it is empty
+    `at_risk[i]` units had then been watched for as long and had left by no event. `days` counts from 0 up; it is empty
     where there were no units.
     """
 

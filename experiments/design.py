@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import IO, Final
 
 from experiments import plan_rules
-from experiments.checking import DAYS_MAX, As, Checks, set_field
+from experiments.checking import DAYS_MAX, UNITS_MAX, As, Checks, set_field
 from experiments.metrics import (
     AnyMetric,
     Clock,
@@ -92,7 +92,8 @@ class Experiment:
     """A whole plan. `seed` decides the assignment and never changes; by default it is the key.
 
     Where there are phases, they hold in place of the variants' weights and of `traffic`. The first begins at `start`;
-    each has a weight for every variant, 0 for those that it did not name.
+    each has a weight for every variant, 0 for those that it did not name. `planned_units`: how many customers will have
+    entered by the end, all variants together; without it the entries of the first `min_days` tell.
     Raises `PlanError` with every problem, where it stands, and why it is one.
     """
 
@@ -110,6 +111,7 @@ class Experiment:
     audience: tuple[Condition, ...] = ()
     testers: Mapping[str, str] = field(default_factory=dict[str, str])
     min_days: int = 14
+    planned_units: int | None = None
     horizon_days: int = 90
     segments: tuple[str, ...] = ()
     alpha: float = 0.05
@@ -120,6 +122,8 @@ class Experiment:
         check = Checks()
         _check_fields(check, self)
         start, end = plan_rules.check_times(check, self.start, self.end, self.min_days)
+        if self.planned_units is not None:
+            check.whole("planned_units", self.planned_units, 2, UNITS_MAX)
         horizon_days = check.whole("horizon_days", self.horizon_days, 1, DAYS_MAX)
         variants = _check_arms(check, self, start, end)
         about_budgets = any(each and (each.policy or each.dose is not None) for each in variants)

@@ -88,6 +88,7 @@ def _plan(reading: Reading, data: object) -> Any:
         "hypothesis": _stripped(given.get("hypothesis", "")),
     }
     as_they_are = ("seed", "traffic", "testers", "min_days", "horizon_days", "segments", "alpha", "inference")
+    as_they_are += ("planned_units",)
     places = range(len(as_list(metrics) or ()))
     renamed = {f"metrics[{i}].horizon_days": f"metrics[{i}].horizon" for i in places}
     return reading.build("", Experiment, {**parts, **picked(given, ("key",), as_they_are)}, renamed)
@@ -200,5 +201,17 @@ _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _COLUMNS: Final = tuple(Columns.__dataclass_fields__)
 _FIELDS: Final = (
     *("key", "hypothesis", "unit", "variants", "traffic", "layer", "holdout", "phases", "audience", "testers"),
-    *("start", "end", "min_days", "horizon_days", "metrics", "segments", "alpha", "inference", "columns", "seed"),
+    *(
+        "start",
+        "end",
+        "min_days",
+        "planned_units",
+        "horizon_days",
+        "metrics",
+        "segments",
+        "alpha",
+        "inference",
+        "columns",
+        "seed",
+    ),
 )

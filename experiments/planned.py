@@ -1,8 +1,9 @@
 """How many units a comparison will have at the planned end, where anytime intervals are made to be narrowest.
 
-Read off entries alone, never off outcomes: those of the first `min_days`, carried on with the traffic and weights that
-the plan has for each day. From then on the number stays as it is, and being rounded to a power of two it hardly moves
-before. Being wrong costs width: in decision 22 are figures.
+The plan's own `planned_units`, shared out by its weights. Where it has none, read off entries alone, never off
+outcomes: those of the first `min_days`, carried on with the traffic and weights that the plan has for each day. From
+then on the number stays as it is, and being rounded to a power of two it hardly moves before. Being wrong costs width:
+in decision 22 are figures.
 """
 
 from datetime import timedelta
@@ -23,6 +24,9 @@ def planned_units(plan: Experiment, aggregates: Aggregates) -> dict[str, int]:
 
 def _planned(plan: Experiment, aggregates: Aggregates, treatment: str) -> int:
     arms = (plan.control.name, treatment)
+    if plan.planned_units is not None:
+        weights = weights_of(plan, 0)
+        return max(2, round(plan.planned_units * sum(weights[name] for name in arms) / sum(weights.values())))
     by_day: dict[int, int] = {}
     for cell, units in aggregates.units.items():
         if cell.variant in arms and cell.entry_day is not None:

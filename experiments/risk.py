@@ -49,6 +49,13 @@ class RiskTable:
         left = np.concatenate(([0], np.cumsum(events + competing)[:-1])) + np.cumsum(censored)
         return Days((self.count - left)[:horizon], events[:horizon], competing[:horizon])
 
+    def watched(self, horizon: int) -> Ints:
+        """How many units were watched for k whole days and had not left by then, for each k from 0 to the horizon.
+
+        As figures below a curve have it: a unit censored at k was still there at k, though it saw nothing of day k.
+        """
+        return self.days(horizon + 1).at_risk + _array(self.censored, horizon + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Days:

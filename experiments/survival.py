@@ -50,7 +50,7 @@ def curve(table: RiskTable, horizon_days: int, alpha: float = 0.05, *, cause_spe
         estimate=estimate,
         low=low,
         high=high,
-        at_risk=table.days(horizon_days + 1).at_risk[: last + 1],
+        at_risk=table.watched(horizon_days)[: last + 1],
     )
 
 

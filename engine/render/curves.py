@@ -127,11 +127,10 @@ def _risk(shown: list[tuple[str, int, Line]], days: list[int], x: Spec, width: i
 
 
 def _at_risk(shown: list[tuple[str, int, Line]], days: list[int]) -> Iterator[Spec]:
-    """Nothing where nobody is: at its last day a curve ends for all, and a 0 would read as if they had gone before."""
     for row, (_, _, line) in enumerate(shown):
         for day in days:
             point = at(line, day)
-            if point is not None and point.at_risk:
+            if point is not None:
                 yield {"day": day, "text": plain(point.at_risk), "y": _HEAD_PX + row * _RISK_PX + 20}
 
 

@@ -178,7 +178,7 @@ def _table(metric: MetricReadout, kind: LineKind) -> CurveTable:
             (
                 numbers.percent(point.value),
                 f"{numbers.percent(point.low)} to {numbers.percent(point.high)}",
-                numbers.plain(point.at_risk) if point.at_risk else "",  # as in the chart
+                numbers.plain(point.at_risk),
             )
             if (point := curve.at(line, day))
             else ("", "", "")

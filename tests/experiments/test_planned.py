@@ -6,9 +6,7 @@ from math import sqrt
 import numpy as np
 
 from experiments.aggregates import Aggregates, Cell
-from experiments.design import (
-    Phase,
-)
+from experiments.design import Phase, Variant
 from experiments.planned import planned_units
 from tests.experiments.planned import ALL, START, TWO, VISIT, a_plan
 
@@ -48,3 +46,10 @@ def test_planned_units_follow_the_traffic_that_the_plan_has_for_each_day() -> No
 def test_planned_units_of_a_table_without_dates_are_those_that_are_there() -> None:
     assert planned_units(a_plan(), ALL) == {"three": 20_050, "five": 19_950}
     assert planned_units(a_plan(), Aggregates({}, {})) == {"three": 2, "five": 2}
+
+
+def test_what_the_plan_says_of_its_units_is_shared_out_by_the_weights() -> None:
+    plan = a_plan(
+        variants=(Variant("one", 2, control=True), Variant("three", 1), Variant("five", 1)), planned_units=40_000
+    )
+    assert planned_units(plan, entries(dict.fromkeys(range(7), 100))) == {"three": 30_000, "five": 30_000}

@@ -13,6 +13,7 @@ from experiments import survival
 from experiments.estimates import Level, Stratum
 from experiments.risk import RiskTable
 from tests.experiments.risk_oracle import (
+    CENSORED,
     COMPETING,
     EVENT,
     Unit,
@@ -72,7 +73,9 @@ def test_the_curve_and_its_intervals_are_those_of_lifelines(units: list[Unit], c
 def test_numbers_at_risk_are_those_still_watched_after_so_many_days(units: list[Unit]) -> None:
     ours = survival.curve(table(units), HORIZON)
     for day in range(HORIZON + 1):
-        assert ours.at_risk[day] == sum(each.time > day for each in units)
+        assert ours.at_risk[day] == sum(
+            each.time > day or (each.fate == CENSORED and each.time == day) for each in units
+        )
 
 
 def test_a_curve_before_the_first_event_is_1_and_not_sure_of_it() -> None:
@@ -92,7 +95,7 @@ def test_a_curve_cannot_be_written_to_nor_through_what_it_was_made_from(units: l
 def test_a_curve_ends_where_nobody_is_left_to_speak_for_the_days_after() -> None:
     ours = survival.curve(RiskTable({2: 5}, censored={4: 5}), HORIZON)
     assert ours.days.tolist() == [0, 1, 2, 3, 4]
-    assert ours.at_risk.tolist() == [10, 10, 10, 5, 0]
+    assert ours.at_risk.tolist() == [10, 10, 10, 5, 5]
 
 
 def test_a_curve_goes_on_at_0_once_all_have_left_by_an_event() -> None:

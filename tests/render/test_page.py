@@ -131,13 +131,13 @@ def test_every_chart_of_curves_has_a_table_of_its_numbers() -> None:
         assert any(each.startswith(estimand) for each in parsed.said["figcaption"])
 
 
-def test_the_last_day_is_told_and_nobody_at_risk_is_no_number() -> None:
-    points = [Point(day, 1 - 0.001 * day, 0.9, 1.0, 100 if day < 30 else 0) for day in range(31)]
+def test_the_last_day_is_told_with_who_was_watched_until_then() -> None:
+    points = [Point(day, 1 - 0.001 * day, 0.9, 1.0, 100 if day < 30 else 40) for day in range(31)]
     line = Line("three", LineKind.STAYING, "the share who stayed", "Kaplan-Meier", 0.05, tuple(points))
     metric = a_metric("stay", Role.PRIMARY, an_estimate(0.1, 0.05, 0.2), curves=(line,))
     parsed = whole(a_readout(metric))
     assert parsed.said["th"][-6:] == ["0", "7", "14", "21", "28", "30"]
-    assert parsed.said["td"][-2:] == [same("97 % 90 % to 100 %"), ""]
+    assert parsed.said["td"][-2:] == [same("97 % 90 % to 100 %"), "40"]
 
 
 def test_p_values_stand_behind_details_alone() -> None:
