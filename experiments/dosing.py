@@ -24,7 +24,7 @@ from experiments.design import (
     Variant,
 )
 from experiments.estimates import Level, Stratum
-from experiments.families import T, counts, sum_of
+from experiments.families import MONEY_ALONE, T, counts, sum_of
 from experiments.measuring import by_phase
 from experiments.moments import Moments, PairMoments
 from experiments.readout import Doses, Received
@@ -63,11 +63,17 @@ def _table(
         case Ratio():
             return _tested(plan, aggregates, dose.RATIOS, sum_of(PairMoments()), cells)
         case Value():
-            return _tested(plan, aggregates, dose.net_value(metric.loss_of_reach or 0.0), sum_of(PairMoments()), cells)
+            found = _tested(plan, aggregates, dose.net_value(metric.loss_of_reach or 0.0), sum_of(PairMoments()), cells)
+            return _of_money_alone(found) if metric.lost_reach and metric.loss_of_reach is None else found
         case Survival():
             return None
         case _:
             assert_never(metric)
+
+
+def _of_money_alone(table: dose.DoseTable) -> dose.DoseTable:
+    rows = (replace(row, effect=row.effect and replace(row.effect, estimand=MONEY_ALONE)) for row in table.rows)
+    return replace(table, rows=tuple(rows))
 
 
 def _tested(

@@ -240,11 +240,14 @@ class Readout:
 
     @property
     def recommendation(self) -> Recommendation | None:
-        """The tested dose with the best value (the best first primary, where no metric is money) among those whose
-        guardrails are shown. None before the end, where the arms cannot be compared, and without doses."""
-        if self.problems or not self.calendar.is_over or not self.doses:
+        """The tested dose with the best value (the best first primary, where no metric is a value) among those whose
+        guardrails are shown. None before the end, where the arms cannot be compared, and where neither has doses. Money
+        that leaves open what lost reach costs is no value: more contacts would always win."""
+        ranks = {each.metric: _rank(self.metric(each.metric)) for each in self.doses}
+        ranked = [each for each in self.doses if ranks[each.metric] is not None]
+        if self.problems or not self.calendar.is_over or not ranked:
             return None
-        chosen = min(self.doses, key=lambda each: _rank(self.metric(each.metric)))
+        chosen = min(ranked, key=lambda each: ranks[each.metric] or 0)
         guardrails = {each.name for each in self.metrics if each.role is Role.GUARDRAIL}
         allowed = [
             each.variant
@@ -279,9 +282,11 @@ class Readout:
         return from_json(text)
 
 
-def _rank(metric: MetricReadout) -> int:
-    """By which metric a dose is chosen first."""
-    return 0 if metric.scale is Scale.MONEY else 1 if metric.role is Role.PRIMARY else 2
+def _rank(metric: MetricReadout) -> int | None:
+    """By which metric a dose is chosen first; None: by such a one never."""
+    if metric.scale is Scale.MONEY:
+        return None if any(each.break_even for each in metric.comparisons) else 0
+    return 1 if metric.role is Role.PRIMARY else None
 
 
 def result(metric: MetricReadout, variant: str) -> Result:

@@ -4,12 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import experiments as ex
-from experiments.design import (
-    Variant,
-)
-from experiments.moments import Moments
+from experiments.aggregates import Aggregate, Aggregates, Cell
+from experiments.design import Direction, Outcome, Role, Survival, Value, Variant
+from experiments.families import MONEY_ALONE
+from experiments.moments import Moments, PairMoments
 from experiments.readout import Readout
-from tests.experiments.planned import ALL, START, a_plan
+from experiments.risk import RiskTable
+from tests.experiments.planned import ALL, LEFT, LEFTS, START, VISIT, VISITS, a_plan
 
 
 def test_doses_stand_beside_the_contacts_that_were_received() -> None:
@@ -35,3 +36,43 @@ def test_no_dose_is_recommended_before_the_end() -> None:
     found = ex.readout_of(a_plan(variants=variants), replace(ALL, as_of=START + timedelta(days=20)))
     assert found.doses
     assert found.recommendation is None
+
+
+DOSES = (Variant("one", control=True, dose=1), Variant("three", dose=3), Variant("five", dose=5))
+UNITS = {Cell("one"): 10_000, Cell("three"): 10_050, Cell("five"): 9_950}
+
+
+def test_no_dose_is_recommended_by_a_metric_that_decides_nothing() -> None:
+    """The primary is a time to an event, which has no doses; a secondary rate has them, and is no value."""
+    time = Survival(name="time", role=Role.PRIMARY, direction=Direction.DECREASE, event="left", horizon_days=28)
+    events: dict[Cell, Aggregate] = {each: RiskTable({3: 300}, {}, {28: units - 300}) for each, units in UNITS.items()}
+    plan = a_plan(time, replace(VISIT, role=Role.SECONDARY), variants=DOSES)
+    found = ex.readout_of(plan, Aggregates(UNITS, {"time": events, "visit": VISITS}))
+    assert [each.metric for each in found.doses] == ["visit"]
+    assert found.recommendation is None
+
+
+def test_money_without_what_lost_reach_costs_recommends_no_dose_and_says_what_it_leaves_out() -> None:
+    """By money alone the highest dose would win here; the primary has another."""
+    value = Value(
+        name="net",
+        role=Role.SECONDARY,
+        direction=Direction.INCREASE,
+        revenue=Outcome(column="spend"),
+        lost_reach=Outcome(column="lost"),
+    )
+    money: dict[Cell, Aggregate] = {
+        cell: PairMoments(units, mean, 0.1, float(units), 0.09 * units, 0.0, 0.0)
+        for (cell, units), mean in zip(UNITS.items(), (1.0, 1.1, 1.5), strict=True)
+    }
+    aggregates = Aggregates(UNITS, {"visit": VISITS, "left": LEFTS, "net": money})
+
+    def recommended(metric: Value) -> str | None:
+        readout = ex.readout_of(a_plan(VISIT, replace(LEFT, margin=0.9), metric, variants=DOSES), aggregates)
+        effects = [row.effect for each in readout.doses if each.metric == "net" for row in each.table.rows]
+        is_open = [each.estimand == MONEY_ALONE for each in effects if each is not None]
+        assert is_open == [metric.loss_of_reach is None] * 2
+        return readout.recommendation and readout.recommendation.variant
+
+    assert recommended(value) == "three"
+    assert recommended(replace(value, loss_of_reach=0.0)) == "five"
