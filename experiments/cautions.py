@@ -70,6 +70,12 @@ def _about_estimates(readout: Readout) -> Iterator[Caution]:
     if late and readout.inference is Inference.ANYTIME and not readout.calendar.is_over:
         sentence = f"Decided at the end only, having no interval that may be read at any time: {_listed(late)}."
         yield Caution(CautionCode.AT_END_ONLY, sentence)
+    if readout.inference is Inference.FIXED and not readout.calendar.is_over:
+        sentence = (
+            f"The intervals are made to be read once, at the planned end on {readout.end}: whoever reads them earlier "
+            "and acts on them is wrong more often than they say. The bounds for stopping may be read at any time."
+        )
+        yield Caution(CautionCode.AT_END_ONLY, sentence)
     filling: dict[int, list[str]] = {}
     for metric in readout.metrics:
         if metric.immature:

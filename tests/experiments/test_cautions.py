@@ -1,6 +1,7 @@
 """Each doubt is raised where it applies, once, and nowhere else."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import experiments as ex
 from experiments.aggregates import Aggregates, Cell, Exclusion
 from experiments.design import (
     Columns,
+    Inference,
     Outcome,
 )
 from experiments.moments import Counts
@@ -21,6 +23,7 @@ from tests.experiments.planned import (
     END,
     LEFTS,
     SPENDS,
+    START,
     TWO,
     VISIT,
     VISITS,
@@ -79,6 +82,17 @@ def test_each_doubt_is_raised_where_it_applies_and_nowhere_else(
     assert code in codes(ex.readout_of(a_plan(**more), aggregates))
     calm = ex.readout_of(a_plan(), replace(ALL, as_of=END))
     assert not codes(calm)
+
+
+def test_fixed_intervals_that_are_read_before_the_end_say_so() -> None:
+    early = replace(ALL, as_of=START + timedelta(days=30))
+    for inference in Inference:
+        found = ex.readout_of(a_plan(inference=inference), early)
+        said = [each.sentence for each in found.cautions if each.code is CautionCode.AT_END_ONLY]
+        assert len(said) == (inference is Inference.FIXED)
+        assert all("read once, at the planned end on 2027-01-04" in each for each in said)
+    for over in (ALL, replace(ALL, as_of=END)):
+        assert CautionCode.AT_END_ONLY not in codes(ex.readout_of(a_plan(inference=Inference.FIXED), over))
 
 
 def test_a_run_under_two_windows_of_what_decides_is_a_short_plan() -> None:
