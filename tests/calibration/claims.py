@@ -37,7 +37,7 @@ SKEWED = Claim("covers 94 to 97 %, the bounds not equally often", (0.94, 0.97), 
 AT_LEAST = Claim("covers at least 94.5 %", (0.945, 1.0), (0.0, 1.0))
 EXACT = Claim("covers at least 95 %, each bound wrong in at most 2.5 %", (0.95, 1.0), (0.0, 0.025))
 EVER = Claim(
-    "ever wrong in at most 5 %, each bound in at most 2.5 %, 1.6 times as wide", (0.95, 1.0), (0.0, 0.025), 1.6
+    "ever wrong in at most 5 %, each bound in at most 2.5 %, at most 1.6 times as wide", (0.95, 1.0), (0.0, 0.025), 1.6
 )
 EVER_WIDER = replace(
     EVER, words="ever wrong in at most 5 %, each bound in at most 2.5 %, at most 1.75 times as wide", widest=1.75

@@ -20,7 +20,7 @@ LEVEL = Level()
 LOOKS = 100
 ENOUGH = "Anytime, to the planned end"
 BEYOND = "Anytime, on to ten times the planned end"
-UNLIKE = "Anytime, over phases that tell very differently much a unit"
+UNLIKE = "Anytime, over phases of which one tells far more a unit than the other"
 _NEAR = 0.9  # of the boundary: from there on the estimator is asked
 _ASKED_ANYWAY = 100
 

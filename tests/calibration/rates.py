@@ -14,6 +14,8 @@ LEVEL = Level()
 SCORE = "Rates, Miettinen-Nurminen"
 PHASES = "Rates over phases, Miettinen-Nurminen with Mantel-Haenszel weights"
 TINY = "Rates of tiny counts, exact"
+ALONE = "The rate of one arm, Wilson"
+ALONE_TINY = "The rate of one arm of tiny counts, Clopper-Pearson"
 SHARED = "Rates of several variants at once"
 
 
@@ -40,6 +42,8 @@ def cases() -> list[Case]:
         *(_case(SCORE, MARGINAL, (each,)) for each in score),
         *(_case(PHASES, MARGINAL, each) for each in phases),
         *(_case(TINY, EXACT, (each,)) for each in tiny),
+        *(_alone(ALONE, MARGINAL, *each) for each in ((500, 0.10), (2_000, 0.05), (100_000, 0.002))),
+        *(_alone(ALONE_TINY, EXACT, *each) for each in ((50, 0.05), (2_000, 0.001))),
         _simultaneous(2_000, 0.10, (0.10, 0.12)),
         _simultaneous(5_000, 0.02, (0.02, 0.02, 0.03)),
         _doses(2_000, 0.10, (0.11, 0.12, 0.14)),
@@ -64,6 +68,14 @@ def _case(family: str, claim: Claim, strata: Sequence[tuple[int, int, float, flo
         return tally(of_each(np.stack(draws, axis=1), estimate), truth)
 
     return Case(family, name, claim, run)
+
+
+def _alone(family: str, claim: Claim, units: int, rate: float) -> Case:
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        drawn = random.binomial(units, rate, (simulations, 1))
+        return tally(of_each(drawn, lambda x: proportions.interval(Counts(x, units), LEVEL)), rate)
+
+    return Case(family, f"{units:,} units, {rate:.2g}", claim, run)
 
 
 def _simultaneous(units: int, rate: float, rates: Sequence[float]) -> Case:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments import competing, survival
+from experiments.curves import Curve
 from experiments.estimates import Estimate, Level, Stratum
 from experiments.risk import RiskTable
 from tests.calibration.claims import MARGINAL, Case, Tally
@@ -14,6 +15,7 @@ from tests.calibration.counting import Floats, tally
 LEVEL = Level()
 DAYS = 28
 INCIDENCE = "Cumulative incidence at the horizon, Aalen-Johansen"
+CURVES = "Curves at their last day, pointwise"
 MEAN_TIMES = "Restricted mean times, Kaplan-Meier"
 
 
@@ -59,8 +61,11 @@ class Arm:
 
     def share_ended(self, family: str) -> float:
         """By the event; for mean times by either."""
+        return self.incidence() if family == INCIDENCE else 1 - self.staying()
+
+    def staying(self) -> float:
         event, leave = self.hazards()
-        return self.incidence() if family == INCIDENCE else float(1 - np.cumprod(1 - event - leave)[-1])
+        return float(np.prod(1 - event - leave))
 
     def mean_days(self) -> float:
         event, leave = self.hazards()
@@ -89,6 +94,8 @@ def cases() -> list[Case]:
     return [
         *(_case(INCIDENCE, *each, competing.difference, Arm.incidence) for each in (*_COMMON, *_OF_INCIDENCE)),
         *(_case(MEAN_TIMES, *each, of_times, Arm.mean_days) for each in (*_COMMON, *_OF_MEAN_TIMES)),
+        *(_curve(words, arm, competing.curve, Arm.incidence) for words, arm, _ in (*_COMMON, *_OF_INCIDENCE)),
+        *(_curve(words, arm, survival.curve, Arm.staying) for words, arm, _ in _COMMON),
     ]
 
 
@@ -107,3 +114,18 @@ def _case(
     ends = " and ".join(f"{each.units * each.share_ended(family):,.0f}" for each in (control, treatment))
     units = f"{control.units:,} and {treatment.units:,} units"
     return Case(family, f"{words}; {units}, {ends} events if all were watched", MARGINAL, run)
+
+
+def _curve(words: str, arm: Arm, curve: Callable[[RiskTable, int], Curve], of: Callable[[Arm], float]) -> Case:
+    """The last point of a curve."""
+
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        truth, below, above = of(arm), 0, 0
+        for table in arm.tables(random, simulations):
+            found = curve(table, DAYS)
+            below += truth < found.low[DAYS]
+            above += truth > found.high[DAYS]
+        return Tally(simulations, simulations, below, above)
+
+    what = "incidence" if of is Arm.incidence else "staying"
+    return Case(CURVES, f"{what}; {words}; {arm.units:,} units", MARGINAL, run)
