@@ -34,7 +34,7 @@ def difference(strata_of_moments: Sequence[Stratum[Moments]], level: Level, cap:
     distribution (Bahadur and Savage 1956): elsewhere unknown, with what is missing.
     """
     method = _named(WELCH, cap)
-    usable = strata.weighted(strata_of_moments, lambda moments: moments.count)
+    usable = strata.varying(strata_of_moments, lambda moments: moments.count)
     if not usable:
         return unknown(DIFFERENCE, method, level, "not enough data: one of the arms has no units")
     found = welch.difference([(weight, _averages(each)) for weight, each in usable])

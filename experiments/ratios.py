@@ -32,7 +32,7 @@ def difference(strata_of_pairs: Sequence[Stratum[PairMoments]], level: Level) ->
     has at most one), and where the difference is skewed by at most `SKEWNESS_MAX` (0.1), judged by the least skewness
     that such numbers can have. Else unknown, as with a denominator of 0.
     """
-    usable = strata.weighted(strata_of_pairs, lambda pairs: pairs.count)
+    usable = strata.varying(strata_of_pairs, lambda pairs: pairs.count)
     if why_not := _why_not(usable):
         return unknown(DIFFERENCE, DELTA, level, why_not)
     found = welch.difference([(weight, _averages(each, is_skewed=False)) for weight, each in usable])

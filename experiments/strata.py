@@ -18,3 +18,12 @@ def weighted(strata: Sequence[Stratum[T]], size: Callable[[T], int]) -> list[tup
     raw = [n0 * n1 / (n0 + n1) if n0 and n1 else 0.0 for n0, n1 in sizes]
     total = sum(raw)
     return [(weight / total, each) for weight, each in zip(raw, strata, strict=True) if weight]
+
+
+def varying(strata: Sequence[Stratum[T]], size: Callable[[T], int]) -> list[tuple[float, Stratum[T]]]:
+    """As `weighted`, of the strata with two units or more in both arms; of those with one, if there are no others.
+
+    One unit alone has no variance, and a phase that hardly anybody entered must not silence the rest.
+    """
+    enough = [each for each in strata if min(size(each.control), size(each.treatment)) > 1]
+    return weighted(enough or strata, size)

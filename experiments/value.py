@@ -61,7 +61,7 @@ def net_difference(strata_of_pairs: Sequence[Stratum[PairMoments]], loss_of_reac
     """
     if not 0 <= loss_of_reach < inf:
         raise ValueError(f"found a loss of reach of {loss_of_reach!r}, expected a finite amount not below 0")
-    usable = strata.weighted(strata_of_pairs, lambda pairs: pairs.count)
+    usable = strata.varying(strata_of_pairs, lambda pairs: pairs.count)
     if not usable:
         return unknown(DIFFERENCE, WELCH, level, "not enough data: one of the arms has no units")
     found = _net(usable, loss_of_reach)
@@ -78,7 +78,7 @@ def break_even(strata_of_pairs: Sequence[Stratum[PairMoments]], level: Level) ->
     Fieller (1954), JRSS B 16:175, for the ratio of the difference of money to that of lost reach, with Welch's t at
     each loss; over losses from 0 on. Region as for `net_difference`. Unknown where nobody's reach was lost.
     """
-    usable = strata.weighted(strata_of_pairs, lambda pairs: pairs.count)
+    usable = strata.varying(strata_of_pairs, lambda pairs: pairs.count)
     if not usable:
         return _unknown(level, "not enough data: one of the arms has no units")
     money, lost = _net(usable, 0.0), _lost(usable)

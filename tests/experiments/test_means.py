@@ -128,6 +128,18 @@ def test_a_phase_without_units_in_one_arm_is_left_out():
     assert means.difference([Stratum(one, other), Stratum(one, Moments())], LEVEL) == alone
 
 
+def test_a_phase_with_one_unit_in_an_arm_does_not_silence_the_others():
+    """The first day of a ramp may bring one customer: alone it has no variance."""
+    one, other = (Moments(1_000, mean, 1_000.0, 0.0, 1_000) for mean in (1.0, 1.2))
+    alone = Moments(1, 7.0, 0.0, 0.0, 1)
+    plenty = Stratum(one, other)
+    expected = means.difference([plenty], LEVEL)
+    assert expected.is_known
+    for small in (Stratum(alone, other), Stratum(one, alone), Stratum(alone, alone)):
+        assert means.difference([small, plenty], LEVEL) == expected
+        assert "one unit alone" in (means.difference([small], LEVEL).why_not or "")
+
+
 @settings(deadline=None)
 @given(
     st.integers(30, 3_000),
