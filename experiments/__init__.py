@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from experiments.aggregates import Aggregates
     from experiments.analysis import analyze, readout_of
-    from experiments.assigned import Assignment
+    from experiments.assigning.assigned import Assignment
     from experiments.assignment import assign, assign_many
     from experiments.design import Experiment
     from experiments.errors import ExperimentError, PlanError, TableError
     from experiments.readout import Readout
+    from experiments.reporting.verdicts import Call, Verdict
     from experiments.tables import aggregate
-    from experiments.verdicts import Call, Verdict
 
 _HOMES = {
     "Aggregates": "aggregates",
-    "Assignment": "assigned",
-    "Call": "verdicts",
+    "Assignment": "assigning.assigned",
+    "Call": "reporting.verdicts",
     "Experiment": "design",
     "ExperimentError": "errors",
     "PlanError": "errors",
     "Readout": "readout",
     "TableError": "errors",
-    "Verdict": "verdicts",
+    "Verdict": "reporting.verdicts",
     "aggregate": "tables",
     "analyze": "analysis",
     "assign": "assignment",

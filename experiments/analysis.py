@@ -9,13 +9,13 @@ from datetime import date
 from typing import Any
 
 from experiments.aggregates import Aggregates
-from experiments.cautions import cautions
 from experiments.design import Experiment, Role
-from experiments.dosing import dose_tables, received
-from experiments.measuring import arms_of, measure
-from experiments.planned import planned_units
 from experiments.readout import Group, Readout
-from experiments.validity import looks
+from experiments.reporting.cautions import cautions
+from experiments.reporting.dosing import dose_tables, received
+from experiments.reporting.measuring import arms_of, measure
+from experiments.reporting.planned import planned_units
+from experiments.reporting.validity import looks
 
 
 def analyze(plan: Experiment, table: Any, events: Any = None, *, as_of: date | None = None) -> Readout:

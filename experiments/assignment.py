@@ -11,12 +11,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from experiments.allocation import Allocation, Dates, Stored, Unit
-from experiments.assigned import Assignment, Assignments, Reason
-from experiments.assignment_sql import Dialect, sql
+from experiments.assigning.allocation import Allocation, Dates, Stored, Unit
+from experiments.assigning.assigned import Assignment, Assignments, Reason
+from experiments.assigning.sql import Dialect, sql
 from experiments.design import Experiment
 from experiments.errors import AssignmentError
-from experiments.variants import Scalar
+from experiments.plans.variants import Scalar
 
 __all__ = [
     "Allocation",

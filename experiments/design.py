@@ -12,9 +12,9 @@ from datetime import date
 from enum import StrEnum
 from typing import IO, Final
 
-from experiments import plan_rules
-from experiments.checking import DAYS_MAX, UNITS_MAX, As, Checks, set_field
-from experiments.metrics import (
+from experiments.plans import rules as plan_rules
+from experiments.plans.checking import DAYS_MAX, UNITS_MAX, As, Checks, set_field
+from experiments.plans.metrics import (
     AnyMetric,
     Clock,
     Direction,
@@ -30,7 +30,7 @@ from experiments.metrics import (
     Survival,
     Value,
 )
-from experiments.variants import VARIANTS_MAX, Condition, Holdout, Layer, Phase, Scalar, Variant
+from experiments.plans.variants import VARIANTS_MAX, Condition, Holdout, Layer, Phase, Scalar, Variant
 
 __all__ = ["Clock", "Columns", "Condition", "Direction", "Experiment", "Form", "Holdout", "Inference", "Layer", "Mean"]
 __all__ += ["Metric", "Outcome", "Phase", "Rate", "Ratio", "Reachable", "Retention", "Role", "Scalar", "Survival"]
@@ -135,7 +135,7 @@ class Experiment:
     @classmethod
     def from_yaml(cls, source: "str | os.PathLike[str] | IO[str] | IO[bytes]") -> "Experiment":
         """The plan in a file, by path or open; JSON will do. Raises `PlanError` with lines, and `OSError`."""
-        from experiments import plan_reader  # the reader makes experiments, so it imports this file
+        from experiments.plans import reader as plan_reader  # the reader makes experiments, so it imports this file
 
         return plan_reader.read(source)
 

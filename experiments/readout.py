@@ -1,7 +1,7 @@
 """A readout: all that one analysis found, as one value that prints and becomes JSON.
 
 It holds what the estimators and checks answered and derives the verdicts from that alone; it computes no statistics.
-Nothing in it names a customer. `experiments.analysis` makes it, `experiments.text` prints it.
+Nothing in it names a customer. `experiments.analysis` makes it, `experiments.reporting.text` prints it.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from enum import StrEnum
 
 from experiments.aggregates import Exclusion
 from experiments.design import Direction, Inference, Role
-from experiments.dose import DoseTable, Recommendation, recommended
 from experiments.estimates import Estimate
-from experiments.numbers import Scale
-from experiments.value import BreakEven
-from experiments.verdicts import Calendar, Interval, Result, Standing, Verdict, verdict
+from experiments.estimators.dose import DoseTable, Recommendation, recommended
+from experiments.estimators.value import BreakEven
+from experiments.reporting.numbers import Scale
+from experiments.reporting.verdicts import Calendar, Interval, Result, Standing, Verdict, verdict
 
 
 class CheckCode(StrEnum):
@@ -264,20 +264,20 @@ class Readout:
         raise KeyError(name)
 
     def __str__(self) -> str:
-        from experiments.text import page  # printing knows readouts, not the other way round
+        from experiments.reporting.text import page  # printing knows readouts, not the other way round
 
         return page(self)
 
     def to_json(self) -> str:
         """As JSON text, by the schema of docs/readout.md."""
-        from experiments.readout_json import to_json
+        from experiments.reporting.json_form import to_json
 
         return to_json(self)
 
     @staticmethod
     def from_json(text: str | bytes) -> "Readout":
         """The readout that became this JSON. ValueError where it is none, naming the place."""
-        from experiments.readout_json import from_json
+        from experiments.reporting.json_form import from_json
 
         return from_json(text)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.simulate_lives import Floats, Ints, Log, People, live, people
-from experiments.simulate_tables import events_table, exposures_table, outcomes, wide_table
+from experiments.simulation.lives import Floats, Ints, Log, People, live, people
+from experiments.simulation.tables import events_table, exposures_table, outcomes, wide_table
 
 HISTORY_DAYS = 14
 """How long customers are simulated before the start, under the control's limit."""

@@ -6,15 +6,15 @@ columns are called what `plan.columns` says.
 
 from collections.abc import Iterable, Mapping
 
-from experiments import duplicates, long, wide
 from experiments.aggregates import Aggregate, Aggregates, Cell, Exclusion
 from experiments.design import Experiment
-from experiments.entries import AsOf, day_of, micros
-from experiments.measures import Measure, Part
 from experiments.moments import Counts, Moments
-from experiments.reasons import Reason, exclusion
-from experiments.sources import Engine, Source, open_tables
-from experiments.sums import Sums, summed
+from experiments.reading import duplicates, long, wide
+from experiments.reading.entries import AsOf, day_of, micros
+from experiments.reading.measures import Measure, Part
+from experiments.reading.reasons import Reason, exclusion
+from experiments.reading.sources import Engine, Source, open_tables
+from experiments.reading.sums import Sums, summed
 
 
 def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, as_of: AsOf = None) -> Aggregates:

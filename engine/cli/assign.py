@@ -18,7 +18,7 @@ from engine.cli.output import note
 from engine.core.errors import TaktError
 
 if TYPE_CHECKING:  # they load numpy, which no other command needs
-    from experiments.assigned import Assignments
+    from experiments.assigning.assigned import Assignments
     from experiments.design import Experiment
 
 _BLOCK_BYTES: Final = 1 << 20
@@ -57,7 +57,7 @@ def assign(plan: _Plan, stored: _Stored = None, entered: _Entered = None, in_aud
 
     takt assign --plan plan.yaml --stored assigned.tsv < ids.txt
     """
-    from experiments.allocation import Allocation
+    from experiments.assigning.allocation import Allocation
     from experiments.design import Experiment
 
     day = _day(entered)
@@ -123,7 +123,7 @@ def _checked(lines: bytes, first: int) -> list[str]:
 
 def _lines(ids: list[str], found: "Assignments") -> str:
     """What is written of each: everything after the id depends on its variant and reason alone."""
-    from experiments.assigned import REASONS, Reason
+    from experiments.assigning.assigned import REASONS, Reason
 
     ends: dict[tuple[int, int], str] = {}
     for code, name in enumerate((*found.names, "")):

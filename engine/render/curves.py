@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from engine.render.style import INK, SMALL_PX, WIDE, Size, Spec, colour, dash, labels, short, spec
-from experiments.numbers import plain
 from experiments.readout import Line, LineKind, MetricReadout, Point
+from experiments.reporting.numbers import plain
 
 _STEPS: Final = (1, 2, 7, 14, 28, 56, 91, 182, 364)
 _DRAWN_MOST: Final = 120

@@ -23,10 +23,10 @@ from engine.render.style import (
     spec,
 )
 from experiments.design import Direction, Role
-from experiments.numbers import effect
 from experiments.readout import Comparison, MetricReadout, Readout, result
-from experiments.sentences import measured_in
-from experiments.verdicts import Standing, standing
+from experiments.reporting.numbers import effect
+from experiments.reporting.sentences import measured_in
+from experiments.reporting.verdicts import Standing, standing
 
 _HEAD_PX: Final = 26
 _GAP_PX: Final = 14

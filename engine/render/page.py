@@ -16,13 +16,13 @@ from engine.render import curves as curve
 from engine.render.forest import forest
 from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, short, visible
 from engine.render.svg import svg
-from experiments import numbers, sentences
-from experiments.dose import DoseRow
 from experiments.estimates import Estimate
+from experiments.estimators.dose import DoseRow
+from experiments.estimators.value import BreakEven
 from experiments.readout import LineKind, MetricReadout, Readout
-from experiments.text import level
-from experiments.value import BreakEven
-from experiments.verdicts import Call
+from experiments.reporting import numbers, sentences
+from experiments.reporting.text import level
+from experiments.reporting.verdicts import Call
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _TABLE_ROWS: Final = 9

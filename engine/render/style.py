@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from experiments.numbers import PEOPLE, Scale
+from experiments.reporting.numbers import PEOPLE, Scale
 
 Spec: TypeAlias = dict[str, Any]
 

@@ -6,8 +6,8 @@ from math import exp
 
 import numpy as np
 
-from experiments import means, ratios, value
 from experiments.estimates import Estimate, Level, Stratum
+from experiments.estimators import means, ratios, value
 from experiments.moments import Moments, PairMoments
 from tests.calibration.claims import MARGINAL, SKEWED, Case, Tally
 from tests.calibration.counting import Floats, log_normal, moments_of, moments_of_buyers, tally

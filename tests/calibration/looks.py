@@ -10,8 +10,8 @@ from math import exp, isclose
 
 import numpy as np
 
-from experiments import anytime, means, proportions, ratios
 from experiments.estimates import Estimate, Level, Stratum
+from experiments.estimators import anytime, means, proportions, ratios
 from experiments.moments import Counts, Moments, PairMoments
 from tests.calibration.claims import EVER, EVER_WIDER, Case, Claim, Tally
 from tests.calibration.counting import Floats, Ints, central, is_torn, log_normal, power_sums

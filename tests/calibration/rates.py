@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import dose, proportions
 from experiments.estimates import Estimate, Level, Stratum
+from experiments.estimators import dose, proportions
 from experiments.moments import Counts
 from tests.calibration.claims import AT_LEAST, EXACT, MARGINAL, Case, Claim, Tally
 from tests.calibration.counting import is_torn, of_each, tally

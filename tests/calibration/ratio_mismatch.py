@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from experiments import srm
+from experiments.estimators import srm
 from tests.calibration.claims import Case, Tally, alarms
 
 CHECK = "Sample ratio mismatch, where there is none"

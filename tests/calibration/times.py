@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments import competing, survival
-from experiments.curves import Curve
 from experiments.estimates import Estimate, Level, Stratum
+from experiments.estimators import competing, survival
+from experiments.estimators.curves import Curve
 from experiments.risk import RiskTable
 from tests.calibration.claims import MARGINAL, Case, Tally
 from tests.calibration.counting import Floats, tally

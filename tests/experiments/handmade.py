@@ -5,7 +5,6 @@ from datetime import date
 
 from experiments.design import Direction, Inference, Role
 from experiments.estimates import Estimate, Level
-from experiments.numbers import Scale
 from experiments.readout import (
     Arm,
     Caution,
@@ -17,6 +16,7 @@ from experiments.readout import (
     MetricReadout,
     Readout,
 )
+from experiments.reporting.numbers import Scale
 
 
 def an_estimate(effect: float, low: float, high: float, method: str = "by hand", p_value: float = 0.01) -> Estimate:

@@ -19,7 +19,7 @@ from experiments.design import (
     Role,
 )
 from experiments.readout import CautionCode, Readout
-from experiments.verdicts import Call
+from experiments.reporting.verdicts import Call
 from tests.experiments.planned import ALL, CHURN, SPEND, SPENDS, TWO, VISIT, VISITS, a_plan, a_value, codes
 
 

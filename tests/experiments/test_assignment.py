@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from experiments.assigning.draws import Draw
 from experiments.assignment import Allocation, AssignmentError, Reason, assign, assign_many
 from experiments.design import Condition, Experiment, Holdout, Layer, Phase
-from experiments.draws import Draw
-from experiments.variants import SLOTS
+from experiments.plans.variants import SLOTS
 from tests.experiments.assignment_oracle import numbers
 from tests.experiments.assignment_plans import END, LATER, MANY, START, everything_at_once, plan, rows, same
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from experiments.aggregates import Exclusion
 from experiments.design import Direction, Inference, Role
 from experiments.estimates import Estimate, Level, unknown
-from experiments.numbers import Scale
 from experiments.readout import (
     Arm,
     Caution,
@@ -28,6 +27,7 @@ from experiments.readout import (
     Point,
     Readout,
 )
+from experiments.reporting.numbers import Scale
 from tests.experiments.handmade import SHIPPING, a_metric, a_readout, an_estimate
 
 START, END = date(2026, 10, 5), date(2027, 1, 4)

@@ -13,7 +13,7 @@ import pytest
 from experiments.analysis import analyze
 from experiments.design import Experiment
 from experiments.simulate import Simulation, Truth, World, potential_outcomes, simulate, truth
-from experiments.simulate_tables import OUTCOMES
+from experiments.simulation.tables import OUTCOMES
 
 Frame: TypeAlias = Any  # a pandas.DataFrame, whose declared types admit less than it does
 

@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 
 import experiments as ex
-from experiments import proportions
 from experiments.aggregates import Aggregates, Cell
 from experiments.design import (
     Columns,
@@ -36,13 +35,14 @@ from experiments.design import (
     Variant,
 )
 from experiments.estimates import Estimate, Level
+from experiments.estimators import proportions
 from experiments.moments import Counts, Moments
 from experiments.readout import CheckCode
+from experiments.reporting.verdicts import Call
 from experiments.risk import RiskTable
 from experiments.simulate import Simulation, Truth, World, simulate, truth
-from experiments.verdicts import Call
 from tests.experiments import wrong_analyses as wrong
-from tests.experiments.plans import SMALL, read
+from tests.experiments.plan_texts import SMALL, read
 
 pa: Any = import_module("pyarrow")  # it carries no types
 pc: Any = import_module("pyarrow.compute")

@@ -12,11 +12,14 @@ import ibis
 import pytest
 from scipy import stats
 
-from experiments import anytime, competing, event_metrics, long, means, measuring, proportions, tables
+from experiments import tables
 from experiments.aggregates import Aggregate, Aggregates, Cell
 from experiments.design import Experiment, Rate, Ratio, Retention
 from experiments.estimates import Estimate, Level, Stratum
+from experiments.estimators import anytime, competing, means, proportions
 from experiments.moments import Counts, Moments, PairMoments
+from experiments.reading import event_metrics, long
+from experiments.reporting import measuring
 from experiments.risk import RiskTable
 
 Substitution: TypeAlias = Callable[[pytest.MonkeyPatch], None]

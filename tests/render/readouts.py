@@ -7,9 +7,9 @@ from math import exp, sqrt
 
 from experiments.aggregates import Exclusion
 from experiments.design import Direction, Inference, Role
-from experiments.dose import DoseRow, DoseTable
 from experiments.estimates import Estimate, Level, unknown
-from experiments.numbers import Scale
+from experiments.estimators.dose import DoseRow, DoseTable
+from experiments.estimators.value import BreakEven
 from experiments.readout import (
     Arm,
     Caution,
@@ -26,7 +26,7 @@ from experiments.readout import (
     Readout,
     Received,
 )
-from experiments.value import BreakEven
+from experiments.reporting.numbers import Scale
 
 UNITS = 21_300
 LEVEL = Level(0.05, 2)

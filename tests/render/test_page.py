@@ -11,9 +11,9 @@ from engine.render.curves import at, lines_of, ticks
 from engine.render.page import POLICY
 from experiments.design import Inference, Role
 from experiments.estimates import unknown
-from experiments.numbers import p_value, percent, plain
 from experiments.readout import Arm, Check, CheckCode, Line, LineKind, Point, Readout
-from experiments.sentences import arm_text, effect_line, estimate_text, headline
+from experiments.reporting.numbers import p_value, percent, plain
+from experiments.reporting.sentences import arm_text, effect_line, estimate_text, headline
 from tests.render.readouts import LEVEL, a_full_readout, a_metric, a_readout, an_estimate
 
 FULL = a_full_readout()

@@ -1,0 +1,1 @@
+"""How customers come to their variants: one hash, its thresholds, and the same in SQL."""

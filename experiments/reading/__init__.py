@@ -1,0 +1,1 @@
+"""From any table to aggregates, inside the engine in which the table lies."""

@@ -1,0 +1,239 @@
+"""The long form: exposures and events with times, joined and brought to one row a unit inside the engine.
+
+A unit enters with its first exposure. Events of types that no metric looks at are passed over before anything is
+joined; all metrics are computed in one pass over the others.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from experiments.aggregates import Exclusion
+from experiments.design import Clock, Experiment, Reachable, Retention
+from experiments.errors import TableError
+from experiments.reading import event_survey
+from experiments.reading.entries import AsOf, checked, code, entry, micros, places, variant_code
+from experiments.reading.event_metrics import SENT, Definitions, Known
+from experiments.reading.event_survey import Survey
+from experiments.reading.fields import Fields
+from experiments.reading.measures import ARM, PHASE, UnitTable
+from experiments.reading.reasons import Reason, exclusion
+from experiments.reading.relations import Expression, Table, ibis
+from experiments.reading.sources import Engine
+from experiments.reading.sums import Sums
+from experiments.reading.zones import Calendars
+
+_SAMPLE = 1_000
+_MOST_ZONES = 2_000
+_MATCHED, _EARLY, _SUSPECTS, _ZONELESS = "matched", "early", "suspects", "zoneless"
+
+
+@dataclass(frozen=True)
+class LongForm:
+    """What is to be computed, and what the first look counted."""
+
+    units: UnitTable
+    as_of_us: int | None
+    survey: Survey
+    exposures_without_unit: int
+    exposures: int
+    duplicated_events: int
+    has_hard: bool
+    asks_reach: bool
+
+    def exclusions(self, sums: Sums) -> Iterable[Exclusion]:
+        """Those of rows: what `sums` counted are units."""
+        survey, matched = self.survey, sums.sums.get(_MATCHED, 0)
+        units = sum(sums.units.values()) + sum(sums.left_out.values())
+        counts = [
+            (Reason.NO_UNIT, self.exposures_without_unit),
+            (Reason.REPEATED_EXPOSURE, self.exposures - self.exposures_without_unit - units),
+            (Reason.EVENT_BEFORE_ENTRY, sums.sums.get(_EARLY, 0)),
+            (Reason.EVENT_AFTER_AS_OF, survey.after_as_of),
+            (Reason.EVENT_WITHOUT_TIME, survey.without_time),
+            (Reason.EVENT_WITHOUT_UNIT, survey.without_unit),
+            (Reason.DUPLICATED_EVENT, self.duplicated_events),
+            (Reason.SUSPECT_EVENT, sums.sums.get(_SUSPECTS, 0)),
+            (Reason.BOUNCE_OF_UNKNOWN_KIND, survey.bounces if self.asks_reach and not self.has_hard else 0),
+            (Reason.UNKNOWN_TIME_ZONE, sums.sums.get(_ZONELESS, 0)),
+        ]
+        of_others = survey.count - self.duplicated_events - matched
+        of_others -= survey.without_time + survey.without_unit + survey.after_as_of
+        counts.append((Reason.EVENT_OF_OTHERS, max(0, of_others)))
+        yield from (exclusion(reason, count) for reason, count in counts if count)
+        for name, count in survey.without_value.items():
+            if count:
+                yield exclusion(Reason.EVENT_WITHOUT_VALUE, count, repr(name))
+
+
+def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, as_of: AsOf) -> LongForm:
+    """Looks once at each table, and says what to compute. Raises `TableError` for what a metric needs and lacks."""
+    if plan.columns.unit is None:
+        raise TableError(None, "the plan says that units have no name (columns.unit), which joins exposures to events")
+    entered = _exposures(plan, Fields(engine, exposures, "the table of exposures"))
+    fields = Fields(engine, events, "the table of events")
+    unit = fields.unit(plan.columns.unit, "which names the unit of an event")
+    if unit.type().is_string() != entered["unit"].type().is_string():
+        kinds = f"{unit.type()}, and the table of exposures {entered['unit'].type()}"
+        raise TableError(plan.columns.unit, f"{fields.what} holds {kinds}: expected names of one type")
+    columns = event_survey.columns_of(plan, fields, unit)
+    looked = events.select(**columns)
+    survey = event_survey.survey(plan, engine, looked, micros(as_of))
+    of_exposures = engine.row(
+        entered.aggregate(n=entered.count(), units=entered["unit"].count(), last=entered["entered"].max())
+    )
+    as_of_us = micros(as_of)
+    if as_of_us is None:
+        as_of_us = max((each for each in (survey.last_us, of_exposures["last"]) if each is not None), default=None)
+    wanted = _wanted(plan, looked, as_of_us or 0)
+    duplicated = 0
+    if "id" in looked.columns:
+        found = engine.row(wanted.aggregate(n=wanted["id"].count(), ids=wanted["id"].nunique()))
+        duplicated = found["n"] - found["ids"]
+        if duplicated:
+            wanted = _deduplicated(wanted)
+    known = Known(survey.suspect_kinds, "suspect" in looked.columns, "hard" in looked.columns, survey.first_us)
+    units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known).unit_table()
+    return LongForm(
+        units,
+        as_of_us,
+        survey,
+        of_exposures["n"] - of_exposures["units"],
+        of_exposures["n"],
+        duplicated,
+        known.has_hard,
+        any(isinstance(each, Reachable) for each in plan.metrics),
+    )
+
+
+def _exposures(plan: Experiment, fields: Fields) -> Table:
+    """One row an exposure: unit, arm, entered, phase, zone and segments."""
+    fields.instant(plan.columns.entered, "the time of entry")  # the long form has no windows without it
+    found = entry(plan, fields)
+    columns: dict[str, Any] = {"unit": found.unit, ARM: variant_code(plan, found), "entered": found.entered}
+    if found.phase is not None:
+        columns[PHASE] = found.phase
+    if fields.has(plan.columns.time_zone) and _by_calendar(plan):
+        columns["zone"] = fields.text(plan.columns.time_zone, "the time zone of a customer").fill_null("")
+    for place, each in enumerate(plan.segments):
+        columns[f"s{place}"] = fields.text(each, "a segment of the plan").fill_null("(none)")
+    return fields.table.select(**columns)
+
+
+def _by_calendar(plan: Experiment) -> bool:
+    return any(isinstance(each, Retention) and each.clock is Clock.CALENDAR for each in plan.metrics)
+
+
+def _wanted(plan: Experiment, events: Table, as_of_us: int) -> Table:
+    kinds = sorted(event_survey.needed_kinds(plan))
+    usable = events["unit"].notnull() & (events["at"] <= as_of_us)
+    return events.filter(usable & events["kind"].isin(kinds) if kinds else ibis.literal(False))
+
+
+def _deduplicated(events: Table) -> Table:
+    """Of rows with one id the earliest; rows without an id are what they are."""
+    window = ibis.window(group_by="id", order_by=[events["at"], events["kind"], events["unit"]])
+    numbered = events.mutate(place=ibis.row_number().over(window))
+    return numbered.filter((numbered["place"] == 0) | numbered["id"].isnull()).drop("place")
+
+
+@dataclass(frozen=True)
+class _Joining:
+    """From exposures and wanted events to one row a unit."""
+
+    plan: Experiment
+    engine: Engine
+    exposures: Table
+    events: Table
+    as_of_us: int
+    survey: Survey
+    known: Known
+
+    def unit_table(self) -> UnitTable:
+        definitions = Definitions(self.plan, self.known)
+        for each in self.plan.metrics:
+            definitions.add(each)
+        if self.plan.is_about_budgets and SENT in self.survey.kinds:
+            definitions.add_received()
+        calendars = self._calendars()
+        table = self._units(self.exposures, definitions, calendars)
+        sums = [_MATCHED, _EARLY, *([_SUSPECTS] if self.known.has_suspect else []), *([_ZONELESS] if calendars else [])]
+        return UnitTable(
+            table=table,
+            sample=self._units(self.exposures.limit(_SAMPLE), definitions, calendars),
+            measures=tuple(definitions.measures),
+            has_phase=PHASE in self.exposures.columns,
+            has_entry_day=True,
+            segments={each: f"s{place}" for place, each in enumerate(self.plan.segments)},
+            sums=tuple(sums),
+        )
+
+    def _calendars(self) -> Calendars | None:
+        if not _by_calendar(self.plan):
+            return None
+        zones: list[str] = []
+        if "zone" in self.exposures.columns:
+            distinct = self.exposures.select("zone").distinct().limit(_MOST_ZONES + 1)
+            zones = [each["zone"] for each in self.engine.rows(distinct)]
+            if len(zones) > _MOST_ZONES:
+                raise TableError(self.plan.columns.time_zone, f"has more than {_MOST_ZONES:,} values: no time zones")
+        low = micros(self.plan.start) or 0
+        return Calendars(zones, min(low, self.as_of_us), self.as_of_us)
+
+    def _units(self, exposures: Table, definitions: Definitions, calendars: Calendars | None) -> Table:
+        entries = self._entries(exposures)
+        analysed = entries.filter(entries[ARM] >= 0).select(
+            "unit", "entered", *(["zone"] if "zone" in entries.columns else [])
+        )
+        found = self._per_unit(analysed, definitions, calendars)
+        joined: Table = entries.left_join(found, entries["unit"] == found["found_unit"])
+        columns: dict[str, Expression] = {name: definitions.filled(name, joined[name]) for name in definitions.sums}
+        columns |= {name: joined[name].fill_null(0) for name in (_MATCHED, _EARLY, _SUSPECTS)}
+        columns["watched"] = self.as_of_us - joined["entered"]
+        if calendars:
+            zone = joined["zone"] if "zone" in entries.columns else None
+            today = calendars.day(ibis.literal(self.as_of_us, "int64"), zone)
+            columns["watched_days"] = today - calendars.day(joined["entered"], zone)
+            is_known = ibis.literal(False) if zone is None else calendars.is_known(zone)
+            columns[_ZONELESS] = ibis.cases((is_known, 0), else_=1)
+        units = joined.mutate(**columns)
+        arm, phase = units[ARM], units[PHASE] if PHASE in entries.columns else None
+        kept = {**places(self.plan, arm, units["entered"], phase)}
+        kept |= {f"s{place}": units[f"s{place}"] for place in range(len(self.plan.segments))}
+        kept |= {name: definition(units) for name, definition in definitions.columns.items()}
+        kept |= {name: units[name] for name in (_MATCHED, _EARLY, _SUSPECTS, _ZONELESS) if name in units.columns}
+        return units.select(**kept)
+
+    def _entries(self, exposures: Table) -> Table:
+        """One row a unit: what its first exposure says; left out, if others speak of another variant."""
+        named = exposures.filter(exposures["unit"].notnull())
+        at_first = [each for each in named.columns if each not in {"unit", ARM, "entered"}]
+        first: dict[str, Expression] = {
+            each: named[each].fill_null(-1 if each == PHASE else "").argmin(named["entered"]) for each in at_first
+        }
+        grouped = named.group_by("unit").aggregate(
+            low=named[ARM].min(), high=named[ARM].max(), entered=named["entered"].min(), **first
+        )
+        tester = code(Reason.TESTER)
+        arm = ibis.cases(
+            (grouped["high"] == tester, tester),
+            (grouped["low"] != grouped["high"], code(Reason.IN_TWO_VARIANTS)),
+            else_=grouped["high"],
+        )
+        phase = grouped[PHASE] if PHASE in grouped.columns else None
+        arm = checked(self.plan, arm.cast("int16"), grouped["entered"], phase, self.as_of_us)
+        return grouped.mutate(**{ARM: arm}).drop("low", "high")
+
+    def _per_unit(self, analysed: Table, definitions: Definitions, calendars: Calendars | None) -> Table:
+        joined = self.events.inner_join(analysed, "unit")
+        columns: dict[str, Expression] = {"off": joined["at"] - joined["entered"]}
+        if calendars:
+            zone = joined["zone"] if "zone" in analysed.columns else None
+            columns["day"] = calendars.day(joined["at"], zone) - calendars.day(joined["entered"], zone)
+        events = joined.mutate(**columns)
+        wanted = {name: definition(events) for name, definition in definitions.sums.items()}
+        wanted[_MATCHED] = events.count()
+        wanted[_EARLY] = events.count(where=events["off"] < 0)
+        is_suspect = events["suspect"] & (events["off"] >= 0) if self.known.has_suspect else ibis.literal(False)
+        wanted[_SUSPECTS] = events.count(where=is_suspect)
+        return events.group_by(found_unit=events["unit"]).aggregate(**wanted)

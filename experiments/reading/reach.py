@@ -1,0 +1,56 @@
+"""Whether a customer can be reached in a channel: a state, made by all events up to an instant, before entry too.
+
+Unsubscribes, complaints, hard bounces, closed accounts and erasures last until a later consent or resubscription; push
+turned off and the app removed until push is turned on again. At the same instant the loss stands.
+"""
+
+from collections.abc import Callable
+
+from experiments.design import Reachable
+from experiments.reading.fields import DAY_US
+from experiments.reading.relations import Expression, Table
+
+_LOSSES = ("unsubscribed", "complained", "hard_bounced")
+_BOUNCED = "bounced"  # hard where the column `hard` says so
+_ALL_CHANNELS = ("account_closed", "erased")
+_LIFTS = ("resubscribed", "consented")
+_PUSH_OFF, _APP_REMOVED, _PUSH_ON = "push_disabled", "uninstalled", "push_enabled"
+KINDS = frozenset({*_LOSSES, _BOUNCED, *_ALL_CHANNELS, *_LIFTS, _PUSH_OFF, _APP_REMOVED, _PUSH_ON})
+BOUNCED = _BOUNCED
+
+Condition = Callable[[Table], Expression]
+
+
+def end_us(metric: Reachable) -> int:
+    """Microseconds from entry to the end of the metric's day: days count from 0, so that day 0 ends after 24 hours."""
+    return (metric.day + 1) * DAY_US
+
+
+def losses_and_lifts(metric: Reachable, has_hard: bool) -> list[tuple[Condition, Condition]]:
+    """Pairs of what loses the channel and what gives it back, as conditions on events."""
+    pairs: list[tuple[Condition, Condition]] = [(_loss(metric, has_hard), _lift(metric))]
+    if metric.channel is None or metric.channel in {"push", "in_app"}:
+        off = (_APP_REMOVED,) if metric.channel == "in_app" else (_PUSH_OFF, _APP_REMOVED)
+        pairs.append((lambda events: events["kind"].isin(off), lambda events: events["kind"] == _PUSH_ON))
+    return pairs
+
+
+def _loss(metric: Reachable, has_hard: bool) -> Condition:
+    def condition(events: Table) -> Expression:
+        lost = events["kind"].isin(_LOSSES)
+        if has_hard:
+            lost = lost | ((events["kind"] == _BOUNCED) & events["hard"])
+        return (lost & _in_scope(metric, events)) | events["kind"].isin(_ALL_CHANNELS)
+
+    return condition
+
+
+def _lift(metric: Reachable) -> Condition:
+    return lambda events: events["kind"].isin(_LIFTS) & _in_scope(metric, events)
+
+
+def _in_scope(metric: Reachable, events: Table) -> Expression:
+    """An event without a channel is about all; a metric without a channel asks about any."""
+    if metric.channel is None:
+        return events["kind"].notnull()
+    return events["channel"].isnull() | (events["channel"] == metric.channel)

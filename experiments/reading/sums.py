@@ -1,0 +1,225 @@
+"""From one row a unit, in an engine, to aggregates: two queries, whose rows are cells and never units.
+
+Moments are taken about the median of a few units, so that a large mean costs no digits; the second are the engine's own
+(by updates of Welford's kind), so that numbers that do not vary have none. DuckDB and PostgreSQL agree to 1e-9.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from experiments.aggregates import Aggregate, Cell
+from experiments.design import Experiment
+from experiments.errors import TableError
+from experiments.moments import Counts, Moments, PairMoments
+from experiments.reading.entries import reason_of
+from experiments.reading.measures import (
+    ARM,
+    CENSORED,
+    COMPETING,
+    ENTRY_DAY,
+    EVENT,
+    PHASE,
+    Kind,
+    Measure,
+    UnitTable,
+    day_and_status,
+)
+from experiments.reading.reasons import Reason
+from experiments.reading.relations import Expression, Table, ibis
+from experiments.reading.sources import Engine
+from experiments.risk import RiskTable
+
+_MOST_VALUES = 1_000  # of a segment: a column with more is no segment, and its values are no aggregate
+_EMPTY: Mapping[Kind, Aggregate] = {
+    Kind.COUNTS: Counts(),
+    Kind.MOMENTS: Moments(),
+    Kind.PAIRS: PairMoments(m3_x=0.0),
+    Kind.RISK: RiskTable(),
+}
+
+
+@dataclass
+class Sums:
+    """What came out of the engine. `of[measure][cell]` has every variant of the plan, if with no unit."""
+
+    units: dict[Cell, int] = field(default_factory=dict[Cell, int])
+    of: dict[Measure, dict[Cell, Aggregate]] = field(default_factory=dict[Measure, dict[Cell, Aggregate]])
+    immature: dict[Measure, int] = field(default_factory=dict[Measure, int])
+    unusable: dict[Measure, int] = field(default_factory=dict[Measure, int])
+    left_out: dict[Reason, int] = field(default_factory=dict[Reason, int])
+    segments: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict[str, dict[str, dict[str, int]]])
+    sums: dict[str, int] = field(default_factory=dict[str, int])
+
+
+def summed(plan: Experiment, engine: Engine, units: UnitTable) -> Sums:
+    """Runs the queries. Raises `TableError` for a flag that is neither 0 nor 1, and a segment with too many values."""
+    sums = Sums(of={each: {} for each in units.measures}, segments={each: {} for each in units.segments})
+    shifts = _shifts(engine, units)
+    for row in engine.rows(_moments(units, shifts)):
+        _take_moments(plan, units, shifts, row, sums)
+    tallies = [_risk(units, place) for place, each in enumerate(units.measures) if each.kind is Kind.RISK]
+    tallies += [_segment(units, plan, place) for place in range(len(units.segments))]
+    if tallies:
+        _take_tallies(plan, units, engine.rows(ibis.union(*tallies) if len(tallies) > 1 else tallies[0]), sums)
+    seen = {cell.variant for cell in sums.units}
+    for variant in plan.variants:
+        if variant.name not in seen:
+            sums.units[Cell(variant.name)] = 0
+    for measure, by_cell in sums.of.items():
+        for cell in sums.units:
+            by_cell.setdefault(cell, _EMPTY[measure.kind])
+    return sums
+
+
+def _keys(units: UnitTable) -> list[str]:
+    return [ARM, *([PHASE] if units.has_phase else []), *([ENTRY_DAY] if units.has_entry_day else [])]
+
+
+def _shifts(engine: Engine, units: UnitTable) -> dict[Measure, float]:
+    """About where the numbers lie: a median of the sample, 0 where it has none."""
+    measures = [each for each in units.measures if each.kind in {Kind.MOMENTS, Kind.PAIRS}]
+    if not measures:
+        return {}
+    medians = {f"c{i}": units.sample[each.x].median() for i, each in enumerate(measures)}
+    found = engine.row(units.sample.aggregate(**medians))
+    return {each: float(found[f"c{i}"] or 0) for i, each in enumerate(measures)}
+
+
+def _moments(units: UnitTable, shifts: Mapping[Measure, float]) -> Table:
+    """One row a cell, and one for each reason why units are left out."""
+    table = units.table
+    wanted: dict[str, Expression] = {"n": table.count()}
+    for i, each in enumerate(units.measures):
+        if each.ripe is not None:
+            wanted[f"unripe{i}"] = table.count(where=~table[each.ripe])
+        if each.kind is not Kind.RISK:
+            wanted |= {f"{name}{i}": value for name, value in _sums_of(each, table, shifts.get(each, 0.0)).items()}
+    wanted |= {f"sum_{each}": table[each].sum() for each in units.sums}
+    return table.group_by(_keys(units)).aggregate(**wanted)
+
+
+def _sums_of(measure: Measure, table: Table, shift: float) -> dict[str, Expression]:
+    x: Expression = table[measure.x]
+    off = x - shift if shift else x
+    match measure.kind:
+        case Kind.COUNTS if x.type().is_boolean():
+            return {"count": x.count(), "ones": table.count(where=x)}
+        case Kind.COUNTS:
+            return {
+                "count": x.count(),
+                "ones": table.count(where=x == 1),
+                "wrong": table.count(where=(x != 0) & (x != 1)),
+            }
+        case Kind.MOMENTS:
+            return {
+                "count": x.count(),
+                "off": off.mean(),
+                "var": off.var(how="pop"),
+                "cubes": (off * off * off).sum(),
+                "nonzero": table.count(where=x != 0),
+            }
+        case Kind.PAIRS:
+            y: Expression = table[measure.y]
+            return {
+                "count": x.count(),
+                "off": off.mean(),
+                "mean_y": y.mean(),
+                "var": off.var(how="pop"),
+                "var_y": y.var(how="pop"),
+                "cov": off.cov(y, how="pop"),
+                "cubes": (off * off * off).sum(),
+            }
+        case Kind.RISK:
+            return {}
+        case _:
+            assert_never(measure.kind)
+
+
+def _take_moments(
+    plan: Experiment, units: UnitTable, shifts: Mapping[Measure, float], row: Mapping[str, Any], sums: Sums
+) -> None:
+    if row[ARM] < 0:
+        reason = reason_of(row[ARM])
+        sums.left_out[reason] = sums.left_out.get(reason, 0) + row["n"]
+        return
+    cell = _cell(plan, row)
+    sums.units[cell] = row["n"]
+    for name in units.sums:
+        sums.sums[name] = sums.sums.get(name, 0) + int(row[f"sum_{name}"] or 0)
+    for i, each in enumerate(units.measures):
+        unripe = row.get(f"unripe{i}") or 0
+        sums.immature[each] = sums.immature.get(each, 0) + unripe
+        if each.kind is Kind.RISK:
+            continue
+        sums.unusable[each] = sums.unusable.get(each, 0) + row["n"] - unripe - row[f"count{i}"]
+        sums.of[each][cell] = _aggregate(each, {name: row.get(f"{name}{i}") for name in _NAMES}, shifts.get(each, 0.0))
+
+
+_NAMES = ("count", "ones", "wrong", "off", "mean_y", "var", "var_y", "cov", "cubes", "nonzero")
+
+
+def _aggregate(measure: Measure, found: Mapping[str, Any], shift: float) -> Aggregate:
+    n = int(found["count"])
+    if found["wrong"]:
+        sentence = f"found {found['wrong']:,} values other than 0 and 1, which metric {measure.metric!r} counts"
+        raise TableError(measure.source, sentence)
+    if measure.kind is Kind.COUNTS:
+        return Counts(int(found["ones"]), n)
+    if not n:
+        return _EMPTY[measure.kind]
+    off, m2 = float(found["off"]), n * max(0.0, float(found["var"]))
+    mean = shift + off
+    m3 = float(found["cubes"]) - 3 * off * m2 - n * off**3 if m2 else 0.0
+    if measure.kind is Kind.PAIRS:
+        m2_y = n * max(0.0, float(found["var_y"]))
+        return PairMoments(n, mean, float(found["mean_y"]), m2, m2_y, n * float(found["cov"]), m3)
+    return Moments(n, mean, m2, m3, int(found["nonzero"]))
+
+
+def _cell(plan: Experiment, row: Mapping[str, Any]) -> Cell:
+    day = row.get(ENTRY_DAY)
+    return Cell(plan.variants[int(row[ARM])].name, int(row.get(PHASE) or 0), None if day is None else int(day))
+
+
+def _risk(units: UnitTable, place: int) -> Table:
+    """One row a cell, day and status. All tallies have the same columns, so that one query brings them all."""
+    table, keys = units.table, _keys(units)
+    counted = table.group_by(*keys, code=table[units.measures[place].x].cast("int64")).aggregate(n=table.count())
+    return counted.select(*keys, "n", "code", tally=ibis.literal(place, "int64"), value=ibis.literal("", "string"))
+
+
+def _segment(units: UnitTable, plan: Experiment, place: int) -> Table:
+    """One row a value and variant."""
+    table = units.table
+    table = table.filter(table[ARM] >= 0)
+    value = table[list(units.segments.values())[place]].fill_null("(none)")
+    counted = table.group_by(ARM, value=value).aggregate(n=table.count()).limit((_MOST_VALUES + 1) * len(plan.variants))
+    rest = {each: ibis.null("int64") for each in (*_keys(units)[1:], "code")}
+    found = counted.mutate(tally=ibis.literal(-1 - place, "int64"), **rest)
+    return found.select(*_keys(units), "n", "code", "tally", "value")
+
+
+def _take_tallies(plan: Experiment, units: UnitTable, rows: list[dict[str, Any]], sums: Sums) -> None:
+    days: dict[tuple[Measure, Cell], tuple[dict[int, int], ...]] = defaultdict(lambda: ({}, {}, {}))
+    names = list(units.segments)
+    for row in rows:
+        if row[ARM] < 0:
+            continue
+        if row["tally"] < 0:
+            by_value = sums.segments[names[-1 - row["tally"]]]
+            by_value.setdefault(row["value"], {each.name: 0 for each in plan.variants})
+            by_value[row["value"]][plan.variants[int(row[ARM])].name] = row["n"]
+            continue
+        measure = units.measures[int(row["tally"])]
+        if row["code"] is None:
+            sums.unusable[measure] = sums.unusable.get(measure, 0) + row["n"]
+        else:
+            day, status = day_and_status(row["code"])
+            days[measure, _cell(plan, row)][status][day] = row["n"]
+    for (measure, cell), found in days.items():
+        sums.of[measure][cell] = RiskTable(found[EVENT], found[COMPETING], found[CENSORED])
+    for column, by_value in sums.segments.items():
+        if len(by_value) > _MOST_VALUES:
+            raise TableError(column, f"has more than {_MOST_VALUES:,} values, too many for a segment")

@@ -1,0 +1,1 @@
+"""What is made of estimates: the verdict, the doubts, the words."""

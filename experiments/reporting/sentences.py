@@ -1,0 +1,190 @@
+"""A readout's findings as clauses: what an effect, a standing and a verdict say in words.
+
+Words only: which verdict it is was decided in `reporting.verdicts`. People come first (in 10,000 customers), then
+money, and every clause carries the interval that it rests on.
+"""
+
+from typing import assert_never
+
+from experiments.design import Direction, Role
+from experiments.estimates import Estimate
+from experiments.readout import Arm, MetricReadout, Readout, result
+from experiments.reporting.numbers import PEOPLE, Scale, amount, effect, interval, percent, plain, share, signed, unit
+from experiments.reporting.verdicts import Call, Interval, Standing, Verdict, standing
+
+
+def headline(readout: Readout, verdict: Verdict) -> str:
+    """The verdict in one sentence, with people in it, and money where a value metric has an estimate."""
+    clauses = "; ".join(_because(readout, verdict))
+    name = verdict.variant
+    match verdict.call:
+        case Call.INVALID:
+            return f"{name} cannot be compared with {readout.control}: {'; '.join(map(_clause, verdict.problems))}."
+        case Call.STOP:
+            return f"Stop {name}: {clauses}."
+        case Call.SHIP:
+            return f"Ship {name}{_short_run(readout)}: {clauses}."
+        case Call.DO_NOT_SHIP:
+            return f"Do not ship {name}: {clauses}."
+        case Call.INCONCLUSIVE:
+            return f"{name} is inconclusive: {clauses or 'no metric that decides has an estimate'}."
+        case Call.KEEP_RUNNING:
+            return f"Keep running {name} until {verdict.until}{_next_look(verdict)}{_so_far(clauses)}."
+        case _:
+            assert_never(verdict.call)
+
+
+def effect_line(metric: MetricReadout, variant: str) -> str:
+    """The effect, its interval against 0 or the margin, and how that reads."""
+    estimate = metric.comparison(variant).estimate
+    reads = _reads(metric, variant)
+    return estimate_text(metric, estimate) + (f": {reads}" if reads and estimate.is_known else "")
+
+
+def estimate_text(metric: MetricReadout, estimate: Estimate) -> str:
+    """`+112 in 10,000 customers (+31 to +193)`, or why there is none."""
+    if estimate.effect is None or estimate.low is None or estimate.high is None:
+        why_not = estimate.why_not or ""
+        return why_not if why_not.startswith("not enough data") else f"not enough data: {why_not}"
+    found = effect(estimate.effect, estimate.low, estimate.high, metric.scale)
+    number, _, rest = found.partition(" ")
+    return f"{number} {measured_in(metric)} {rest}".replace("  ", " ")
+
+
+def arms_line(metric: MetricReadout, variant: str, control: str) -> str:
+    """Both arms, with numerators and denominators."""
+    return f"{arm_text(metric, metric.arm(variant))} against {arm_text(metric, metric.arm(control))}"
+
+
+def arm_text(metric: MetricReadout, arm: Arm) -> str:
+    """One arm: `3,894 of 21,307 (18.28 %)`, `27,684 over 21,307 (1.3 each)`, a survival estimate with its events."""
+    over = f"{plain(arm.numerator)} over {plain(arm.denominator)}"
+    if not arm.units:
+        return "nobody"
+    if arm.value is None:
+        return f"{plain(arm.numerator)} events in {plain(arm.denominator)}" if metric.curves else over
+    match metric.scale:
+        case Scale.SHARE if metric.curves:
+            return f"{percent(arm.value)} ({plain(arm.numerator)} events in {plain(arm.denominator)})"
+        case Scale.SHARE:
+            return share(arm.numerator, arm.denominator)
+        case Scale.MONEY:
+            return f"{plain(arm.numerator)} {metric.unit} over {plain(arm.denominator)} ({plain(arm.value, 4)} each)"
+        case Scale.DAYS:
+            return f"{plain(arm.value, 4)} days ({plain(arm.numerator)} events in {plain(arm.denominator)})"
+        case Scale.NUMBER:
+            return f"{over} ({plain(arm.value, 4)} each)"
+        case Scale.RATIO:
+            return f"{over} ({plain(arm.value, 4)})"
+        case _:
+            assert_never(metric.scale)
+
+
+def measured_in(metric: MetricReadout) -> str:
+    """What the metric's effect is counted in."""
+    return metric.unit or "" if metric.scale is Scale.RATIO else unit(metric.scale, metric.unit)
+
+
+def role_line(metric: MetricReadout) -> str:
+    """`primary, should rise`."""
+    if metric.role is Role.DESCRIPTIVE:
+        return metric.role
+    return f"{metric.role}, should {'rise' if metric.direction is Direction.INCREASE else 'fall'}"
+
+
+def sized(metric: MetricReadout, value: float) -> str:
+    """The size of a margin or an effect, in the metric's own unit."""
+    return amount(value, metric.scale, metric.unit) + (f" {metric.unit}" if metric.scale is Scale.RATIO else "")
+
+
+def _because(readout: Readout, verdict: Verdict) -> list[str]:
+    names = [name for name, how in verdict.standings if how is not Standing.UNKNOWN]
+    chosen = [name for name in names if name in verdict.because]
+    is_stop = verdict.call is Call.STOP
+    if verdict.call is Call.KEEP_RUNNING:
+        chosen = [name for name in names if readout.metric(name).role is Role.PRIMARY]
+    clauses = [_moved(readout.metric(name), verdict, is_stop) for name in (verdict.because if is_stop else chosen)]
+    money = [
+        _money(each, verdict.variant)
+        for each in readout.metrics
+        if each.scale is Scale.MONEY and each.name not in verdict.because
+    ]
+    return clauses + [each for each in money if each]
+
+
+def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
+    found = metric.comparison(verdict.variant)
+    estimate = found.bound if is_stop and found.bound else found.estimate
+    low, high = _ends(estimate)
+    span = interval(low, high, metric.scale)
+    how = standing(result(metric, verdict.variant), Interval(low, high))
+    if metric.role is Role.GUARDRAIL:
+        margin = sized(metric, metric.margin or 0.0)
+        match how:
+            case Standing.GOOD:
+                return f"{metric.name} stays inside its margin of {margin} ({span})"
+            case Standing.BAD:
+                return f"{metric.name} is worse by more than its margin of {margin} ({span})"
+            case _:
+                return f"{metric.name} is not shown to stay inside its margin of {margin} ({span})"
+    if how in (Standing.GOOD, Standing.BAD):
+        verb = "rises" if (estimate.effect or 0.0) > 0 else "falls"
+        return f"{metric.name} {verb} by {sized(metric, abs(estimate.effect or 0.0))} ({span})"
+    if verdict.call is Call.INCONCLUSIVE:
+        return f"{metric.name} may have moved by {span} {measured_in(metric)}, more is excluded".replace("  ", " ")
+    return f"{metric.name} moved by {span} {measured_in(metric)}".rstrip()
+
+
+def _money(metric: MetricReadout, variant: str) -> str:
+    estimate = metric.comparison(variant).estimate
+    if estimate.effect is None:
+        return ""
+    low, high = (end * PEOPLE for end in _ends(estimate))
+    found = effect(estimate.effect * PEOPLE, low, high, Scale.NUMBER)
+    number, _, rest = found.partition(" ")
+    return f"{metric.name} {number} {metric.unit} from {PEOPLE:,} customers {rest}"
+
+
+def _reads(metric: MetricReadout, variant: str) -> str:
+    seen = result(metric, variant)
+    how = standing(seen, seen.interval)
+    if metric.role is Role.PRIMARY:
+        return {Standing.GOOD: "better", Standing.BAD: "worse"}.get(how, "0 is not excluded")
+    if metric.role is Role.GUARDRAIL:
+        margin = signed(
+            (1 if metric.direction is Direction.DECREASE else -1) * (metric.margin or 0.0) * _factor(metric)
+        )
+        words = {Standing.GOOD: "inside its margin", Standing.BAD: "outside its margin"}
+        return f"{words.get(how, 'not shown inside its margin')} of {margin}"
+    return ""
+
+
+def _factor(metric: MetricReadout) -> float:
+    return PEOPLE if metric.scale is Scale.SHARE else 1
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    infinite = float("inf")
+    return (
+        -infinite if estimate.low is None else estimate.low,
+        infinite if estimate.high is None else estimate.high,
+    )
+
+
+def _short_run(readout: Readout) -> str:
+    days = readout.calendar.days
+    return f" (short run: {days} of {readout.horizon_days} days)" if days < readout.horizon_days else ""
+
+
+def _next_look(verdict: Verdict) -> str:
+    if verdict.next_decision is None or verdict.next_decision == verdict.until:
+        return ""
+    return f" (next decision: {verdict.next_decision})"
+
+
+def _so_far(clauses: str) -> str:
+    return f". So far {clauses}" if clauses else ""
+
+
+def _clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].removesuffix(".") if sentence else sentence

@@ -1,0 +1,141 @@
+"""Whether the arms of an experiment can be compared at all: every look of `srm` and `checks`, as a readout shows it.
+
+Which looks are taken, against which weights, and the sentence for each; the tests themselves are elsewhere. Looked at
+before any effect.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from experiments.aggregates import Aggregates
+from experiments.design import Experiment
+from experiments.estimators import checks, srm
+from experiments.readout import Check, CheckCode
+from experiments.reporting.numbers import plain
+
+Units = dict[str, int]
+
+
+def looks(plan: Experiment, aggregates: Aggregates) -> tuple[Check, ...]:
+    """All checks, alarmed or not: the shares of variants over all (by phase where there are several), day by day and by
+    segment, leaks, and the balance of what was measured before entry.
+
+    Those of phases share an alpha of 0.001, and so do those of all segments.
+    """
+    return (
+        *_leaks(plan, aggregates),
+        *_phases(plan, aggregates),
+        *_day_by_day(plan, aggregates),
+        *_segments(plan, aggregates),
+        *_balance(plan, aggregates),
+    )
+
+
+def weights_of(plan: Experiment, phase: int) -> dict[str, float]:
+    """By variant, those of the phase; a variant that it does not name has 0."""
+    if not plan.phases:
+        return {each.name: each.weight for each in plan.variants}
+    given = plan.phases[phase].weights
+    return {each.name: given.get(each.name, 0.0) for each in plan.variants}
+
+
+def units_by_phase(aggregates: Aggregates) -> dict[int, Units]:
+    """Units by phase and variant, in the order of the phases."""
+    found: dict[int, Units] = {}
+    for cell, units in sorted(aggregates.units.items(), key=lambda each: each[0].phase):
+        by_variant = found.setdefault(cell.phase, {})
+        by_variant[cell.variant] = by_variant.get(cell.variant, 0) + units
+    return found
+
+
+def _leaks(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
+    for phase, units in units_by_phase(aggregates).items():
+        for leak in checks.leak(units, weights_of(plan, phase)):
+            where = f"phase {phase + 1}" if plan.phases else ""
+            sentence = f"{leak.variant} has {leak.units:,} customers{_in(where)}, where its weight is 0."
+            yield Check(CheckCode.LEAK, True, sentence, where)
+
+
+def _phases(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
+    parts = {str(phase): units for phase, units in units_by_phase(aggregates).items()}
+    several = len(parts) > 1
+    for name, check in srm.several(parts, {name: weights_of(plan, int(name)) for name in parts}).items():
+        where = f"phase {int(name) + 1}" if several else ""
+        yield _shares(CheckCode.SRM_PHASE if several else CheckCode.SRM, check, where)
+
+
+def _day_by_day(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
+    days: dict[tuple[int, int], Units] = {}
+    for cell, units in aggregates.units.items():
+        if cell.entry_day is None:
+            return
+        by_variant = days.setdefault((cell.entry_day, cell.phase), {})
+        by_variant[cell.variant] = by_variant.get(cell.variant, 0) + units
+    if not days:
+        return
+    entries = [srm.Entries(days[key], weights_of(plan, key[1])) for key in sorted(days)]
+    found = srm.sequential(entries)
+    is_alarm = found.first_alarm is not None
+    sentence = f"Day by day, the shares of the variants are as planned: {found.method}."
+    if found.first_alarm is not None:
+        day = sorted(days)[found.first_alarm][0]
+        sentence = f"Day by day, the shares of the variants are not those planned, first after day {day} of entries."
+    yield Check(CheckCode.SRM_SEQUENTIAL, is_alarm, sentence, p_value=found.p_value)
+
+
+def _segments(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
+    parts = {
+        f"{column} {value}": dict(by_variant)
+        for column, values in aggregates.segments.items()
+        for value, by_variant in values.items()
+    }
+    weights = [weights_of(plan, phase) for phase in units_by_phase(aggregates)]
+    if not parts or not weights:
+        return
+    if any(_relative(each) != _relative(weights[0]) for each in weights):
+        sentence = "Shares were not tested by segment: the weights changed, and segments are not known by phase."
+        yield Check(CheckCode.SRM_SEGMENT, False, sentence)
+        return
+    for name, check in srm.several(parts, dict.fromkeys(parts, weights[0])).items():
+        yield _shares(CheckCode.SRM_SEGMENT, check, name)
+
+
+def _balance(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
+    for found in checks.balance(aggregates.before, plan.control.name):
+        where = f"{found.metric} of {found.variant}"
+        if found.difference is None or found.in_deviations is None:
+            sentence = f"Before they entered, {where} could not be compared: {found.why_not}."
+        else:
+            apart = f"{plain(abs(found.in_deviations))} standard deviations"
+            how = "was already apart from the control's by" if found.is_off else "was as the control's, within"
+            sentence = f"Before they entered, {where} {how} {apart}."
+        yield Check(CheckCode.BALANCE, found.is_off, sentence, where, found.p_value)
+
+
+def _shares(code: CheckCode, check: srm.Check, where: str) -> Check:
+    if check.why_not is not None:
+        return Check(code, False, f"The shares of the variants{_in(where)} were not tested: {check.why_not}.", where)
+    if not check.is_mismatch:
+        return Check(
+            code, False, f"The variants{_in(where)} hold the shares planned: {check.method}.", where, check.p_value
+        )
+    counted = ", ".join(
+        f"{name} has {check.units[name]:,} customers where {plain(round(expected))} were expected"
+        for name, expected in check.expected.items()
+    )
+    size = f"an effect size of {plain(check.effect_size)}"
+    return Check(
+        code,
+        True,
+        f"The variants{_in(where)} do not hold the shares planned: {counted} ({size}).",
+        where,
+        check.p_value,
+    )
+
+
+def _in(where: str) -> str:
+    return f" in {where}" if where else ""
+
+
+def _relative(weights: Mapping[str, float]) -> dict[str, float]:
+    total = sum(weights.values())
+    return {name: round(weight / total, 12) if total else 0.0 for name, weight in weights.items()}

@@ -1,0 +1,66 @@
+"""Which looks at the shares of variants are taken, and which of them void a readout."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import experiments as ex
+from experiments.aggregates import Aggregates, Cell
+from experiments.design import (
+    Phase,
+    Variant,
+)
+from experiments.moments import Moments
+from experiments.readout import CautionCode, CheckCode
+from experiments.reporting.verdicts import Call
+from tests.experiments.planned import ALL, START, TWO, VISIT, a_plan, codes
+
+
+def test_shares_that_are_not_those_planned_make_it_invalid() -> None:
+    skewed = replace(ALL, units={Cell("one"): 10_000, Cell("three"): 9_400, Cell("five"): 9_950})
+    found = ex.readout_of(a_plan(), skewed)
+    assert {each.call for each in found.verdicts} == {Call.INVALID}
+    assert "three has 9,400 customers where 9,783 were expected" in " ".join(str(found).split())
+    assert CautionCode.CHECK in codes(found)
+
+
+def test_a_variant_of_weight_zero_with_customers_is_a_leak() -> None:
+    plan = a_plan(variants=(Variant("one", control=True), Variant("three"), Variant("five", weight=0)))
+    leaking = replace(ALL, units={Cell("one"): 10_000, Cell("three"): 10_050, Cell("five"): 3})
+    found = ex.readout_of(plan, leaking)
+    assert [each.code for each in found.checks if each.is_alarm] == [CheckCode.LEAK]
+    assert found.verdicts[0].call is Call.INVALID
+
+
+def test_shares_are_tested_day_by_day_where_there_are_days() -> None:
+    days = {Cell(name, 0, day): 400 for name in ("one", "three", "five") for day in range(20)}
+    found = ex.readout_of(a_plan(), replace(ALL, units=days, as_of=START + timedelta(days=20)))
+    assert [(each.code, each.is_alarm) for each in found.checks] == [
+        (CheckCode.SRM, False),
+        (CheckCode.SRM_SEQUENTIAL, False),
+    ]
+    broken = {**days, **{Cell("three", 0, day): 250 for day in range(10, 20)}}
+    found = ex.readout_of(a_plan(), replace(ALL, units=broken, as_of=START + timedelta(days=20)))
+    assert {each.code for each in found.checks if each.is_alarm} == {CheckCode.SRM, CheckCode.SRM_SEQUENTIAL}
+
+
+def test_segments_and_balance_warn_and_void_nothing() -> None:
+    plan = a_plan(segments=("lifecycle",))
+    off = replace(
+        ALL,
+        segments={"lifecycle": {"new": {"one": 900, "three": 500, "five": 900}}},
+        before={"spend": {"one": Moments(10_000, 2.0, 250_000.0), "three": Moments(10_050, 2.5, 250_000.0)}},
+    )
+    found = ex.readout_of(plan, off)
+    assert [each.code for each in found.checks if each.is_alarm] == [CheckCode.SRM_SEGMENT, CheckCode.BALANCE]
+    assert found.verdicts[0].call is Call.SHIP
+    assert "in lifecycle new" in str(found)
+
+
+def test_segments_are_not_tested_over_changed_weights() -> None:
+    phases = (Phase(START, {"one": 9.0, "three": 1.0}), Phase(date(2026, 11, 2), {"one": 1.0, "three": 1.0}))
+    plan = a_plan(VISIT, variants=TWO, phases=phases, segments=("lifecycle",))
+    units = {Cell("one", 0): 9_000, Cell("three", 0): 1_000, Cell("one", 1): 500, Cell("three", 1): 500}
+    found = ex.readout_of(plan, Aggregates(units, {}, segments={"lifecycle": {"new": {"one": 500, "three": 500}}}))
+    assert [each.sentence for each in found.checks if each.code is CheckCode.SRM_SEGMENT] == [
+        "Shares were not tested by segment: the weights changed, and segments are not known by phase."
+    ]
