@@ -14,7 +14,7 @@ from experiments.estimates import Estimate
 from experiments.estimators.dose import DoseTable, Recommendation, recommended
 from experiments.estimators.value import BreakEven
 from experiments.reporting.numbers import Scale
-from experiments.reporting.verdicts import Calendar, Interval, Result, Standing, Verdict, verdict
+from experiments.reporting.verdicts import Calendar, Call, Interval, Result, Standing, Verdict, verdict
 
 
 class CheckCode(StrEnum):
@@ -241,8 +241,9 @@ class Readout:
     @property
     def recommendation(self) -> Recommendation | None:
         """The tested dose with the best value (the best first primary, where no metric is a value) among those whose
-        guardrails are shown. None before the end, where the arms cannot be compared, and where neither has doses. Money
-        that leaves open what lost reach costs is no value: more contacts would always win."""
+        guardrails are shown, and whose verdict is not against it. None before the end, where the arms cannot be
+        compared, and where neither has doses. Money that leaves open what lost reach costs is no value: more contacts
+        would always win."""
         ranks = {each.metric: _rank(self.metric(each.metric)) for each in self.doses}
         ranked = [each for each in self.doses if ranks[each.metric] is not None]
         if self.problems or not self.calendar.is_over or not ranked:
@@ -252,7 +253,8 @@ class Readout:
         allowed = [
             each.variant
             for each in self.verdicts
-            if all(how is Standing.GOOD for name, how in each.standings if name in guardrails)
+            if each.call not in (Call.STOP, Call.DO_NOT_SHIP)
+            and all(how is Standing.GOOD for name, how in each.standings if name in guardrails)
         ]
         return recommended(chosen.table, allowed, self.metric(chosen.metric).direction)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
@@ -19,7 +20,10 @@ from engine.store import embedded
 from engine.store.migrations import migrate, newest_revision
 from tests.service import Service, serving
 
-hypothesis_settings.register_profile("gate", derandomize=True, deadline=None, print_blob=True)
+# A slow machine is no fault of the data's.
+hypothesis_settings.register_profile(
+    "gate", derandomize=True, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
 hypothesis_settings.load_profile(os.environ.get("TAKT_HYPOTHESIS", "gate"))
 
 TEST_DATA_DIR = Path(os.environ.get("TAKT_TEST_DATA_DIR", Path(__file__).parent.parent / ".takt" / "test"))

@@ -109,7 +109,11 @@ def test_contacts_received_stand_beside_the_limits_and_outcomes_at_all_limits_be
     for row in FULL.doses[0].table.rows:
         assert (same(estimate_text(metric, row.effect)) if row.effect else "the control") in parsed.said["details"][0]
     assert "They tie at 4.2 EUR a lost customer." in parsed.text
-    over = replace(FULL, as_of=FULL.end)
+    priced = [
+        replace(each, comparisons=tuple(replace(one, break_even=None) for one in each.comparisons))
+        for each in FULL.metrics
+    ]
+    over = replace(FULL, as_of=FULL.end, metrics=tuple(priced))
     assert over.recommendation
     assert same(over.recommendation.sentence) in whole(over).text
     without = whole(replace(FULL, received=(), doses=()))
@@ -198,7 +202,8 @@ def test_a_page_stays_whole_whatever_a_name_holds(name: str) -> None:
     metrics = tuple(
         replace(each, name=f"{each.role}{name}", unit=name and "EUR", note=name) for each in readout.metrics
     )
-    parsed = whole(replace(readout, key=name, hypothesis=name, metrics=metrics))
+    doses = tuple(replace(each, metric=f"{readout.metric(each.metric).role}{name}") for each in readout.doses)
+    parsed = whole(replace(readout, key=name, hypothesis=name, metrics=metrics, doses=doses))
     assert "\u202e" not in parsed.text
     shown = same(re.sub("[\u202e\u2066\ud800]", "\ufffd", name))
     assert shown in parsed.said["h1"][0] or not shown
