@@ -24,8 +24,8 @@ def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, 
     `events` it holds exposures (the long form), without it units and their outcomes (the wide form). Both tables lie in
     one engine. Long form: a unit enters with its first exposure, day k of its outcomes is the k-th 24 hours from then,
     counted from 0, and what is not over at `as_of` is no outcome yet. `as_of` is an instant, or a date, which is its
-    first instant in UTC; by default the latest in the tables. Wide form: outcomes are taken as complete unless `as_of`
-    says otherwise.
+    first instant in UTC; by default the latest in the tables. Rows of events with one id, source and customer are one
+    event. Wide form: outcomes are taken as complete, and the run as over, unless `as_of` says otherwise.
 
     Raises `TableError`, with the column, for what cannot be analysed. What is left out is counted in `exclusions`.
     """
@@ -41,8 +41,7 @@ def _of_wide(plan: Experiment, engine: Engine, table: Source, as_of: AsOf) -> Ag
     checked = duplicates.checked(plan, engine, table)
     sums = summed(plan, engine, wide.unit_table(plan, engine, checked.table, as_of, checked.all_named))
     conflicts = (exclusion(Reason.IN_TWO_VARIANTS, checked.in_two_variants),) if checked.in_two_variants else ()
-    known = micros(as_of)
-    return _aggregates(sums, (*_exclusions(sums), *conflicts), checked.last_entry_us if known is None else known)
+    return _aggregates(sums, (*_exclusions(sums), *conflicts), micros(as_of))
 
 
 def _exclusions(sums: Sums) -> Iterable[Exclusion]:

@@ -30,7 +30,7 @@ def bit_count(bits: Any) -> int:  # pyright: ignore[reportReturnType] - DuckDB h
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The table without units that were seen in two variants, how many these were, and the last entry in it.
+    """The table without units that were seen in two variants, and how many these were.
 
     `all_named`: no row lacks a unit.
     """
@@ -38,15 +38,12 @@ class Checked:
     table: Table
     all_named: bool
     in_two_variants: int = 0
-    last_entry_us: int | None = None
 
 
 def checked(plan: Experiment, engine: Engine, table: Table) -> Checked:
     """Raises `TableError` where a unit stands in several rows of one variant."""
     fields = Fields(engine, table, "the table")
     wanted: dict[str, Expression] = {}
-    if fields.has(plan.columns.entered):
-        wanted["last"] = fields.instant(plan.columns.entered, "the time of entry").max()
     unit = None
     if plan.columns.unit is not None:
         unit = fields.unit(plan.columns.unit, "which names the unit of a row (columns.unit: null, if nothing does)")
@@ -54,10 +51,9 @@ def checked(plan: Experiment, engine: Engine, table: Table) -> Checked:
         if unit.type().is_integer():
             wanted |= {"low": unit.min(), "high": unit.max()}
     found: Mapping[str, Any] = engine.row(table.aggregate(**wanted)) if wanted else {}
-    last = found.get("last")
     if unit is None or _distinct(engine, table, unit, found) == found["n"]:
-        return Checked(table, unit is None or found["n"] == found["rows"], 0, last)
-    return _without_conflicts(plan, engine, table, unit, last)
+        return Checked(table, unit is None or found["n"] == found["rows"])
+    return _without_conflicts(plan, engine, table, unit)
 
 
 def _distinct(engine: Engine, table: Table, unit: Expression, found: Mapping[str, Any]) -> int:
@@ -68,7 +64,7 @@ def _distinct(engine: Engine, table: Table, unit: Expression, found: Mapping[str
     return engine.row(table.aggregate(n=unit.nunique()))["n"]
 
 
-def _without_conflicts(plan: Experiment, engine: Engine, table: Table, unit: Expression, last: int | None) -> Checked:
+def _without_conflicts(plan: Experiment, engine: Engine, table: Table, unit: Expression) -> Checked:
     variant: Expression = table[plan.columns.variant].cast("string")
     rows = table.select(unit=unit, variant=variant)
     rows = rows.filter(rows["unit"].notnull())
@@ -87,4 +83,4 @@ def _without_conflicts(plan: Experiment, engine: Engine, table: Table, unit: Exp
     left = table.mutate(takt_unit=unit)
     conflicts = repeated.select(takt_unit="unit")
     kept = left.anti_join(conflicts, "takt_unit").drop("takt_unit")
-    return Checked(kept, False, found["two"], last)
+    return Checked(kept, False, found["two"])

@@ -62,12 +62,15 @@ def columns_of(plan: Experiment, fields: Fields, unit: Expression) -> dict[str, 
         found["suspect"] = fields.is_true(names.suspect, "which marks suspect events").fill_null(False)
     if fields.has(HARD):
         found["hard"] = fields.is_true(HARD, "which tells hard bounces from soft").fill_null(False)
-    if names.event_id is not None:
-        found["id"] = fields.unit(names.event_id, "which names an event")
+    event_id = names.event_id or (ID if fields.has(ID) else None)
+    if event_id is not None:
+        found["id"] = fields.unit(event_id, "which names an event")
+        if fields.has(SOURCE):
+            found["source"] = fields.text(SOURCE, "which names the source of an event")
     return found
 
 
-HARD = "hard"
+HARD, ID, SOURCE = "hard", "id", "source"
 
 
 def survey(plan: Experiment, engine: Engine, events: Table, as_of_us: int | None) -> Survey:

@@ -88,8 +88,10 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
     wanted = _wanted(plan, looked, as_of_us or 0)
     duplicated = 0
     if "id" in looked.columns:
-        found = engine.row(wanted.aggregate(n=wanted["id"].count(), ids=wanted["id"].nunique()))
-        duplicated = found["n"] - found["ids"]
+        named = wanted.filter(wanted["id"].notnull())
+        count = engine.row(named.aggregate(n=named.count()))["n"]
+        distinct: Table = named.select(*_identity(named)).distinct()
+        duplicated = count - engine.row(distinct.aggregate(n=distinct.count()))["n"]
         if duplicated:
             wanted = _deduplicated(wanted)
     known = Known(survey.suspect_kinds, "suspect" in looked.columns, "hard" in looked.columns, survey.first_us)
@@ -130,9 +132,14 @@ def _wanted(plan: Experiment, events: Table, as_of_us: int) -> Table:
     return events.filter(usable & events["kind"].isin(kinds) if kinds else ibis.literal(False))
 
 
+def _identity(events: Table) -> list[str]:
+    """What makes two rows one event: id, source and customer. Another customer's event may bear the same id."""
+    return [each for each in ("source", "unit", "id") if each in events.columns]
+
+
 def _deduplicated(events: Table) -> Table:
-    """Of rows with one id the earliest; rows without an id are what they are."""
-    window = ibis.window(group_by="id", order_by=[events["at"], events["kind"], events["unit"]])
+    """Of rows of one event the earliest; rows without an id are what they are."""
+    window = ibis.window(group_by=_identity(events), order_by=[events["at"], events["kind"]])
     numbered = events.mutate(place=ibis.row_number().over(window))
     return numbered.filter((numbered["place"] == 0) | numbered["id"].isnull()).drop("place")
 

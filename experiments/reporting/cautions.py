@@ -122,7 +122,7 @@ def _about_time(plan: Experiment, readout: Readout) -> Iterator[Caution]:
     days = readout.calendar.days
     if readout.as_of is None:
         sentence = (
-            "The table has no dates: it is read as complete, as at the planned end, and nothing can be seen by day."
+            "Nothing says until when customers were watched: the table is read as complete, as at the planned end."
         )
         yield Caution(CautionCode.NO_TIMES, sentence)
     if days < plan.horizon_days and any(each.call is Call.SHIP for each in readout.verdicts):

@@ -47,7 +47,7 @@ def _head(readout: Readout) -> str:
     calendar = readout.calendar
     when = f"Read as of {readout.as_of}, after {calendar.days} of {(readout.end - readout.start).days} days"
     if readout.as_of is None:
-        when = "Read from a table without dates"
+        when = "Read as complete"
     return "\n".join(
         line
         for text in (readout.key, readout.hypothesis, f"{when}: {count(everybody, 'customer')} ({groups}).")

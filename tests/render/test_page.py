@@ -218,7 +218,7 @@ def test_a_readout_of_next_to_nothing_is_a_page_that_says_so() -> None:
     readout = a_readout(metric, as_of=None)
     empty = replace(readout, hypothesis="", groups=tuple(replace(each, units=0, dose=None) for each in readout.groups))
     text = whole(empty).text
-    assert "Read from a table without dates. 0 customers in 2 variants." in text
+    assert "Read as complete. 0 customers in 2 variants." in text
     assert "not enough data: nobody is in three" in text
     assert "Who was compared" in text
     assert "Over the days since entry" not in text

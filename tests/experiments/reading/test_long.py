@@ -567,3 +567,17 @@ def test_units_without_names_have_no_events() -> None:
     either = Rate(name="left", outcome=Outcome(column="left", event="unsubscribed"), **AS)
     with pytest.raises(TableError, match="units have no name"):
         aggregate((either,), [exposure(1)], [LATEST], columns=Columns(unit=None))
+
+
+def test_an_event_is_the_same_by_id_source_and_customer_alone() -> None:
+    """Two shops, or two customers, may count their events from 1; a column `id` is looked at without being named."""
+    events = [
+        {**event(1, "purchase", DAY, 5.0), "id": "1", "source": "shop"},
+        {**event(1, "purchase", DAY, 5.0), "id": "1", "source": "shop"},
+        {**event(1, "purchase", DAY, 5.0), "id": "1", "source": "till"},
+        {**event(2, "purchase", DAY, 5.0), "id": "1", "source": "shop"},
+    ]
+    found = aggregate((SPEND,), [exposure(1), exposure(2)], events, as_of=START + 20 * DAY)
+    assert codes(found) == {"duplicated_event": 1}
+    spent = found.outcomes["spend"].values()
+    assert sum(each.total for each in spent if isinstance(each, Moments)) == 15.0

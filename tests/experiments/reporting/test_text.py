@@ -146,7 +146,7 @@ def test_each_effect_has_one_p_value_and_it_stands_under_methods() -> None:
 
 
 def test_a_readout_without_dates_says_so() -> None:
-    assert "Read from a table without dates: 40,100 customers" in flat(replace(SHIPPING, as_of=None))
+    assert "Read as complete: 40,100 customers" in flat(replace(SHIPPING, as_of=None))
 
 
 def test_simultaneous_intervals_say_over_how_many() -> None:
