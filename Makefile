@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: run test lint chaos mutants calibrate bench bench-large lock clean
+.PHONY: run test lint chaos mutants calibrate bench bench-large bench-experiments lock clean
 
 run: $(VENV)/.service  ## Start Takt with a database of its own
 	@$(BIN)/takt serve
@@ -34,6 +34,9 @@ bench: $(VENV)/.dev  ## Measures speed; writes bench/results.md
 
 bench-large: $(VENV)/.dev  ## The same at 10,000,000 customers
 	$(BIN)/python -m bench --large
+
+bench-experiments: $(VENV)/.dev  ## Assignment and readouts beside other libraries
+	$(BIN)/python -m bench --experiments
 
 lock: $(VENV)/.dev  ## Pin the newest dependencies that pyproject.toml admits
 	$(BIN)/uv pip compile -q -U $(LOCKED) --extra service --group build pyproject.toml -o requirements.lock

@@ -6,19 +6,22 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import load, measures
+from bench import analyze_bench, assign_bench, load, measures
 from bench.report import Report
 from bench.service import Service, database, service
 from engine.store import embedded
 
 _RESULTS = Path(__file__).parent / "results.md"
 _RESULTS_LARGE = Path(__file__).parent / "results-large.md"
+_RESULTS_EXPERIMENTS = Path(__file__).parent / "results-experiments.md"
 _HISTORY = 8
+_MANY = 10_000_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", action="store_true", help="10,000,000 customers with 50,000,000 journal rows")
+    parser.add_argument("--experiments", action="store_true", help="assignment and readouts, of 10,000,000 customers")
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=6, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of each pair of peers; the median stands")
@@ -26,7 +29,12 @@ def main() -> None:
     options = parser.parse_args()
     if not load.have_wrk():
         parser.exit(1, "make bench needs wrk to make load: apt-get install wrk redis-server\n")
-    report = Report()
+    report = Report(
+        "make bench-experiments" if options.experiments else "make bench-large" if options.large else "make bench"
+    )
+    if options.experiments:
+        experiments(report, options)
+        return
     with embedded.attach(options.scratch) as server:
         if options.large:
             large(server, report, options)
@@ -46,7 +54,7 @@ def usual(server: embedded.Server, report: Report, options: argparse.Namespace) 
             measures.singles(report, one, customers, seconds, rounds)
             measures.peer(report, one, customers, seconds, rounds)
             measures.footprint(report, one, url, customers)
-            measures.batches(report, one, customers, seconds)
+            measures.batches(report, one, customers, seconds, server.pid)
             measures.hot(report, one, customers, seconds)
             measures.beside(report, one, customers, seconds)
         with service(url, workers=2) as two:
@@ -67,9 +75,17 @@ def usual(server: embedded.Server, report: Report, options: argparse.Namespace) 
     measures.screening(report, customers, options.scratch / "screen")
 
 
+def experiments(report: Report, options: argparse.Namespace) -> None:
+    """Assignment and readouts, which need no service."""
+    assign_bench.measure(report, 100_000, 3 * options.rounds)
+    analyze_bench.measure(report, _MANY, options.rounds, options.scratch / "experiments")
+    _RESULTS_EXPERIMENTS.write_text(report.markdown())
+    print(f"\nwritten to {_RESULTS_EXPERIMENTS}")
+
+
 def large(server: embedded.Server, report: Report, options: argparse.Namespace) -> None:
     """The same asks at 10,000 and at 10,000,000 customers."""
-    size = 10_000_000
+    size = _MANY
     with database(server, size, 5) as url, service(url) as one, _asked(server, 10_000, 5, 5) as small:
         peers = [measures.Peer(10_000, 5, 5, small), measures.Peer(size, 5, 5, one)]
         measures.growth(report, peers, options.seconds, options.rounds)

@@ -24,6 +24,14 @@ class Load:
     errors: int
 
 
+@dataclass(frozen=True)
+class Flow:
+    """Asks a second that were answered in batches, and how many these were."""
+
+    per_s: float
+    asks: int
+
+
 def have_wrk() -> bool:
     return shutil.which("wrk") is not None
 
@@ -59,12 +67,12 @@ def _latency_ms(printed: str, percentile: int) -> float:
 
 def post_batches(
     url: str, key: str, customers: int, *, run: str, size: int, seconds: float = 8.0, at_once: int = 4
-) -> float:
+) -> Flow:
     """Asks a second through batches of one size, some of them on their way at once."""
     return asyncio.run(_post_batches(url, key, customers, run, size, seconds, at_once))
 
 
-async def _post_batches(url: str, key: str, customers: int, run: str, size: int, seconds: float, at_once: int) -> float:
+async def _post_batches(url: str, key: str, customers: int, run: str, size: int, seconds: float, at_once: int) -> Flow:
     # Many bodies, and others in each run: customers who are asked for again and again would be refused, not allowed.
     first = zlib.crc32(run.encode())
     bodies = [_batch(customers, f"{run}-%d-{number}", size, first + number * size) for number in range(at_once * 10)]
@@ -86,7 +94,7 @@ async def _post_batches(url: str, key: str, customers: int, run: str, size: int,
 
         began = time.perf_counter()
         await asyncio.gather(*(one(number) for number in range(at_once)))
-        return answered / (time.perf_counter() - began)
+        return Flow(answered / (time.perf_counter() - began), answered)
 
 
 def _batch(customers: int, prefix: str, size: int, first: int) -> bytes:

@@ -19,7 +19,7 @@ import psycopg
 
 from bench.load import Load, hammer, post_batches
 from bench.report import Report, judged
-from bench.screen_bench import Run
+from bench.screen_bench import Run, process_s, server_s
 from bench.service import Service, serving
 
 
@@ -65,16 +65,25 @@ def peer(report: Report, one: Service, customers: int, seconds: int, rounds: int
     report.row("ask, durably committed", _shown(ours), f"{ratio:.1f} times theirs", judged(ratio, 8.0, "{:.0f} times"))
 
 
-def batches(report: Report, one: Service, customers: int, seconds: int) -> None:
+def batches(report: Report, one: Service, customers: int, seconds: int, server_pid: int) -> None:
+    """With the processor time that an ask costs the service and the server: what a busy machine leaves comparable."""
     report.section("Batches over HTTP, four on their way at once, one worker")
     for size in (100, 1_000, 10_000):
-        rate = post_batches(one.url, one.key, customers, run=_run("batch"), size=size, seconds=seconds)
-        report.row(f"batches of {size:,}", f"{rate:,.0f} asks/s", "", judged(rate, 25_000, "{:,.0f}/s"))
+        busy = process_s(one.pid), server_s(server_pid)
+        flow = post_batches(one.url, one.key, customers, run=_run("batch"), size=size, seconds=seconds)
+        ours, theirs = (
+            (now - then) / flow.asks * 1e6
+            for now, then in zip((process_s(one.pid), server_s(server_pid)), busy, strict=True)
+        )
+        spent = f"{ours:.0f} us of the service, {theirs:.0f} us of PostgreSQL an ask"
+        report.row(
+            f"batches of {size:,}", f"{flow.per_s:,.0f} asks/s; {spent}", "", judged(flow.per_s, 25_000, "{:,.0f}/s")
+        )
 
 
 def two_workers(report: Report, two: Service, customers: int, seconds: int) -> None:
     report.section("The same with two workers")
-    rate = post_batches(two.url, two.key, customers, run=_run("batch2"), size=1_000, seconds=seconds)
+    rate = post_batches(two.url, two.key, customers, run=_run("batch2"), size=1_000, seconds=seconds).per_s
     report.row("batches of 1,000", f"{rate:,.0f} asks/s")
     loads = [hammer(two.url, "/v1/decisions", two.key, customers, run=_run("ask2"), seconds=seconds)]
     report.row("single asks", _shown(loads))
@@ -95,7 +104,9 @@ def beside(report: Report, one: Service, customers: int, seconds: int) -> None:
     rates: list[float] = []
     batches_running = threading.Thread(
         target=lambda: rates.append(
-            post_batches(one.url, one.key, customers, run=_run("bulk"), size=10_000, seconds=seconds + 2, at_once=1)
+            post_batches(
+                one.url, one.key, customers, run=_run("bulk"), size=10_000, seconds=seconds + 2, at_once=1
+            ).per_s
         )
     )
     batches_running.start()
@@ -114,7 +125,7 @@ def footprint(report: Report, one: Service, database_url: str, customers: int) -
         connection.execute("CHECKPOINT")  # and let the pages take their full images in the log before it counts
         post_batches(one.url, one.key, customers, run=_run("pages"), size=1_000, seconds=6)
         before = _sizes(connection)
-        rate = post_batches(one.url, one.key, customers, run=_run("bytes"), size=1_000, seconds=6)
+        rate = post_batches(one.url, one.key, customers, run=_run("bytes"), size=1_000, seconds=6).per_s
         after = _sizes(connection)
     asks = after[2] - before[2]
     report.section("What an ask leaves on disk")
@@ -160,7 +171,7 @@ def growth(report: Report, peers: list[Peer], seconds: int, rounds: int) -> None
         [
             post_batches(
                 each.service.url, each.service.key, each.customers, run=_run("grow"), size=1_000, seconds=seconds
-            )
+            ).per_s
             for each in peers
         ]
         for _ in range(rounds)

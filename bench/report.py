@@ -9,8 +9,9 @@ from pathlib import Path
 
 @dataclass
 class Report:
-    """Rows are printed as they come, and written at the end."""
+    """Rows are printed as they come, and written at the end. `command` is what makes it."""
 
+    command: str = "make bench"
     sections: list[tuple[str, list[tuple[str, str, str, str]]]] = field(
         default_factory=list[tuple[str, list[tuple[str, str, str, str]]]]
     )
@@ -27,9 +28,9 @@ class Report:
         lines = [
             "# Speed",
             "",
-            f"Measured on {datetime.now(UTC):%Y-%m-%d} by `make bench`: {_machine()}. The load generator, the service"
-            " and PostgreSQL share these cores. Absolute figures are this machine's on that day; ratios are of peers"
-            " measured in turn in the same run, the median of the rounds.",
+            f"Measured on {datetime.now(UTC):%Y-%m-%d} by `{self.command}`: {_machine()}. Whatever is"
+            " measured shares these cores, the load, the service and PostgreSQL as well. Absolute figures are this"
+            " machine's on that day; ratios are of peers measured in turn in the same run, the median of the rounds.",
         ]
         for title, rows in self.sections:
             lines += ["", f"## {title}", "", "| what | measured | ratio | goal |", "|---|---|---|---|"]

@@ -95,7 +95,7 @@ def run(server: embedded.Server, what: str, customers: int, arguments: list[str]
     with psycopg.connect(server.url("postgres")) as connection:
         name = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'").fetchone()
     environment = {**os.environ, "DATABASE_URL": server.url(name[0] if name else "")}
-    began, served = time.perf_counter(), _server_s(server.pid)
+    began, served = time.perf_counter(), server_s(server.pid)
     command = [sys.executable, "-c", "from engine.main import main; main()", "screen", *arguments]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
     output = process.stdout.read().decode() if process.stdout else ""
@@ -106,7 +106,7 @@ def run(server: embedded.Server, what: str, customers: int, arguments: list[str]
     python_s = usage.ru_utime + usage.ru_stime
     print(
         f"{customers:>10,} {what:<16} {wall_s:>8.1f} {customers / wall_s:>8,.0f} {python_s:>9.1f}"
-        f" {_server_s(server.pid) - served:>9.1f} {usage.ru_maxrss / 1024:>8,.0f}",
+        f" {server_s(server.pid) - served:>9.1f} {usage.ru_maxrss / 1024:>8,.0f}",
         flush=True,
     )
     return Run(what, wall_s, usage.ru_maxrss / 1024)
@@ -178,7 +178,13 @@ async def _prepare(url: str) -> None:
     await database.close()
 
 
-def _server_s(postmaster: int) -> float:
+def process_s(pid: int) -> float:
+    """The CPU seconds of one process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def server_s(postmaster: int) -> float:
     """The CPU seconds of the server: its own, of the children it has waited for, and of those that live."""
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
