@@ -68,6 +68,7 @@ class Edge:
             await send(message)
 
         try:
+            scope = _with_exact_path(scope)
             limited = self._limited(scope, receive)
             route = self._direct.get(scope["path"])
             if route is not None and scope["method"] == "POST":
@@ -75,7 +76,7 @@ class Edge:
                 response: Response = await route.endpoint(Request(scope, limited))
                 await response(scope, limited, hardened)
             else:
-                await self._app(_with_exact_path(scope), limited, hardened)
+                await self._app(scope, limited, hardened)
         except ClientDisconnect:
             pass  # nobody is there to be answered, and nothing was asked whole
         except TaktError as error:

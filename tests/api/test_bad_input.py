@@ -267,3 +267,8 @@ def test_no_bytes_are_a_fault(takt: Caller, route: str, body: bytes) -> None:
 def test_no_path_is_a_fault(takt: Caller, name: str, rest: str) -> None:
     response = takt.http.get(f"{takt.service.url}/v1/customers/{quote(name, safe='')}{rest}")
     assert response.status_code in (200, 404, 422)
+
+
+@pytest.mark.parametrize("path", ["/v1%2Fdecisions", "/v1/decisions%2Fbatch"])
+def test_a_slash_that_is_encoded_leads_to_no_route(takt: Caller, path: str) -> None:
+    assert takt.http.post(takt.service.url + path, json={}).status_code == 404
