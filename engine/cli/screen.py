@@ -14,6 +14,7 @@ from engine.cli.arguments import instant, seconds
 from engine.cli.connect import database
 from engine.cli.output import minute, note
 from engine.core.policy import Channel, OnExpiry
+from engine.operations import collector
 from engine.operations.decider import Decider
 from engine.settings import Settings
 from engine.store.database import Database
@@ -90,14 +91,13 @@ def screen(
     """
     from engine.operations.audience import open_audience
     from engine.operations.recheck import open_screened
-    from engine.operations.screen_processes import collect_seldom
     from engine.operations.screening import Screening
 
     if out is not None and refused is not None and out.absolute() == refused.absolute():
         raise typer.BadParameter("--out and --refused name the same file")
     if any(each is not None and each.absolute() == audience.absolute() for each in (out, refused)):
         raise typer.BadParameter("the audience would be overwritten: name another file")
-    collect_seldom()
+    collector.ease()
     if recheck:
         _recheck(open_screened(audience, column), out, refused)
         return

@@ -98,10 +98,9 @@ class Meter:
     def limit_at(self, clock_us: int) -> int | None:
         """The limit in force at an instant: the first override that matches, else the budget's own."""
         budget = self.gauge.budget
-        if budget.overrides:
-            for override in budget.overrides:
-                if self.case.customer.meets(override.when, clock_us):
-                    return override.limit
+        for override in budget.overrides:
+            if self.case.customer.meets(override.when, clock_us):
+                return override.limit
         return budget.limit
 
     def used(self, clock_us: int) -> int:

@@ -239,6 +239,11 @@ class Value(AnyMetric):
     loss_of_reach: float | None = None
     currency: str = "EUR"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether reach is lost and nothing says what that costs: what is compared then is money alone."""
+        return self.lost_reach is not None and self.loss_of_reach is None
+
     def __post_init__(self) -> None:
         check = _checks(self)
         revenue = _outcome(check, "revenue", self.revenue)

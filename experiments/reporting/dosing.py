@@ -64,7 +64,7 @@ def _table(
             return _tested(plan, aggregates, dose.RATIOS, sum_of(PairMoments()), cells)
         case Value():
             found = _tested(plan, aggregates, dose.net_value(metric.loss_of_reach or 0.0), sum_of(PairMoments()), cells)
-            return _of_money_alone(found) if metric.lost_reach and metric.loss_of_reach is None else found
+            return _of_money_alone(found) if metric.is_open else found
         case Survival():
             return None
         case _:

@@ -124,7 +124,6 @@ def _survival(metric: Survival) -> Family[RiskTable]:
 def _value(metric: Value) -> Family[PairMoments]:
     """Net value; where the plan does not say what lost reach costs, money alone, with the break-even beside it."""
     loss = metric.loss_of_reach or 0.0
-    is_open = metric.lost_reach is not None and metric.loss_of_reach is None
 
     def arm(variant: str, pairs: PairMoments) -> Arm:
         net = pairs.mean_x - loss * pairs.mean_y
@@ -132,14 +131,14 @@ def _value(metric: Value) -> Family[PairMoments]:
 
     def fixed(strata: Sequence[Stratum[PairMoments]], level: Level) -> Estimate:
         found = value.net_difference(strata, loss, level)
-        return replace(found, estimand=MONEY_ALONE) if is_open else found
+        return replace(found, estimand=MONEY_ALONE) if metric.is_open else found
 
     return Family(
         Scale.MONEY,
         sum_of(PairMoments()),
         arm,
         fixed,
-        break_even=value.break_even if is_open else None,
+        break_even=value.break_even if metric.is_open else None,
         unit=metric.currency,
         note=_value_note(metric),
     )
