@@ -208,6 +208,8 @@ def _check_metrics(check: Checks, plan: Experiment, about_budgets: bool, horizon
             plan_rules.check_horizon(check, path, metric, horizon_days)
         if columns and columns.unit is None:
             plan_rules.check_columns(check, path, metric)
+    if about_budgets and columns:
+        plan_rules.check_unit(check, columns.unit)
     set_field(plan, "metrics", tuple(metrics))
 
 

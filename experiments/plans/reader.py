@@ -18,9 +18,11 @@ from experiments.plans import text as plan_text
 from experiments.plans.checking import ABSENT, UNREAD, As, entry
 from experiments.plans.fields import Given, Reading, as_list, as_mapping, picked
 from experiments.plans.metric_fields import read_metric
+from experiments.plans.rules import WHY_THE_CUSTOMER
 from experiments.plans.variants import Condition, Holdout, Layer, Phase, Variant
 
 HORIZON_DAYS: Final = 90
+CUSTOMER: Final = "customer_id"
 
 
 def read(source: "str | os.PathLike[str] | IO[str] | IO[bytes]") -> Experiment:
@@ -80,7 +82,7 @@ def _plan(reading: Reading, data: object) -> Any:
         "metrics": metrics,
         "phases": phases,
         "audience": _audience(reading, given.get("audience")),
-        "columns": _columns(reading, given),
+        "columns": _columns(reading, _with_customers(reading, given, variants)),
         "layer": _layer(reading, given.get("layer")),
         "holdout": _holdout(reading, given.get("holdout")),
         "start": _date(given.get("start", ABSENT)),
@@ -164,12 +166,24 @@ def _condition(reading: Reading, attribute: object, wanted: object) -> Any:
     return reading.build(path, Condition, {"attribute": attribute, **given}, {"attribute": ""})
 
 
+def _with_customers(reading: Reading, plan: Given, variants: object) -> Given:
+    """The plan without a `unit` that is not the customer, where that is refused: in an experiment about budgets."""
+    unit = plan.get("unit")
+    read = [each for each in as_list(variants) or () if isinstance(each, Variant)]
+    if not isinstance(unit, str) or unit == CUSTOMER or not any(each.policy or each.dose is not None for each in read):
+        return plan
+    reading.add("unit", unit, WHY_THE_CUSTOMER)
+    return {name: value for name, value in plan.items() if name != "unit"}
+
+
 def _columns(reading: Reading, plan: Given) -> Any:
-    """The names of columns; that of the unit may stand in the plan itself."""
+    """The names of columns; that of the unit may stand in the plan itself, and beside `unit: customer_id`."""
     value = plan.get("columns")
     given = reading.fields("columns", {} if value is None else value, _COLUMNS)
     if given is None:
         return UNREAD
+    if "unit" in given and plan.get("unit") == CUSTOMER:
+        plan = {name: value for name, value in plan.items() if name != "unit"}  # whose column it is: a customer's
     if "unit" in plan and "unit" in given:
         reading.add("columns.unit", As("the unit again"), "it once: here, or as unit in the plan itself")
     if "unit" in plan:

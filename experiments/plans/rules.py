@@ -108,6 +108,12 @@ def check_denominator(check: Checks, path: str, metric: AnyMetric | None) -> Non
         check.add(f"{path}.role", metric.role, _WHY_NO_RATIO)
 
 
+def check_unit(check: Checks, unit: str | None) -> None:
+    """In an experiment about budgets nothing is counted per message: there are more of them where more are allowed."""
+    if unit is not None and unit.casefold() in _PER_MESSAGE:
+        check.add("columns.unit", unit, WHY_THE_CUSTOMER)
+
+
 def check_horizon(check: Checks, path: str, metric: AnyMetric | None, horizon_days: int) -> None:
     if isinstance(metric, Survival) and metric.horizon_days > horizon_days:
         expected = f"at most {horizon_days}, the horizon_days of the plan"
@@ -146,6 +152,15 @@ def _listed(names: Iterable[str], word: str = "and") -> str:
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
+WHY_THE_CUSTOMER: Final = (
+    "customer_id: a budget is a customer's, and changes how many messages there are, so that a metric per message "
+    "compares different things (where a table calls the customer otherwise, columns.unit names that column)"
+)
+_PER_MESSAGE: Final = frozenset(
+    f"{noun}{ending}"
+    for noun in ("message", "contact", "ask", "send", "delivery", "event", "campaign")
+    for ending in ("", "_id", "id")
+)
 _WHY_NO_RATIO: Final = (
     "secondary or descriptive: a budget changes how many messages, opens and subscribers there are, so that a ratio to "
     "any of them compares different things; what decides is counted per customer"

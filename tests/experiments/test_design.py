@@ -233,6 +233,22 @@ def test_a_budget_experiment_may_show_a_ratio(role: Role) -> None:
     assert budget.is_about_budgets
 
 
+@pytest.mark.parametrize("unit", ["message_id", "Message_ID", "ask_id", "contact", "campaign"])
+@pytest.mark.parametrize("arm", [Variant("three", dose=3), Variant("three", policy=PATCH)])
+def test_a_budget_experiment_is_never_read_per_message(unit: str, arm: Variant) -> None:
+    (problem,) = problems(lambda: experiment(variants=(ARMS[0], arm), columns=Columns(unit=unit)))
+    assert problem.path == "columns.unit"
+    assert "a budget is a customer's" in problem.expected
+    assert experiment(columns=Columns(unit=unit)).columns.unit == unit  # about anything else it may be
+
+
+@pytest.mark.parametrize("unit", ["customer_id", "user", "sender_id", None])
+def test_a_budget_experiment_takes_customers_by_any_name_or_none(unit: str | None) -> None:
+    wide = replace(SPEND, outcome=Outcome(column="spend"))
+    arms = (ARMS[0], Variant("three", dose=3))
+    assert experiment(variants=arms, metrics=(wide,), columns=Columns(unit=unit)).columns.unit == unit
+
+
 def test_an_experiment_about_anything_else_may_be_decided_by_a_ratio() -> None:
     assert not experiment(metrics=(ratio(),)).is_about_budgets
 

@@ -215,6 +215,13 @@ def test_units_may_have_no_name() -> None:
     assert read(f"{SMALL}columns: {{unit: id}}\n").columns.unit == "id"
 
 
+def test_customers_may_stand_in_a_column_of_another_name() -> None:
+    for plan in (SMALL, SMALL.replace("{name: three}", "{name: three, dose: 3}")):
+        assert read(f"{plan}unit: customer_id\ncolumns: {{unit: user_id}}\n").columns.unit == "user_id"
+        assert read(f"{plan}columns: {{unit: user_id}}\n").columns.unit == "user_id"
+        assert read(f"{plan}unit: null\n").columns.unit is None
+
+
 def test_a_phase_takes_from_the_plan_what_it_does_not_say() -> None:
     phases = (
         "{start: 2026-10-05}",

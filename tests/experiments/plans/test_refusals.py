@@ -114,6 +114,21 @@ def test_what_is_wrong_in_a_metric_has_its_place(fields: str, path: str, found: 
     assert expected in problem.expected
 
 
+@pytest.mark.parametrize("unit", ["message_id", "session_id", "user_id", "device"])
+def test_a_budget_experiment_has_the_customer_as_its_unit_and_nothing_else(unit: str) -> None:
+    budget = SMALL.replace("{name: three}", "{name: three, policy: {budgets: {push-weekly: {limit: 3}}}}")
+    (problem,) = problems(f"{budget}unit: {unit}\n")
+    assert (problem.line, problem.path, problem.found) == (9, "unit", repr(unit))
+    assert "customer_id: a budget is a customer's" in problem.expected
+    assert read(f"{SMALL}unit: {unit}\n").columns.unit == unit
+
+
+def test_a_message_is_no_unit_of_a_budget_experiment_by_way_of_its_column_either() -> None:
+    budget = SMALL.replace("{name: three}", "{name: three, dose: 3}")
+    (problem,) = problems(f"{budget}unit: customer_id\ncolumns: {{unit: message_id}}\n")
+    assert (problem.line, problem.path, problem.found) == (10, "columns.unit", "'message_id'")
+
+
 @pytest.mark.parametrize("field", ["key", "variants", "start", "end", "metrics"])
 def test_what_a_plan_must_say_is_missed(field: str) -> None:
     data = plan_text.parse(SMALL).data
