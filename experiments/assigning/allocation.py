@@ -22,7 +22,7 @@ from experiments.assigning.assigned import (
     Reason,
     ReasonCodes,
 )
-from experiments.assigning.audience import contains
+from experiments.assigning.audience import contains, is_missing
 from experiments.assigning.draws import Draw, threshold
 from experiments.assigning.stretches import Stretch, stretches, variants_in_order
 from experiments.design import Experiment
@@ -78,7 +78,7 @@ class Allocation:
         data = _encoded(unit)
         if self._testers and data in self._testers:
             return Assignment(self._testers[data], Reason.TESTER)
-        if stored is not None and (before := stored.get(str(unit))) is not None:
+        if stored is not None and not is_missing(before := stored.get(str(unit))):
             return Assignment(self._names[self._code(before, unit)], Reason.STORED)
         if self._layer or self._holdout or self.plan.audience:
             out = self._out(data, attributes)
@@ -193,7 +193,7 @@ class Allocation:
 
     def _keep(self, before: Sequence[object], units: Sequence[Unit], codes: Codes, reasons: ReasonCodes) -> None:
         for i, name in enumerate(before):
-            if name is not None and name == name:  # a missing text in a data frame is nan
+            if not is_missing(name):
                 codes[i] = self._code(name, units[i])
                 reasons[i] = CODE_OF[Reason.STORED]
 
@@ -210,7 +210,9 @@ class Allocation:
             column = attributes.get(name)
             found[name] = [None] * count if column is None else _listed(column)
             if len(found[name]) != count:
-                raise AssignmentError(f"the column {name} has {len(found[name])} values for {count} units")
+                raise AssignmentError(
+                    f"the column {name} has a length of {len(found[name])}, expected {count}, one a unit"
+                )
         return found
 
 
@@ -245,7 +247,9 @@ def _before(stored: Stored, units: Sequence[Unit]) -> Sequence[object]:
         return [stored.get(str(each)) for each in units]
     found = _listed(stored)
     if len(found) != len(units):
-        raise AssignmentError(f"{len(found)} stored assignments were given for {len(units)} units")
+        raise AssignmentError(
+            f"the stored assignments have a length of {len(found)}, expected {len(units)}, one a unit"
+        )
     return found
 
 
@@ -254,9 +258,9 @@ def _days(entered: Dates | None, count: int) -> NDArray[np.datetime64]:
     if entered is None or isinstance(entered, date):
         return np.full(count, entered, dtype="datetime64[D]")
     try:
-        days = np.asarray(entered).astype("datetime64[D]")
+        days = np.atleast_1d(np.asarray(entered)).astype("datetime64[D]")
     except (TypeError, ValueError):
         raise AssignmentError("the dates of entry are no dates") from None
     if days.shape != (count,):
-        raise AssignmentError(f"{len(days)} dates of entry were given for {count} units")
+        raise AssignmentError(f"the dates of entry have a length of {len(days)}, expected {count}, one a unit")
     return days

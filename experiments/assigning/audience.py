@@ -12,8 +12,8 @@ def contains(conditions: Sequence[Condition], attributes: Mapping[str, Scalar | 
 
 
 def _meets(condition: Condition, value: Scalar | None) -> bool | None:
-    """Whether a value meets a condition; None where it is missing, or where a text is asked for its size."""
-    if value is None or value != value:
+    """Whether a value meets a condition; None where it is missing (NaN is), or where a text is asked for its size."""
+    if value is None or is_missing(value):
         return None
     if condition.equal is not None:
         return _same(value, condition.equal)
@@ -23,6 +23,11 @@ def _meets(condition: Condition, value: Scalar | None) -> bool | None:
         return None
     at_least = condition.at_least is None or value >= condition.at_least
     return at_least and (condition.below is None or value < condition.below)
+
+
+def is_missing(value: object) -> bool:
+    """Nothing, or NaN, which is what a data frame has for nothing, of texts too."""
+    return value is None or value != value
 
 
 def _same(one: Scalar, other: Scalar) -> bool:

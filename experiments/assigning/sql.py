@@ -153,15 +153,22 @@ def _by_stretch(spans: Sequence[Stretch], values: Sequence[str]) -> str:
 
 
 def _condition(condition: Condition) -> str:
-    """True, false, or null where the attribute is null."""
+    """True, false, or null where the attribute is null or not a number: engines hold NaN to be above all numbers."""
     column = '"' + condition.attribute.replace('"', '""') + '"'
-    if condition.equal is not None:
-        return f"{column} = {_literal(condition.equal)}"
-    if condition.among is not None:
-        return f"{column} IN ({', '.join(map(_literal, condition.among))})"
-    low = [] if condition.at_least is None else [f"{column} >= {_literal(condition.at_least)}"]
-    high = [] if condition.below is None else [f"{column} < {_literal(condition.below)}"]
-    return " AND ".join((*low, *high))
+    among = condition.among if condition.equal is None else (condition.equal,)
+    if among is not None:
+        met = f"{column} IN ({', '.join(map(_literal, among))})"
+        if not any(_is_number(each) for each in among):
+            return met
+    else:
+        low = [] if condition.at_least is None else [f"{column} >= {_literal(condition.at_least)}"]
+        high = [] if condition.below is None else [f"{column} < {_literal(condition.below)}"]
+        met = " AND ".join((*low, *high))
+    return f"CASE WHEN lower(CAST({column} AS text)) NOT IN ('nan', '-nan') THEN {met} END"  # of a column of any type
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _literal(value: Scalar) -> str:

@@ -63,6 +63,9 @@ def any_texts(count: int) -> list[str]:
     return ["".join(map(chr, characters[draw.integers(len(characters), size=1 + i % 60)])) for i in range(count)]
 
 
+AGES = (30, 64.5, 70, None, float("nan"))
+
+
 def rows() -> list[tuple[str, str | None, date | None, str | None, bool | None, float | None]]:
     """Hostile ids in all circumstances: (id, stored, entered, country, vip, age)."""
     units = [*HOSTILE, *(f"{each}-{i}" for each in HOSTILE for i in range(15)), *dict.fromkeys(any_texts(500))]
@@ -71,4 +74,4 @@ def rows() -> list[tuple[str, str | None, date | None, str | None, bool | None, 
             (None, None, None, "one"), (START, LATER, END, None), ("DE", "DE", "O'Z", "FR", None), (False, True, None)
         )
     )
-    return [(unit, *around[i * 7 % len(around)], (30, 64.5, 70, None)[i % 4]) for i, unit in enumerate(units)]
+    return [(unit, *around[i * 7 % len(around)], AGES[i % 5]) for i, unit in enumerate(units)]

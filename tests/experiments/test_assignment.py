@@ -102,7 +102,7 @@ def test_dates_of_entry_come_as_a_column_too_and_some_may_be_missing() -> None:
         assert list(found.variants) == ["one", "three", None, "three"]
         assert found[2].reason is Reason.ENTRY_UNKNOWN
     assert assign(phased, "a").reason is Reason.ENTRY_UNKNOWN
-    with pytest.raises(AssignmentError, match="3 dates of entry were given for 4 units"):
+    with pytest.raises(AssignmentError, match="dates of entry have a length of 3, expected 4, one a unit"):
         assign_many(phased, ["a", "b", "c", "d"], entered=days[:3])
     with pytest.raises(AssignmentError, match="no dates"):
         assign_many(phased, ["a"], entered=["soon"])  # pyright: ignore[reportArgumentType]  # that is the mistake
@@ -207,6 +207,8 @@ AUDIENCE = (Condition("country", among=("DE", "AT")), Condition("age", at_least=
         (None, 30, Reason.AUDIENCE_UNKNOWN),
         ("DE", None, Reason.AUDIENCE_UNKNOWN),
         ("DE", float("nan"), Reason.AUDIENCE_UNKNOWN),
+        (float("nan"), 30, Reason.AUDIENCE_UNKNOWN),
+        ("FR", float("nan"), Reason.NOT_IN_AUDIENCE),
         ("DE", "30", Reason.AUDIENCE_UNKNOWN),
         ("DE", True, Reason.AUDIENCE_UNKNOWN),
         ("FR", None, Reason.NOT_IN_AUDIENCE),
@@ -308,13 +310,15 @@ def test_what_is_shown_of_a_unit_is_short() -> None:
 
 
 def test_stored_assignments_of_another_length_are_refused() -> None:
-    with pytest.raises(AssignmentError, match="1 stored assignments were given for 2 units"):
+    with pytest.raises(AssignmentError, match="stored assignments have a length of 1, expected 2, one a unit"):
         assign_many(plan(), ["a", "b"], ["one"])
-    with pytest.raises(AssignmentError, match="country has 1 values for 2 units"):
+    with pytest.raises(AssignmentError, match="country has a length of 1, expected 2, one a unit"):
         assign_many(plan(audience=AUDIENCE), ["a", "b"], attributes={"country": ["DE"]})
 
 
 def test_a_missing_text_of_a_data_frame_is_nothing_stored() -> None:
     stored: Any = np.array(["three", None, float("nan")], dtype=object)
-    found = assign_many(plan(), ["a", "b", "c"], stored)
-    assert [each is Reason.STORED for each in found.reasons] == [True, False, False]
+    units = ["a", "b", "c"]
+    kept = dict(zip(units, stored, strict=True))
+    for found in (assign_many(plan(), units, stored), [assign(plan(), each, kept) for each in units]):
+        assert [each.reason is Reason.STORED for each in found] == [True, False, False]

@@ -1,11 +1,13 @@
 """Assignment in SQL says what assignment in Python says, whatever ids, seeds and names hold."""
 
+from math import inf
+
 import duckdb
 import psycopg
 import pytest
 
-from experiments.assignment import assign, assign_many, sql
-from experiments.design import Experiment, Holdout, Layer, Phase
+from experiments.assignment import Reason, assign, assign_many, sql
+from experiments.design import Condition, Experiment, Holdout, Layer, Phase
 from tests.experiments.assignment_plans import LATER, START, everything_at_once, plan, rows
 
 COLUMNS = "(id text, stored text, entered date, country text, vip boolean, age double precision)"
@@ -65,6 +67,54 @@ def test_sql_without_dates_of_entry_says_that_they_are_unknown() -> None:
         assert connection.execute(sql(phased, "duckdb", "(SELECT 'a' AS id)", "id")).fetchall() == [
             ("a", None, "entry_unknown")
         ]
+
+
+NAN = float("nan")
+WHOLE = (17, 18, 30, None)
+AGES = {  # by dialect and type of the column: what it can hold
+    ("duckdb", "double"): (*WHOLE, NAN, inf, -inf),
+    ("duckdb", "real"): (*WHOLE, NAN, inf),
+    ("duckdb", "numeric(9, 2)"): WHOLE,
+    ("duckdb", "integer"): WHOLE,
+    ("postgres", "double precision"): (*WHOLE, NAN, inf, -inf),
+    ("postgres", "real"): (*WHOLE, NAN, inf),
+    ("postgres", "numeric"): (*WHOLE, NAN),
+    ("postgres", "integer"): WHOLE,
+}
+CONDITIONS = (
+    Condition("age", equal=18),
+    Condition("age", among=(17, 18)),
+    Condition("age", at_least=18),
+    Condition("age", below=18),
+    Condition("age", at_least=18, below=65),
+)
+
+
+@pytest.mark.parametrize(("dialect", "kind"), AGES)
+def test_a_number_that_is_none_is_missing_in_python_and_in_both_dialects(
+    dialect: str, kind: str, database_url: str
+) -> None:
+    ages = AGES[dialect, kind]
+    literals = ["NULL" if age is None else f"'{age}'" for age in ages]
+    table = f"(VALUES {', '.join(f'({i}, CAST({age} AS {kind}))' for i, age in enumerate(literals))}) AS t(id, age)"
+    with duckdb.connect() as duck, psycopg.connect(database_url) as postgres:
+        for condition in CONDITIONS:
+            meant = plan(audience=(condition,))
+            expected = [assign(meant, i, attributes={"age": age}).reason.value for i, age in enumerate(ages)]
+            assert set(expected) == {"audience_unknown", "not_in_audience", "assigned"}
+            text = sql(meant, dialect, table, "id") + " ORDER BY unit"
+            found = duck.execute(text) if dialect == "duckdb" else postgres.execute(text.encode())
+            assert [reason for _, _, reason in found.fetchall()] == expected
+
+
+def test_nan_as_a_text_is_a_text_like_any_other(database_url: str) -> None:
+    meant = plan(audience=(Condition("name", equal="NaN"),))
+    assert assign(meant, "a", attributes={"name": "NaN"}).reason is Reason.ASSIGNED
+    with duckdb.connect() as duck, psycopg.connect(database_url) as postgres:
+        table = "(SELECT 'a' AS id, CAST('NaN' AS text) AS name)"
+        assert duck.execute(sql(meant, "duckdb", table, "id")).fetchall()[0][2] == "assigned"
+        found = postgres.execute(sql(meant, "postgres", f"{table} AS t", "id").encode()).fetchall()
+        assert found[0][2] == "assigned"
 
 
 def test_a_dialect_that_is_not_there_is_refused() -> None:
