@@ -6,7 +6,7 @@ Several processes may migrate at the same start; without the advisory lock all b
 from sqlalchemy import Connection, text
 
 from alembic import context
-from engine.store.tables import PARTITIONED, SQLModel
+from engine.store.metadata import PARTITIONED, TABLES
 
 MIGRATION_LOCK = 7_236_871_001
 
@@ -19,7 +19,7 @@ def _is_ours(_object: object, name: str | None, kind: str, _reflected: bool, _ot
 def _run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=SQLModel.metadata,
+        target_metadata=TABLES,
         include_object=_is_ours,
         compare_type=True,
         compare_server_default=True,

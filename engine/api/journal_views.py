@@ -120,6 +120,8 @@ def _changed(entry: Changed) -> dict[str, Any]:
             return {"suppressions": [_suppression(each) for each in suppressions_of(entry.data)]}
         case Change.PREFERENCES:
             return {"preferences": [_preference(each) for each in preferences_of(entry.data)]}
+        case Change.OUTCOMES | Change.ADDRESSES | Change.VARIANTS:
+            return {entry.change.name.lower(): entry.data}
 
 
 def _consent(consent: Consent) -> dict[str, Any]:

@@ -5,8 +5,11 @@ No clock: what changes by time alone (days since first seen) is given as the ins
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from types import MappingProxyType
+from typing import NamedTuple
 
+from engine.core.outcomes import NO_OUTCOMES, OpenCase, Outcomes
 from engine.core.policy import DAY_US, Condition, Operator, Scalar
 from engine.core.suppression import Consent, Suppression
 
@@ -20,29 +23,58 @@ class Preference:
     limit: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCase:
-    """An event that opened a pause which its counterpart has not closed yet."""
+class Address(NamedTuple):
+    """Where a customer is reached in a channel, as a keyed hash in hex: it can be compared, and not be read."""
 
-    from_event: str
-    at_us: int
+    channel: str
+    digest: str
+
+
+class Stage(IntEnum):
+    """How far a customer has come in an experiment. ELIGIBLE: an ask that the treatment is about was made. DIVERGED:
+    two variants would have answered one differently; until then all share one history, and the control's figures."""
+
+    ASSIGNED = 0
+    ELIGIBLE = 1
+    DIVERGED = 2
+
+
+class Membership(NamedTuple):
+    """A customer's place in one experiment; `variant` counts the plan's variants from 0."""
+
+    variant: int
+    stage: Stage
+
+
+NO_MEMBERSHIPS: Mapping[int, Membership] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """`since_us` holds derived attributes: each counts whole days since its instant."""
+    """`variants` are memberships by the experiment's number. What `outcomes` say, decisions read by `since_us` (derived
+    attributes: each counts whole days since its instant) and `open_cases`.
+    """
 
     time_zone: str | None = None
     attributes: Mapping[str, Scalar] = field(default_factory=lambda: MappingProxyType({}))
-    since_us: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     consents: tuple[Consent, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
     preferences: tuple[Preference, ...] = ()
-    open_cases: tuple[OpenCase, ...] = ()
+    outcomes: Outcomes = NO_OUTCOMES
+    addresses: tuple[Address, ...] = ()
+    variants: Mapping[int, Membership] = field(default_factory=lambda: NO_MEMBERSHIPS)
+
+    @property
+    def since_us(self) -> Mapping[str, int]:
+        return self.outcomes.since_us
+
+    @property
+    def open_cases(self) -> tuple[OpenCase, ...]:
+        return self.outcomes.open_cases
 
     def attribute(self, name: str, now_us: int) -> Scalar | None:
         """An attribute at an instant; derived ones move with it."""
-        since = self.since_us.get(name)
+        since = self.outcomes.since_us.get(name)
         if since is not None:
             return max(now_us - since, 0) // DAY_US
         return self.attributes.get(name)

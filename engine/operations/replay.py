@@ -19,7 +19,14 @@ from engine.core.suppression import Suppression, find_suppression
 from engine.core.verdict import Ask, Code, Decision, Verdict
 from engine.operations.holdings import Holdings
 from engine.operations.resolve import OLDEST_RECORD_US
-from engine.store.customers import consents_of, preferences_of, suppressions_of
+from engine.store.customers import (
+    addresses_of,
+    consents_of,
+    outcomes_of,
+    preferences_of,
+    suppressions_of,
+    variants_of,
+)
 from engine.store.journal import MEMORY_US, Change, Changed, Message, Refusal, Resolution, Resolved
 from engine.store.journal_reading import Read, Unreadable
 
@@ -309,6 +316,12 @@ class Replay:
                 self._due = entry, self._bound(new, entry.at_us)
             case Change.PREFERENCES:
                 self.customer = replace(self.customer, preferences=preferences_of(entry.data))
+            case Change.OUTCOMES:
+                self.customer = replace(self.customer, outcomes=outcomes_of(entry.data))
+            case Change.ADDRESSES:
+                self.customer = replace(self.customer, addresses=addresses_of(entry.data))
+            case Change.VARIANTS:
+                self.customer = replace(self.customer, variants=variants_of(entry.data))
 
     def _bound(self, suppressions: Sequence[Suppression], now_us: int) -> list[Contact]:
         """The open leases that these suppressions end, under whichever policy."""

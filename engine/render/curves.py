@@ -9,7 +9,7 @@ from typing import Final
 
 from engine.render.style import INK, SMALL_PX, WIDE, Size, Spec, colour, dash, labels, short, spec
 from experiments.readout import Line, LineKind, MetricReadout, Point
-from experiments.reporting.numbers import plain
+from experiments.reporting.numbers import count, plain
 
 _STEPS: Final = (1, 2, 7, 14, 28, 56, 91, 182, 364)
 _DRAWN_MOST: Final = 120
@@ -32,7 +32,9 @@ def curves(metric: MetricReadout, kind: LineKind, variants: Sequence[str], size:
     x: Spec = {"type": "quantitative", "scale": {"domain": [0, max(last, 1)], "range": [0, width], "nice": False}}
     places = {variant: place for place, variant in enumerate(variants)}
     shown = [(names.get(each.variant, short(each.variant)), places.get(each.variant, 0), each) for each in lines]
-    description = f"{metric.name}, {kind} by variant over {last} days; the table under it has the same numbers."
+    description = (
+        f"{metric.name}, {kind} by variant over {count(last, 'day')}; the table under it has the same numbers."
+    )
     return spec(
         {
             "vconcat": [_plot(shown, days, x, width, size), _risk(shown, days, x, width)],

@@ -107,11 +107,8 @@ def breakable(name: str) -> Markup:
 
 
 def beside(estimate: Estimate) -> str:
-    """What is estimated beside the number that decides, in the unit that its estimand names."""
-    if estimate.effect is None or estimate.low is None or estimate.high is None:
-        return f"{estimate.estimand}: {estimate.why_not}"
-    found = numbers.effect(estimate.effect, estimate.low, estimate.high, numbers.Scale.NUMBER)
-    return f"{estimate.estimand}: {found}; {estimate.method}, {level(estimate.level)}"
+    """What is estimated beside the number that decides, and how."""
+    return f"{sentences.beside_text(estimate)}; {estimate.method}, {level(estimate.level)}"
 
 
 def break_even(tie: BreakEven) -> str:

@@ -53,9 +53,9 @@ def read_of(row: TupleRow, labels: Labels) -> AccountRead:
     """One row of `READ`; raises `UnknownNumber` where the account holds labels not known here."""
     customer_id, seq, latest_us, complete_since_us, contacts = row[:5]
     if seq is None:
-        return AccountRead(customer_id, Account(), CustomerTexts._make(row[5:10]))
+        return AccountRead(customer_id, Account(), CustomerTexts._make(row[5:-2]))
     account = restored(seq, latest_us, complete_since_us, contacts, labels.lexicon)
-    return AccountRead(customer_id, account, CustomerTexts._make(row[5:10]))
+    return AccountRead(customer_id, account, CustomerTexts._make(row[5:-2]))
 
 
 def save_columns(accounts: Mapping[str, Account], labels: Labels) -> Sequence[Column]:

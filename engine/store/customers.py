@@ -4,12 +4,21 @@ The texts of two customers' columns are mostly the same, so each distinct text i
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from engine.core.customer import UNKNOWN, Customer, Preference
+from engine.core.customer import (
+    NO_MEMBERSHIPS,
+    UNKNOWN,
+    Address,
+    Customer,
+    Membership,
+    Preference,
+    Stage,
+)
+from engine.core.outcomes import NO_OUTCOMES, Case, Outcomes, SoftBounce
 from engine.core.policy import Scalar
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
 from engine.store.columns import Texts
@@ -24,10 +33,16 @@ class CustomerTexts(NamedTuple):
     consents: str | None
     suppressions: str | None
     preferences: str | None
+    outcomes: str | None
+    addresses: str | None
+    variants: str | None
 
 
-NOTHING = CustomerTexts(None, None, None, None, None)
-COLUMNS = "c.time_zone, c.attributes::text, c.consents::text, c.suppressions::text, c.preferences::text"
+NOTHING = CustomerTexts(*[None] * 8)
+COLUMNS = (
+    "c.time_zone, c.attributes::text, c.consents::text, c.suppressions::text, c.preferences::text, c.outcomes::text,"
+    " c.addresses::text, c.variants::text"
+)
 
 
 def customer_of(texts: CustomerTexts) -> Customer:
@@ -40,6 +55,9 @@ def customer_of(texts: CustomerTexts) -> Customer:
         consents=_consents(texts.consents),
         suppressions=_suppressions(texts.suppressions),
         preferences=_preferences(texts.preferences),
+        outcomes=_outcomes(texts.outcomes),
+        addresses=_addresses(texts.addresses),
+        variants=_variants(texts.variants),
     )
 
 
@@ -51,17 +69,22 @@ def texts_of(customer: Customer) -> CustomerTexts:
         _json([consent_data(each) for each in customer.consents]),
         _json([suppression_data(each) for each in customer.suppressions]),
         _json([preference_data(each) for each in customer.preferences]),
+        _json(outcomes_data(customer.outcomes)),
+        _json(addresses_data(customer.addresses)),
+        _json(variants_data(customer.variants)),
     )
 
 
 def saving(rows: Mapping[str, CustomerTexts]) -> Call:
     """What writes these customers' rows. The caller holds the locks of their accounts."""
     return (
-        "INSERT INTO customers (customer_id, time_zone, attributes, consents, suppressions, preferences)"
-        " SELECT id, zone, a::jsonb, c::jsonb, s::jsonb, p::jsonb"
-        " FROM unnest(%b, %b, %b, %b, %b, %b) AS rows(id, zone, a, c, s, p)"
+        "INSERT INTO customers (customer_id, time_zone, attributes, consents, suppressions, preferences, outcomes,"
+        " addresses, variants)"
+        " SELECT id, zone, a::jsonb, c::jsonb, s::jsonb, p::jsonb, o::jsonb, d::jsonb, v::jsonb"
+        " FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b) AS rows(id, zone, a, c, s, p, o, d, v)"
         " ON CONFLICT (customer_id) DO UPDATE SET time_zone = EXCLUDED.time_zone, attributes = EXCLUDED.attributes,"
-        " consents = EXCLUDED.consents, suppressions = EXCLUDED.suppressions, preferences = EXCLUDED.preferences",
+        " consents = EXCLUDED.consents, suppressions = EXCLUDED.suppressions, preferences = EXCLUDED.preferences,"
+        " outcomes = EXCLUDED.outcomes, addresses = EXCLUDED.addresses, variants = EXCLUDED.variants",
         (Texts(rows), *map(Texts, zip(*rows.values(), strict=True))),
     )
 
@@ -118,6 +141,41 @@ def preferences_of(data: Iterable[Mapping[str, Any]]) -> tuple[Preference, ...]:
     return tuple(Preference(each["channel"], each["topic"], each["limit"]) for each in data)
 
 
+def outcomes_data(outcomes: Outcomes) -> dict[str, Any]:
+    """Without what is empty, so that the file of somebody of whom nothing was heard is empty too."""
+    data: dict[str, Any] = {
+        "cases": [list(each) for each in outcomes.cases],
+        "seen": dict(outcomes.seen),
+        "soft_bounces": [list(each) for each in outcomes.soft_bounces],
+    }
+    return {name: value for name, value in data.items() if value}
+
+
+def outcomes_of(data: Mapping[str, Any]) -> Outcomes:
+    return Outcomes(
+        tuple(Case(*each) for each in data.get("cases", ())),
+        MappingProxyType(dict(data.get("seen", {}))),
+        tuple(SoftBounce(*each) for each in data.get("soft_bounces", ())),
+    )
+
+
+def addresses_data(addresses: Iterable[Address]) -> list[list[str]]:
+    return [list(each) for each in addresses]
+
+
+def addresses_of(data: Iterable[Sequence[str]]) -> tuple[Address, ...]:
+    return tuple(Address(*each) for each in data)
+
+
+def variants_data(variants: Mapping[int, Membership]) -> list[list[int]]:
+    """Rows of experiment, variant and stage, by experiment."""
+    return [[number, each.variant, int(each.stage)] for number, each in sorted(variants.items())]
+
+
+def variants_of(data: Iterable[Sequence[int]]) -> Mapping[int, Membership]:
+    return MappingProxyType({number: Membership(variant, Stage(stage)) for number, variant, stage in data})
+
+
 def _json(value: dict[str, Any] | list[Any]) -> str | None:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) if value else None
 
@@ -140,3 +198,18 @@ def _suppressions(text: str | None) -> tuple[Suppression, ...]:
 @lru_cache(maxsize=20_000)
 def _preferences(text: str | None) -> tuple[Preference, ...]:
     return preferences_of(json.loads(text)) if text else ()
+
+
+@lru_cache(maxsize=20_000)
+def _outcomes(text: str | None) -> Outcomes:
+    return outcomes_of(json.loads(text)) if text else NO_OUTCOMES
+
+
+@lru_cache(maxsize=20_000)
+def _addresses(text: str | None) -> tuple[Address, ...]:
+    return addresses_of(json.loads(text)) if text else ()
+
+
+@lru_cache(maxsize=20_000)
+def _variants(text: str | None) -> Mapping[int, Membership]:
+    return variants_of(json.loads(text)) if text else NO_MEMBERSHIPS

@@ -33,6 +33,9 @@ class Change(IntEnum):
     PROFILE = 1
     SUPPRESSIONS = 2
     PREFERENCES = 3
+    OUTCOMES = 4
+    ADDRESSES = 5
+    VARIANTS = 6
 
 
 class Message(NamedTuple):

@@ -105,6 +105,9 @@ class CustomerRow(SQLModel, table=True):
     consents: list[Any] | None = Field(default=None, sa_type=JSONB)
     suppressions: list[Any] | None = Field(default=None, sa_type=JSONB)
     preferences: list[Any] | None = Field(default=None, sa_type=JSONB)
+    outcomes: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+    addresses: list[Any] | None = Field(default=None, sa_type=JSONB)
+    variants: list[Any] | None = Field(default=None, sa_type=JSONB)
 
 
 class JournalRow(SQLModel, table=True):
@@ -221,6 +224,8 @@ class RulesetRow(SQLModel, table=True):
     tzdata_version: str = Field(sa_type=Text, nullable=False)
     author: str = Field(sa_type=Text, nullable=False)
     pauses: list[Any] = Field(sa_type=JSONB, nullable=False)
+    experiments: list[Any] = Field(sa_type=JSONB, nullable=False, sa_column_kwargs={"server_default": "[]"})
+    holdouts: list[Any] = Field(sa_type=JSONB, nullable=False, sa_column_kwargs={"server_default": "[]"})
 
 
 class KeyRow(SQLModel, table=True):

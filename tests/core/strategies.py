@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from engine.core import outcomes
 from engine.core.account import Contact, Kind, Lease
-from engine.core.customer import Customer, OpenCase, Preference
+from engine.core.customer import Customer, Preference
 from engine.core.policy import (
     DAY_US,
     HOUR_US,
@@ -253,12 +254,17 @@ def customer(random: Random, noon_us: int) -> Customer:
     return Customer(
         time_zone=None if one_in(random, 5) else random.choice(ZONES),
         attributes=attributes,
-        since_us={} if one_in(random, 3) else {"age_days": near(random, noon_us, 4)},
+        outcomes=_outcomes(random, noon_us),
         consents=tuple(consent(random, noon_us) for _ in range(random.randint(1, 3))) if one_in(random, 5) else (),
         suppressions=tuple(suppression(random, noon_us) for _ in range(2)) if one_in(random, 8) else (),
         preferences=tuple(preference(random) for _ in range(random.randint(1, 2))) if one_in(random, 4) else (),
-        open_cases=(OpenCase("case_opened", near(random, noon_us, 3)),) if one_in(random, 4) else (),
     )
+
+
+def _outcomes(random: Random, noon_us: int) -> outcomes.Outcomes:
+    seen = {} if one_in(random, 3) else {"age_days": near(random, noon_us, 4)}
+    opened = outcomes.Case("case_opened", "1", near(random, noon_us, 3), 0) if one_in(random, 4) else None
+    return outcomes.Outcomes((opened,) if opened else (), seen)
 
 
 def contact(random: Random, noon_us: int, now_us: int, seq: int) -> Contact:

@@ -3,6 +3,7 @@
 import pytest
 
 from engine.core.customer import UNKNOWN, Customer
+from engine.core.outcomes import Outcomes
 from engine.core.policy import DAY_US, Condition, Operator, Scalar
 from tests.core import oracle
 from tests.core.strategies import NOONS_US, condition, customer, dice, near
@@ -49,7 +50,7 @@ def test_all_conditions_of_an_override_must_hold():
 
 
 def test_a_derived_attribute_counts_whole_days_and_hides_a_stored_one():
-    one = Customer(attributes={"age_days": 99}, since_us={"age_days": NOW_US})
+    one = Customer(attributes={"age_days": 99}, outcomes=Outcomes(seen={"age_days": NOW_US}))
     for after_us, days in ((-DAY_US, 0), (0, 0), (DAY_US - 1, 0), (DAY_US, 1), (10 * DAY_US, 10)):
         assert one.attribute("age_days", NOW_US + after_us) == days
 

@@ -3,8 +3,9 @@
 import pytest
 
 from engine.core.account import ALL_BUDGETS, Account, Contact, Kind, Lease
-from engine.core.customer import UNKNOWN, Customer, OpenCase, Preference
+from engine.core.customer import UNKNOWN, Customer, Preference
 from engine.core.decision import decide, needs_since_us
+from engine.core.outcomes import Case, Outcomes
 from engine.core.policy import (
     DAY_US,
     HOUR_US,
@@ -188,7 +189,9 @@ def test_a_pause_binds_in_every_mode(
 
 def test_an_open_case_rests_what_it_selects_for_a_time_at_most():
     rules = policy(pauses=(CasePause("case_opened", "case_closed", 14 * DAY_US, PUSH),))
-    customer = Customer(open_cases=(OpenCase("case_opened", NOW_US - DAY_US), OpenCase("other", NOW_US)))
+    customer = Customer(
+        outcomes=Outcomes((Case("case_opened", "1", NOW_US - DAY_US, 0), Case("other", "1", NOW_US, 0)))
+    )
     decision = answer(rules, customer=customer)
     assert decision.reasons == (Reason(Code.CASE_OPEN, "case_opened", NOW_US + 13 * DAY_US),)
     assert answer(rules, customer=customer, ask=Ask("email", "news")).verdict is Verdict.ALLOW
@@ -297,7 +300,7 @@ def test_quiet_hours_that_begin_as_others_end_are_seen():
     decision = answer(
         policy(quiet_hours=(NIGHT, young)),
         now_us=us("2026-10-21 22:00"),
-        customer=Customer(since_us={"age_days": since_us}),
+        customer=Customer(outcomes=Outcomes(seen={"age_days": since_us})),
     )
     assert decision.reasons == (Reason(Code.QUIET_HOURS, "quiet_hours", us("2026-10-22 10:00")),)
 

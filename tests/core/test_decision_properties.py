@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from engine.core.account import Account, Contact, Lease
 from engine.core.customer import Customer
 from engine.core.decision import HORIZON_US, decide, needs_since_us
+from engine.core.outcomes import Outcomes
 from engine.core.policy import (
     DAY_US,
     HOUR_US,
@@ -259,6 +260,8 @@ def anything(random: Random) -> tuple[Rules, Customer, Account, Ask, int]:
         send_at_us=random.choice((None, 0, now_us + random.randrange(14 * DAY_US))),
         lease_us=random.choice((None, 1, 14 * DAY_US)),
     )
-    customer = Customer(random.choice((None, "Pacific/Apia", "America/New_York")), {"vip": "x"}, {"age_days": now_us})
+    seen = Outcomes(seen={"age_days": now_us})
+    zone = random.choice((None, "Pacific/Apia", "America/New_York"))
+    customer = Customer(zone, {"vip": "x"}, outcomes=seen)
     rules = Rules(1, Policy({}, budgets, "UTC", max_lease_us=14 * DAY_US))
     return rules, customer, Account(contacts=contacts), ask, now_us

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from engine.core.account import Account
-from engine.core.customer import UNKNOWN, Customer, OpenCase
+from engine.core.customer import UNKNOWN, Customer
 from engine.core.decision import decide
 from engine.core.errors import NotFound
+from engine.core.outcomes import Case, Outcomes
 from engine.core.policy import ConsentRule, Policy, Purpose
 from engine.core.presets import PRESETS, preset
 from engine.core.rules import Rules
@@ -129,7 +130,7 @@ def test_considerate_is_silent_at_night_and_does_not_call_at_weekends(
 
 def test_nothing_is_sold_while_a_service_case_is_open(policy: Policy):
     opened_us = int(MONDAY_TEN.timestamp()) * 1_000_000
-    someone = Someone(policy, Customer(open_cases=(OpenCase("case_opened", opened_us),)))
+    someone = Someone(policy, Customer(outcomes=Outcomes((Case("case_opened", "1", opened_us, 0),))))
     refused = someone.asked(MONDAY_TEN + DAY, "email", "promotions")
     assert [reason.code for reason in refused.reasons] == [Code.CASE_OPEN]
     assert someone.asked(MONDAY_TEN + DAY, "email", "order-updates").verdict is Verdict.ALLOW

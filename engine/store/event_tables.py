@@ -1,0 +1,194 @@
+"""The tables of events and addresses, and the scheduler's book. As in `tables`: CHECKs hold, and no model validates."""
+
+# pyright: reportAssignmentType=false, reportIncompatibleVariableOverride=false
+# SQLModel types `__tablename__` as a declared attribute, which a plain name is not.
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from engine.store.tables import BYTEWISE
+
+
+def _big() -> Any:
+    return Field(sa_type=BigInteger, nullable=False)
+
+
+def _int() -> Any:
+    return Field(sa_type=Integer, nullable=False)
+
+
+def _small() -> Any:
+    return Field(sa_type=SmallInteger, nullable=False)
+
+
+def _text() -> Any:
+    return Field(sa_type=Text, nullable=False)
+
+
+def _address() -> Any:
+    return Field(sa_type=LargeBinary, nullable=False)
+
+
+def _customer_id() -> Any:
+    return Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))
+
+
+class EventRow(SQLModel, table=True):
+    """Something that a customer did, or that became of a message. `event_key` is the hash of (source, id): the same
+    event once a customer. Labels are numbers, 0 for none; `flags` are `store.events.Flag`."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", "event_key", name="events_pkey"),
+        CheckConstraint(
+            "kind > 0 AND source > 0 AND channel BETWEEN 0 AND 6 AND flags >= 0 AND length(event_id) BETWEEN 1 AND 200",
+            name="events_sane",
+        ),
+        Index("events_at_us", "at_us", postgresql_using="brin"),
+    )
+    at_us: int = _big()
+    received_us: int = _big()
+    event_key: int = _big()
+    message_key: int = _big()
+    value: float | None = Field(default=None, sa_type=Double)
+    margin: float | None = Field(default=None, sa_type=Double)
+    kind: int = _int()
+    source: int = _int()
+    topic: int = _int()
+    campaign: int = _int()
+    channel: int = _small()
+    flags: int = _small()
+    customer_id: str = _customer_id()
+    event_id: str = _text()
+    message_id: str | None = Field(default=None, sa_type=Text)
+    properties: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
+
+
+class UnresolvedEventRow(SQLModel, table=True):
+    """An event that named an address which leads to nobody yet: kept whole until it does."""
+
+    __tablename__ = "unresolved_events"
+    __table_args__ = (
+        PrimaryKeyConstraint("address", "channel", "event_key", name="unresolved_events_pkey"),
+        CheckConstraint("octet_length(address) = 16", name="unresolved_events_sane"),
+    )
+    received_us: int = _big()
+    event_key: int = _big()
+    channel: int = _small()
+    address: bytes = _address()
+    data: dict[str, Any] = Field(sa_type=JSONB, nullable=False)
+
+
+class AddressRow(SQLModel, table=True):
+    """A customer's address in a channel, as a keyed hash: what leads a webhook to its customer."""
+
+    __tablename__ = "addresses"
+    __table_args__ = (
+        PrimaryKeyConstraint("address", "channel", "customer_id", name="addresses_pkey"),
+        CheckConstraint("octet_length(address) = 16 AND channel BETWEEN 1 AND 6", name="addresses_sane"),
+    )
+    channel: int = _small()
+    address: bytes = _address()
+    customer_id: str = _customer_id()
+
+
+class SuppressedAddressRow(SQLModel, table=True):
+    """An address that bounced or complained: whoever has it, or comes to have it, is suppressed in its channel."""
+
+    __tablename__ = "suppressed_addresses"
+    __table_args__ = (
+        PrimaryKeyConstraint("address", "channel", "reason", name="suppressed_addresses_pkey"),
+        CheckConstraint("octet_length(address) = 16 AND channel BETWEEN 1 AND 6", name="suppressed_addresses_sane"),
+    )
+    at_us: int = _big()
+    channel: int = _small()
+    address: bytes = _address()
+    reason: str = _text()
+    source: str = _text()
+
+
+class ProviderRateRow(SQLModel, table=True):
+    """A complaint rate that a mail provider published for a day (days since 1970-01-01)."""
+
+    __tablename__ = "provider_rates"
+    __table_args__ = (
+        PrimaryKeyConstraint("provider", "channel", "day", name="provider_rates_pkey"),
+        CheckConstraint("complaint_rate BETWEEN 0 AND 1", name="provider_rates_sane"),
+    )
+    day: int = _int()
+    channel: int = _small()
+    provider: str = _text()
+    complaint_rate: float = Field(sa_type=Double, nullable=False)
+    delivered: int | None = Field(default=None, sa_type=BigInteger)
+    received_us: int = _big()
+
+
+class SecretRow(SQLModel, table=True):
+    """256 random bits for a purpose, made once where the environment gives no secret."""
+
+    __tablename__ = "secrets"
+    __table_args__ = (CheckConstraint("octet_length(value) = 32", name="secrets_sane"),)
+    name: str = Field(sa_type=Text, primary_key=True)
+    value: bytes = Field(sa_type=LargeBinary, nullable=False)
+
+
+class JobRunRow(SQLModel, table=True):
+    """A run of a job of the scheduler: once a slot."""
+
+    __tablename__ = "job_runs"
+    __table_args__ = (PrimaryKeyConstraint("job", "slot_us", name="job_runs_pkey"),)
+    slot_us: int = _big()
+    started_us: int = _big()
+    ended_us: int | None = Field(default=None, sa_type=BigInteger)
+    job: str = _text()
+    outcome: str | None = Field(default=None, sa_type=Text)
+    note: str = Field(sa_type=Text, nullable=False, sa_column_kwargs={"server_default": ""})
+
+
+class AlarmRow(SQLModel, table=True):
+    """Something that somebody should look at, to be told by a signed webhook until it was."""
+
+    __tablename__ = "alarms"
+    number: int = Field(sa_column=Column("number", Integer, Identity(always=False), primary_key=True))
+    at_us: int = _big()
+    kind: str = _text()
+    subject: str = _text()
+    data: dict[str, Any] = Field(sa_type=JSONB, nullable=False)
+    sent_us: int | None = Field(default=None, sa_type=BigInteger)
+    attempts: int = Field(sa_type=Integer, nullable=False, sa_column_kwargs={"server_default": "0"})
+    next_us: int = _big()
+
+
+class DailyTotalRow(SQLModel, table=True):
+    """What remains of pruned refusals and events: how many a day, by labels, rule and code."""
+
+    __tablename__ = "daily_totals"
+    __table_args__ = (
+        PrimaryKeyConstraint(
+            "day", "kind", "channel", "topic", "campaign", "team", "rule", "code", name="daily_totals_pkey"
+        ),
+    )
+    count: int = _big()
+    day: int = _int()
+    kind: int = _small()
+    channel: int = _small()
+    topic: int = _int()
+    campaign: int = _int()
+    team: int = _int()
+    rule: int = _int()
+    code: int = _small()
