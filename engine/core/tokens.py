@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import secrets
 from enum import StrEnum
 
@@ -30,3 +31,8 @@ def new_key_id() -> str:
 def digest(key: str) -> bytes:
     """By which a key is kept and found. A random key of 256 bits needs no slow hash."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+
+
+def derived(secret: bytes, purpose: str) -> bytes:
+    """The 256 bits that a secret gives for one purpose: who learns those of one learns nothing of another."""
+    return hmac.digest(secret, purpose.encode(), "sha256")
