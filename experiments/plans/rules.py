@@ -38,7 +38,7 @@ def check_times(check: Checks, start: object, end: object, min_days: object) -> 
         elif length > DAYS_MAX:
             check.add("end", last, f"at most {DAYS_MAX:,} days after the start, {first}")
         elif least and least > length:
-            check.add("min_days", least, f"at most the {length} days from start to end")
+            check.add("min_days", least, f"at most {length}, the days from start to end")
     return first, last
 
 

@@ -92,12 +92,13 @@ def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) 
     for metric in plan.metrics:
         if not isinstance(metric, Survival):
             continue
+        days = count(metric.horizon_days, "day")
         for variant in plan.variants:
             matured, table = _matured(metric, aggregates, variant.name, readout)
             found = checks.maturity(matured, table, metric.horizon_days)
             if found is not None:
                 sentence = (
-                    f"{metric.name} of {variant.name}: of those watched for all {metric.horizon_days} days "
+                    f"{metric.name} of {variant.name}: of those watched for the whole {days} "
                     f"{percent(found.matured)} had the event, of all {percent(found.estimate)} are estimated to. "
                     "Who came early differs from who came late, or being watched has to do with the event."
                 )
@@ -127,8 +128,8 @@ def _about_time(plan: Experiment, readout: Readout) -> Iterator[Caution]:
         yield Caution(CautionCode.NO_TIMES, sentence)
     if days < plan.horizon_days and any(each.call is Call.SHIP for each in readout.verdicts):
         sentence = (
-            f"A short run: {days} days, where the plan's horizon is {plan.horizon_days}. What wears off later, or only "
-            "then begins, is not seen."
+            f"A short run: {count(days, 'day')}, where the plan's horizon is {plan.horizon_days}. What wears off later, "
+            "or only then begins, is not seen."
         )
         yield Caution(CautionCode.SHORT_RUN, sentence)
     if plan.min_days < _TWO_WEEKS:
@@ -138,7 +139,10 @@ def _about_time(plan: Experiment, readout: Readout) -> Iterator[Caution]:
     for metric in plan.metrics:
         window = window_days(metric)
         if metric.role in _DECIDES and window is not None and run < 2 * window:
-            sentence = f"The planned run of {run} days is under two full windows of {metric.name}, {window} days each."
+            sentence = (
+                f"The planned run of {count(run, 'day')} is under two full windows of {metric.name}, "
+                f"{count(window, 'day')} each."
+            )
             yield Caution(CautionCode.SHORT_PLAN, sentence)
 
 

@@ -14,6 +14,7 @@ from experiments.estimators.curves import Curve
 from experiments.moments import Counts, Moments, PairMoments
 from experiments.readout import Arm, Line, LineKind, Point
 from experiments.reporting.numbers import Scale
+from experiments.reporting.sentences import break_even_text
 from experiments.risk import RiskTable
 
 T = TypeVar("T", Counts, Moments, PairMoments, RiskTable)
@@ -133,12 +134,16 @@ def _value(metric: Value) -> Family[PairMoments]:
         found = value.net_difference(strata, loss, level)
         return replace(found, estimand=MONEY_ALONE) if metric.is_open else found
 
+    def break_even(strata: Sequence[Stratum[PairMoments]], level: Level) -> value.BreakEven:
+        found = value.break_even(strata, level)
+        return replace(found, sentence=break_even_text(found, metric.currency))
+
     return Family(
         Scale.MONEY,
         sum_of(PairMoments()),
         arm,
         fixed,
-        break_even=value.break_even if metric.is_open else None,
+        break_even=break_even if metric.is_open else None,
         unit=metric.currency,
         note=_value_note(metric),
     )

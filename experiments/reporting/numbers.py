@@ -65,10 +65,20 @@ def share(numerator: float, denominator: float) -> str:
 def amount(value: float, scale: Scale, currency: str | None = None) -> str:
     """The size of an effect in words, without its direction: `value` is at or above 0.
 
-    >>> amount(0.0766, Scale.SHARE), amount(0.314, Scale.MONEY, "EUR")
-    ('766 in 10,000 customers', '0.314 EUR a customer')
+    >>> amount(0.0766, Scale.SHARE), amount(0.314, Scale.MONEY, "EUR"), amount(1, Scale.DAYS)
+    ('766 in 10,000 customers', '0.314 EUR a customer', '1 day a customer')
     """
-    return f"{plain(_scaled(value, scale))} {unit(scale, currency)}".rstrip()
+    return f"{plain(_scaled(value, scale))} {unit(scale, currency, value)}".rstrip()
+
+
+def measured(value: float, low: float, high: float, scale: Scale, unit: str) -> str:
+    """An effect with its unit and its interval.
+
+    >>> measured(-0.268, -0.34, -0.198, Scale.DAYS, "days a customer")
+    '-0.268 days a customer (-0.34 to -0.198)'
+    """
+    number, _, rest = effect(value, low, high, scale).partition(" ")
+    return f"{number} {unit} {rest}".replace("  ", " ")
 
 
 def effect(value: float, low: float, high: float, scale: Scale) -> str:
@@ -96,24 +106,33 @@ def interval(low: float, high: float, scale: Scale) -> str:
     return f"{signed(_scaled(low, scale), digits)} to {signed(_scaled(high, scale), digits)}"
 
 
-def unit(scale: Scale, currency: str | None = None) -> str:
-    """What an effect of this scale is counted in."""
+def unit(scale: Scale, currency: str | None = None, value: float | None = None) -> str:
+    """What an effect of this scale is counted in; of `value`, where it reads otherwise of one."""
     match scale:
         case Scale.SHARE:
             return f"in {PEOPLE:,} customers"
         case Scale.MONEY:
             return f"{currency or 'money'} a customer"
         case Scale.DAYS:
-            return "days a customer"
+            return f"{'days' if value is None else noun(abs(value), 'day')} a customer"
         case Scale.NUMBER:
             return "a customer"
         case Scale.RATIO:
             return ""
 
 
-def count(number: int, noun: str) -> str:
-    """A counted noun: `1 customer`, `2,000 customers`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: float, singular: str) -> str:
+    """A counted noun.
+
+    >>> count(1, "customer"), count(2000, "customer"), count(0.5, "contact")
+    ('1 customer', '2,000 customers', '0.5 contacts')
+    """
+    return f"{plain(number)} {noun(number, singular)}"
+
+
+def noun(number: float, singular: str) -> str:
+    """The noun as it stands after the number that is shown."""
+    return singular if plain(number) == "1" else f"{singular}s"
 
 
 def p_value(value: float) -> str:

@@ -4,12 +4,26 @@ Words only: which verdict it is was decided in `reporting.verdicts`. People come
 money, and every clause carries the interval that it rests on.
 """
 
+from math import isfinite
 from typing import assert_never
 
 from experiments.design import Direction, Role
 from experiments.estimates import Estimate
+from experiments.estimators.value import BreakEven
 from experiments.readout import Arm, MetricReadout, Readout, result
-from experiments.reporting.numbers import PEOPLE, Scale, amount, effect, interval, percent, plain, share, signed, unit
+from experiments.reporting.numbers import (
+    PEOPLE,
+    Scale,
+    amount,
+    count,
+    interval,
+    measured,
+    percent,
+    plain,
+    share,
+    signed,
+    unit,
+)
 from experiments.reporting.verdicts import Call, Interval, Standing, Verdict, standing
 
 
@@ -46,9 +60,32 @@ def estimate_text(metric: MetricReadout, estimate: Estimate) -> str:
     if estimate.effect is None or estimate.low is None or estimate.high is None:
         why_not = estimate.why_not or ""
         return why_not if why_not.startswith("not enough data") else f"not enough data: {why_not}"
-    found = effect(estimate.effect, estimate.low, estimate.high, metric.scale)
-    number, _, rest = found.partition(" ")
-    return f"{number} {measured_in(metric)} {rest}".replace("  ", " ")
+    return measured(estimate.effect, estimate.low, estimate.high, metric.scale, measured_in(metric, estimate.effect))
+
+
+def beside_text(estimate: Estimate) -> str:
+    """What stands beside the number that decides: days of staying, in their unit, or why there are none."""
+    if estimate.effect is None or estimate.low is None or estimate.high is None:
+        return f"{estimate.estimand}: {estimate.why_not}"
+    days = unit(Scale.DAYS, value=estimate.effect)
+    return f"{estimate.estimand}: {measured(estimate.effect, estimate.low, estimate.high, Scale.DAYS, days)}"
+
+
+def break_even_text(tie: BreakEven, currency: str) -> str:
+    """Which losses make a tie, in the currency; where none has an end between 0 and infinity, the tie's own words."""
+    ends = [[plain(end, 4) for end in part] for part in tie.parts]
+    match tie.parts:
+        case ((low, high),) if low > 0 and isfinite(high):
+            costs = f"{ends[0][0]} to {ends[0][1]} {currency}"
+        case ((low, _),) if low > 0:
+            costs = f"at least {ends[0][0]} {currency}"
+        case ((_, high),) if isfinite(high):
+            costs = f"at most {ends[0][1]} {currency}"
+        case (_, _):
+            costs = f"at most {ends[0][1]} {currency}, or at least {ends[1][0]} {currency}"
+        case _:
+            return tie.sentence
+    return f"The variants may be worth the same if a lost customer costs {costs}."
 
 
 def arms_line(metric: MetricReadout, variant: str, control: str) -> str:
@@ -59,19 +96,20 @@ def arms_line(metric: MetricReadout, variant: str, control: str) -> str:
 def arm_text(metric: MetricReadout, arm: Arm) -> str:
     """One arm: `3,894 of 21,307 (18.28 %)`, `27,684 over 21,307 (1.3 each)`, a survival estimate with its events."""
     over = f"{plain(arm.numerator)} over {plain(arm.denominator)}"
+    events = f"{count(arm.numerator, 'event')} in {plain(arm.denominator)}"
     if not arm.units:
         return "nobody"
     if arm.value is None:
-        return f"{plain(arm.numerator)} events in {plain(arm.denominator)}" if metric.curves else over
+        return events if metric.curves else over
     match metric.scale:
         case Scale.SHARE if metric.curves:
-            return f"{percent(arm.value)} ({plain(arm.numerator)} events in {plain(arm.denominator)})"
+            return f"{percent(arm.value)} ({events})"
         case Scale.SHARE:
             return share(arm.numerator, arm.denominator)
         case Scale.MONEY:
             return f"{plain(arm.numerator)} {metric.unit} over {plain(arm.denominator)} ({plain(arm.value, 4)} each)"
         case Scale.DAYS:
-            return f"{plain(arm.value, 4)} days ({plain(arm.numerator)} events in {plain(arm.denominator)})"
+            return f"{count(arm.value, 'day')} ({events})"
         case Scale.NUMBER:
             return f"{over} ({plain(arm.value, 4)} each)"
         case Scale.RATIO:
@@ -80,9 +118,9 @@ def arm_text(metric: MetricReadout, arm: Arm) -> str:
             assert_never(metric.scale)
 
 
-def measured_in(metric: MetricReadout) -> str:
-    """What the metric's effect is counted in."""
-    return metric.unit or "" if metric.scale is Scale.RATIO else unit(metric.scale, metric.unit)
+def measured_in(metric: MetricReadout, value: float | None = None) -> str:
+    """What the metric's effect, or this value of it, is counted in."""
+    return metric.unit or "" if metric.scale is Scale.RATIO else unit(metric.scale, metric.unit, value)
 
 
 def role_line(metric: MetricReadout) -> str:
@@ -140,9 +178,8 @@ def _money(metric: MetricReadout, variant: str) -> str:
     if estimate.effect is None:
         return ""
     low, high = (end * PEOPLE for end in _ends(estimate))
-    found = effect(estimate.effect * PEOPLE, low, high, Scale.NUMBER)
-    number, _, rest = found.partition(" ")
-    return f"{metric.name} {number} {metric.unit} from {PEOPLE:,} customers {rest}"
+    people = f"{metric.unit} from {PEOPLE:,} customers"
+    return f"{metric.name} {measured(estimate.effect * PEOPLE, low, high, Scale.NUMBER, people)}"
 
 
 def _reads(metric: MetricReadout, variant: str) -> str:

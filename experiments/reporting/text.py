@@ -9,10 +9,11 @@ from textwrap import wrap
 
 from experiments.estimates import Estimate, Level
 from experiments.readout import CheckCode, Comparison, MetricReadout, Readout
-from experiments.reporting.numbers import Scale, count, effect, interval, p_value, plain
+from experiments.reporting.numbers import count, interval, p_value, plain
 from experiments.reporting.sentences import (
     arm_text,
     arms_line,
+    beside_text,
     effect_line,
     estimate_text,
     headline,
@@ -45,7 +46,7 @@ def _head(readout: Readout) -> str:
     everybody = sum(each.units for each in readout.groups)
     groups = ", ".join(f"{each.variant} {each.units:,}" for each in readout.groups)
     calendar = readout.calendar
-    when = f"Read as of {readout.as_of}, after {calendar.days} of {(readout.end - readout.start).days} days"
+    when = f"Read as of {readout.as_of}, after {calendar.days} of {count((readout.end - readout.start).days, 'day')}"
     if readout.as_of is None:
         when = "Read as complete"
     return "\n".join(
@@ -60,7 +61,7 @@ def _changed(readout: Readout) -> Iterator[str]:
     for each in readout.received:
         limit = "no limit given" if each.dose is None else f"limit {plain(each.dose)}"
         over = f"over {count(each.units, 'customer')}"
-        yield f"  {each.variant:{_NAME}} {limit}: {plain(each.per_week)} contacts a customer and week, {over}"
+        yield f"  {each.variant:{_NAME}} {limit}: {count(each.per_week, 'contact')} a customer and week, {over}"
     for doses in readout.doses:
         metric_rows = [(row, row.effect) for row in doses.table.rows if row.effect is not None]
         if len(metric_rows) < 2 or not any(found.is_known for _, found in metric_rows):
@@ -118,7 +119,7 @@ def _method(metric: MetricReadout) -> Iterator[str]:
         yield f"{metric.name}: {how}. {found}." if found else f"{metric.name}: {how}."
         for each in shared:
             for other in each.beside:
-                yield f"{metric.name}, beside it, of {each.variant}: {other.estimand}: {_span(other)}."
+                yield f"{metric.name}, beside it, of {each.variant}: {beside_text(other)}."
     if metric.note:
         yield f"{metric.name}: {metric.note}"
     if metric.with_suspects and metric.with_suspects != metric.arms:
@@ -127,13 +128,6 @@ def _method(metric: MetricReadout) -> Iterator[str]:
     bounds = [each for each in metric.comparisons if each.bound and not _is_shown(each)]
     if bounds:
         yield f"{metric.name}, bound for stopping: {'; '.join(_bound(metric, each) for each in bounds)}."
-
-
-def _span(estimate: Estimate) -> str:
-    """In the unit that the estimand names."""
-    if estimate.effect is None or estimate.low is None or estimate.high is None:
-        return estimate.why_not or ""
-    return effect(estimate.effect, estimate.low, estimate.high, Scale.DAYS)
 
 
 def _is_shown(found: Comparison) -> bool:

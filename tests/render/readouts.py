@@ -209,5 +209,5 @@ def a_full_readout(variants: Sequence[str] = ("one", "three", "five")) -> Readou
             Caution(CautionCode.EXCLUDED, "12 rows were left out: their customer is in two variants."),
             Caution(CautionCode.CHECK, "spend differed before anybody entered."),
         ),
-        exclusions=(Exclusion("two_variants", 12, "Their customer is in two variants."),),
+        exclusions=(Exclusion("two_variants", 12, "12 units seen in two variants"),),
     )

@@ -11,7 +11,7 @@ from engine.render.curves import at, lines_of, ticks
 from engine.render.page import POLICY
 from experiments.design import Inference, Role
 from experiments.estimates import unknown
-from experiments.readout import Arm, Check, CheckCode, Line, LineKind, Point, Readout
+from experiments.readout import Arm, Caution, CautionCode, Check, CheckCode, Line, LineKind, Point, Readout
 from experiments.reporting.numbers import p_value, percent, plain
 from experiments.reporting.sentences import arm_text, effect_line, estimate_text, headline
 from tests.render.readouts import LEVEL, a_full_readout, a_metric, a_readout, an_estimate
@@ -159,16 +159,18 @@ def test_every_check_caution_and_exclusion_is_told() -> None:
         assert caution.sentence in wrong
     for check in FULL.checks:
         assert any(each.startswith(check.sentence) for each in parsed.said["li"])
-    assert "12: Their customer is in two variants." in parsed.said["li"]
+    assert "12 units seen in two variants" in parsed.said["li"]
     assert "Nothing was found" not in parsed.text
     assert "Nothing was found that speaks against it" in whole(a_readout(FULL.metrics[0])).text
 
 
 def test_what_makes_a_readout_invalid_is_said_where_it_could_be_wrong_too() -> None:
     alarm = Check(CheckCode.SRM, True, "three holds 60 % of the customers, 50 % were planned.", p_value=1e-9)
-    parsed = whole(replace(FULL, checks=(alarm,)))
-    assert parsed.said["strong"] == ["invalid", "invalid"]
-    assert parsed.said["ul"][0].startswith(same(alarm.sentence))
+    for cautions in (FULL.cautions, (Caution(CautionCode.CHECK, alarm.sentence), *FULL.cautions)):
+        parsed = whole(replace(FULL, checks=(alarm,), cautions=cautions))
+        assert parsed.said["strong"] == ["invalid", "invalid"]
+        assert parsed.said["ul"][0].startswith(same(alarm.sentence))
+        assert parsed.said["ul"][0].count(same(alarm.sentence)) == 1
 
 
 def test_a_chart_is_there_for_screens_and_for_phones_and_described_for_those_who_cannot_see_it() -> None:

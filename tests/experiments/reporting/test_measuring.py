@@ -24,6 +24,7 @@ from experiments.estimators import anytime, competing, means, proportions, value
 from experiments.moments import Counts
 from experiments.readout import CautionCode, CheckCode, LineKind, Readout
 from experiments.reporting.numbers import Scale
+from experiments.reporting.sentences import break_even_text
 from experiments.reporting.verdicts import Call
 from experiments.risk import RiskTable
 from tests.experiments.planned import (
@@ -150,8 +151,9 @@ def test_a_value_without_the_loss_of_reach_gives_the_break_even() -> None:
     shown = Aggregates({Cell("one"): 5_000, Cell("three"): 5_000}, {"net_value": cells})
     readout = ex.readout_of(a_plan(VISIT, a_value(None), variants=TWO), shown)
     found = readout.metric("net_value").comparison("three")
-    assert found.break_even == value.break_even(strata(cells, "three"), Level())
-    assert found.break_even is not None
+    tie = value.break_even(strata(cells, "three"), Level())
+    assert found.break_even == replace(tie, sentence=break_even_text(tie, "EUR"))
+    assert found.break_even.sentence.endswith(" EUR.")
     assert " ".join(found.break_even.sentence.split()) in " ".join(str(readout).split())
     assert "lost reach not counted" in found.estimate.estimand
     assert Readout.from_json(readout.to_json()) == readout
