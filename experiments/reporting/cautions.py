@@ -128,8 +128,8 @@ def _about_time(plan: Experiment, readout: Readout) -> Iterator[Caution]:
         yield Caution(CautionCode.NO_TIMES, sentence)
     if days < plan.horizon_days and any(each.call is Call.SHIP for each in readout.verdicts):
         sentence = (
-            f"A short run: {count(days, 'day')}, where the plan's horizon is {plan.horizon_days}. What wears off later, "
-            "or only then begins, is not seen."
+            f"A short run: {count(days, 'day')}, where the plan's horizon is {plan.horizon_days}. What wears off "
+            "later, or only then begins, is not seen."
         )
         yield Caution(CautionCode.SHORT_RUN, sentence)
     if plan.min_days < _TWO_WEEKS:
