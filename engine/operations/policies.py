@@ -66,9 +66,7 @@ async def activate_version(database: Database, version: int, *, author: str) -> 
     async with database.transaction() as connection:
         await store.lock_activation(connection)
         kept = await store.policy_version(connection, version)
-        newest = await store.newest_ruleset(connection)
-        pauses = newest.pauses if newest else []
-        ruleset = await store.add_ruleset(connection, version, tzdata_version(), author, pauses)
+        ruleset = await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
     return _activation(ruleset, read_policy(kept.data))
 
 
@@ -125,7 +123,7 @@ async def follow_tzdata(database: Database) -> None:
         await store.lock_activation(connection)
         newest = await store.newest_ruleset(connection)
         if newest is not None and newest.tzdata_version < tzdata_version():
-            await store.add_ruleset(connection, newest.policy_version, tzdata_version(), "takt", newest.pauses)
+            await store.add_ruleset(connection, tzdata_version(), "takt")
 
 
 def diff(old: Policy, new: Policy, old_name: str, new_name: str) -> str:
@@ -140,9 +138,7 @@ async def _activate(database: Database, policy: Policy, source: str, author: str
     async with database.transaction() as connection:
         await store.lock_activation(connection)
         version = await store.add_policy(connection, author, note, source, policy_data(policy))
-        newest = await store.newest_ruleset(connection)
-        pauses = newest.pauses if newest else []
-        ruleset = await store.add_ruleset(connection, version, tzdata_version(), author, pauses)
+        ruleset = await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
     return _activation(ruleset, policy)
 
 
@@ -155,7 +151,7 @@ async def _change_pauses(database: Database, change: Callable[[list[Pause]], lis
         pauses = change([pause_of(each) for each in newest.pauses])
         kept = await store.policy_version(connection, newest.policy_version)
         ruleset = await store.add_ruleset(
-            connection, newest.policy_version, tzdata_version(), author, [pause_data(each) for each in pauses]
+            connection, tzdata_version(), author, pauses=[pause_data(each) for each in pauses]
         )
     return _activation(ruleset, read_policy(kept.data))
 

@@ -21,8 +21,8 @@ class Rulebook:
         """The rules of a ruleset, read once."""
         found = self._rules.get(number)
         if found is None:
-            data, pauses = await ruleset_row(connection, number)
-            found = Rules(number, read_policy(data), tuple(pause_of(each) for each in pauses))
+            row = await ruleset_row(connection, number)
+            found = Rules(number, read_policy(row.policy), tuple(pause_of(each) for each in row.pauses))
             if len(self._rules) >= _KEPT:
                 self._rules.pop(min(self._rules))
             self._rules[number] = found

@@ -1,4 +1,7 @@
-"""Versions of the policy, and the rulesets that put one in force with the pauses of the hour."""
+"""Versions of the policy, and the rulesets that put one in force with what else decisions go by.
+
+A ruleset is never changed: each activation writes the next number, with everything that it does not name as it was.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +13,7 @@ from engine.store.database import Connection
 
 # Activations are numbered one by one: the next may only be made when the last has committed.
 _ACTIVATION_LOCK = 7_236_871_002
+_RULESET = "number, activated_us, policy_version, tzdata_version, author, pauses, experiments, holdouts"
 
 
 class PolicyVersion(NamedTuple):
@@ -28,18 +32,29 @@ class Ruleset(NamedTuple):
     tzdata_version: str
     author: str
     pauses: list[dict[str, Any]]
+    experiments: list[dict[str, Any]]
+    holdouts: list[dict[str, Any]]
 
 
-async def ruleset_row(connection: Connection, number: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The policy and the pauses of a ruleset."""
+class RulesetRow(NamedTuple):
+    """What a ruleset consists of: its policy, pauses, running experiments and holdouts, as data."""
+
+    policy: dict[str, Any]
+    pauses: list[dict[str, Any]]
+    experiments: list[dict[str, Any]]
+    holdouts: list[dict[str, Any]]
+
+
+async def ruleset_row(connection: Connection, number: int) -> RulesetRow:
     cursor = await connection.execute(
-        "SELECT p.data, r.pauses FROM rulesets r JOIN policies p ON p.version = r.policy_version WHERE r.number = %s",
+        "SELECT p.data, r.pauses, r.experiments, r.holdouts"
+        " FROM rulesets r JOIN policies p ON p.version = r.policy_version WHERE r.number = %s",
         (number,),
     )
     row = await cursor.fetchone()
     if row is None:
         raise DatabaseUnavailable(f"ruleset {number} is not in the database")
-    return row[0], row[1]
+    return RulesetRow._make(row)
 
 
 async def newest_number(connection: Connection) -> int | None:
@@ -49,19 +64,14 @@ async def newest_number(connection: Connection) -> int | None:
 
 
 async def newest_ruleset(connection: Connection) -> Ruleset | None:
-    cursor = await connection.execute(
-        "SELECT number, activated_us, policy_version, tzdata_version, author, pauses FROM rulesets"
-        " ORDER BY number DESC LIMIT 1"
-    )
+    cursor = await connection.execute(f"SELECT {_RULESET} FROM rulesets ORDER BY number DESC LIMIT 1")
     row = await cursor.fetchone()
     return Ruleset._make(row) if row else None
 
 
 async def rulesets(connection: Connection) -> list[Ruleset]:
     """All of them, the oldest first."""
-    cursor = await connection.execute(
-        "SELECT number, activated_us, policy_version, tzdata_version, author, pauses FROM rulesets ORDER BY number"
-    )
+    cursor = await connection.execute(f"SELECT {_RULESET} FROM rulesets ORDER BY number")
     return [Ruleset._make(row) for row in await cursor.fetchall()]
 
 
@@ -92,14 +102,32 @@ async def add_policy(connection: Connection, author: str, note: str, source: str
 
 
 async def add_ruleset(
-    connection: Connection, policy_version: int, tzdata_version: str, author: str, pauses: Sequence[Mapping[str, Any]]
+    connection: Connection,
+    tzdata_version: str,
+    author: str,
+    *,
+    policy_version: int | None = None,
+    pauses: Sequence[Mapping[str, Any]] | None = None,
+    experiments: Sequence[Mapping[str, Any]] | None = None,
+    holdouts: Sequence[Mapping[str, Any]] | None = None,
 ) -> Ruleset:
-    """Put a policy version and pauses in force, as soon as the transaction commits. The caller holds the lock."""
+    """Put in force what is given, and all else as it stands, as soon as the transaction commits.
+
+    The caller holds the lock. Raises `NotFound` where nothing is in force and no policy is given.
+    """
+    newest = await newest_ruleset(connection)
+    if newest is None and policy_version is None:
+        raise NotFound("no policy is active: `takt policy activate considerate`")
+    version = newest.policy_version if newest and policy_version is None else policy_version
+    lists = (
+        (pauses, newest.pauses if newest else []),
+        (experiments, newest.experiments if newest else []),
+        (holdouts, newest.holdouts if newest else []),
+    )
+    given = [Jsonb(list(kept if changed is None else changed)) for changed, kept in lists]
     cursor = await connection.execute(
-        "INSERT INTO rulesets (number, activated_us, policy_version, tzdata_version, author, pauses)"
-        " SELECT coalesce(max(number), 0) + 1, takt_clock(), %s, %s, %s, %s FROM rulesets"
-        " RETURNING number, activated_us, policy_version, tzdata_version, author, pauses",
-        (policy_version, tzdata_version, author, Jsonb(list(pauses))),
+        f"INSERT INTO rulesets ({_RULESET}) VALUES (%s, takt_clock(), %s, %s, %s, %s, %s, %s) RETURNING {_RULESET}",
+        (newest.number + 1 if newest else 1, version, tzdata_version, author, *given),
     )
     row = await cursor.fetchone()
     if row is None:
