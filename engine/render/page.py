@@ -116,10 +116,16 @@ def break_even(tie: BreakEven) -> str:
     return tie.sentence or f"break-even: {tie.why_not}"
 
 
+def how_tied(tie: BreakEven) -> str:
+    """What the break-even is, and its method."""
+    return f"{tie.estimand}; {tie.method}, {level(tie.level)}"
+
+
 _SAID: Final[tuple[Callable[..., str], ...]] = (
     beside,
     break_even,
     breakable,
+    how_tied,
     level,
     short,
     numbers.count,

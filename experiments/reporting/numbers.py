@@ -114,25 +114,21 @@ def unit(scale: Scale, currency: str | None = None, value: float | None = None) 
         case Scale.MONEY:
             return f"{currency or 'money'} a customer"
         case Scale.DAYS:
-            return f"{'days' if value is None else noun(abs(value), 'day')} a customer"
+            return "day a customer" if value is not None and plain(abs(value)) == "1" else "days a customer"
         case Scale.NUMBER:
             return "a customer"
         case Scale.RATIO:
             return ""
 
 
-def count(number: float, singular: str) -> str:
+def count(number: float, singular: str, digits: int = _DIGITS) -> str:
     """A counted noun.
 
     >>> count(1, "customer"), count(2000, "customer"), count(0.5, "contact")
     ('1 customer', '2,000 customers', '0.5 contacts')
     """
-    return f"{plain(number)} {noun(number, singular)}"
-
-
-def noun(number: float, singular: str) -> str:
-    """The noun as it stands after the number that is shown."""
-    return singular if plain(number) == "1" else f"{singular}s"
+    shown = plain(number, digits)
+    return f"{shown} {singular}" if shown == "1" else f"{shown} {singular}s"
 
 
 def p_value(value: float) -> str:

@@ -109,7 +109,7 @@ def arm_text(metric: MetricReadout, arm: Arm) -> str:
         case Scale.MONEY:
             return f"{plain(arm.numerator)} {metric.unit} over {plain(arm.denominator)} ({plain(arm.value, 4)} each)"
         case Scale.DAYS:
-            return f"{count(arm.value, 'day')} ({events})"
+            return f"{count(arm.value, 'day', 4)} ({events})"
         case Scale.NUMBER:
             return f"{over} ({plain(arm.value, 4)} each)"
         case Scale.RATIO:

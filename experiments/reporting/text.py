@@ -120,6 +120,8 @@ def _method(metric: MetricReadout) -> Iterator[str]:
         for each in shared:
             for other in each.beside:
                 yield f"{metric.name}, beside it, of {each.variant}: {beside_text(other)}."
+    for tie in {each.break_even.method: each.break_even for each in metric.comparisons if each.break_even}.values():
+        yield f"{metric.name}, break-even: {tie.estimand}, by {tie.method}, {level(tie.level)}."
     if metric.note:
         yield f"{metric.name}: {metric.note}"
     if metric.with_suspects and metric.with_suspects != metric.arms:

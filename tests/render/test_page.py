@@ -14,6 +14,7 @@ from experiments.estimates import unknown
 from experiments.readout import Arm, Caution, CautionCode, Check, CheckCode, Line, LineKind, Point, Readout
 from experiments.reporting.numbers import p_value, percent, plain
 from experiments.reporting.sentences import arm_text, effect_line, estimate_text, headline
+from experiments.reporting.text import level
 from tests.render.readouts import LEVEL, a_full_readout, a_metric, a_readout, an_estimate
 
 FULL = a_full_readout()
@@ -109,6 +110,7 @@ def test_contacts_received_stand_beside_the_limits_and_outcomes_at_all_limits_be
     for row in FULL.doses[0].table.rows:
         assert (same(estimate_text(metric, row.effect)) if row.effect else "the control") in parsed.said["details"][0]
     assert "They tie at 4.2 EUR a lost customer." in parsed.text
+    assert f"the loss at a tie; Fieller, {level(LEVEL)}" in parsed.said["dd"]
     priced = [
         replace(each, comparisons=tuple(replace(one, break_even=None) for one in each.comparisons))
         for each in FULL.metrics
@@ -239,4 +241,5 @@ def test_one_treatment_heads_its_own_column_and_several_stand_in_their_rows() ->
 def test_the_plan_is_told_behind_the_last_details(inference: Inference) -> None:
     plan = whole(replace(FULL, inference=inference)).said["details"][-1]
     assert "2026-10-05, 2027-01-04" in plan
-    assert ("at any time" in plan) == (inference is Inference.ANYTIME)
+    assert ("at any time, at the earliest after 14 days" in plan) == (inference is Inference.ANYTIME)
+    assert ("once, at the planned end" in plan) == (inference is Inference.FIXED)

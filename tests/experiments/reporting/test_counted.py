@@ -72,6 +72,7 @@ def test_events_of_a_curve(events: int, said: str) -> None:
         (1, "1 day a customer", "+1 day a customer (+1 to +2)"),
         (2, "2 days a customer", "+2 days a customer (+1 to +2)"),
         (0.5, "0.5 days a customer", "+0.5 days a customer (+1 to +2)"),
+        (0.9999, "1 day a customer", "+1 day a customer (+1 to +2)"),
     ],
 )
 def test_days(effect: float, size: str, said: str) -> None:
@@ -79,7 +80,11 @@ def test_days(effect: float, size: str, said: str) -> None:
     assert sized(DAYS, effect) == size
     assert estimate_text(DAYS, found) == said
     assert beside_text(found) == f"the difference of the shares: {said}"
-    assert arm_text(DAYS, Arm("three", 9, 1, 9, effect)) == f"{size.removesuffix(' a customer')} (1 event in 9)"
+
+
+@pytest.mark.parametrize(("days", "said"), [(1, "1 day"), (2, "2 days"), (0.9999, "0.9999 days")])
+def test_days_of_an_arm(days: float, said: str) -> None:
+    assert arm_text(DAYS, Arm("three", 9, 1, 9, days)) == f"{said} (1 event in 9)"
 
 
 def test_days_lost_are_days_too_and_none_have_their_reason() -> None:

@@ -153,8 +153,10 @@ def test_a_value_without_the_loss_of_reach_gives_the_break_even() -> None:
     found = readout.metric("net_value").comparison("three")
     tie = value.break_even(strata(cells, "three"), Level())
     assert found.break_even == replace(tie, sentence=break_even_text(tie, "EUR"))
+    assert found.break_even is not None
     assert found.break_even.sentence.endswith(" EUR.")
     assert " ".join(found.break_even.sentence.split()) in " ".join(str(readout).split())
+    assert f"net_value, break-even: {tie.estimand}, by {tie.method}, 95 %." in " ".join(str(readout).split())
     assert "lost reach not counted" in found.estimate.estimand
     assert Readout.from_json(readout.to_json()) == readout
 
