@@ -2,6 +2,7 @@
 
     import experiments as ex
     plan = ex.Experiment.from_yaml("plan.yaml")
+    print(ex.assign(plan, "customer-1"))
     print(ex.analyze(plan, "customers.parquet"))
 
 The names below are what users need. Each is imported when it is first asked for: whoever assigns loads no statistics,
@@ -14,22 +15,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from experiments.aggregates import Aggregates
     from experiments.analysis import analyze, readout_of
-    from experiments.assigning.assigned import Assignment
+    from experiments.assigning.allocation import Allocation
+    from experiments.assigning.assigned import Assignment, Assignments, Reason
+    from experiments.assigning.sql import Dialect, sql
     from experiments.assignment import assign, assign_many
     from experiments.design import Experiment
-    from experiments.errors import ExperimentError, PlanError, TableError
+    from experiments.errors import AssignmentError, ExperimentError, PlanError, TableError
     from experiments.readout import Readout
     from experiments.reporting.verdicts import Call, Verdict
     from experiments.tables import aggregate
 
 _HOMES = {
     "Aggregates": "aggregates",
+    "Allocation": "assigning.allocation",
     "Assignment": "assigning.assigned",
+    "AssignmentError": "errors",
+    "Assignments": "assigning.assigned",
     "Call": "reporting.verdicts",
+    "Dialect": "assigning.sql",
     "Experiment": "design",
     "ExperimentError": "errors",
     "PlanError": "errors",
     "Readout": "readout",
+    "Reason": "assigning.assigned",
     "TableError": "errors",
     "Verdict": "reporting.verdicts",
     "aggregate": "tables",
@@ -37,16 +45,22 @@ _HOMES = {
     "assign": "assignment",
     "assign_many": "assignment",
     "readout_of": "analysis",
+    "sql": "assigning.sql",
 }
 
 __all__ = [
     "Aggregates",
+    "Allocation",
     "Assignment",
+    "AssignmentError",
+    "Assignments",
     "Call",
+    "Dialect",
     "Experiment",
     "ExperimentError",
     "PlanError",
     "Readout",
+    "Reason",
     "TableError",
     "Verdict",
     "aggregate",
@@ -54,6 +68,7 @@ __all__ = [
     "assign",
     "assign_many",
     "readout_of",
+    "sql",
 ]
 
 

@@ -1,6 +1,6 @@
 """A plan made ready to assign: its thresholds and digests, and the order in which reasons speak, for one unit and many.
 
-Both forms give the same of every unit; `assignment_sql` says the same as SQL.
+Both forms give the same of every unit; `assigning.sql` says the same as SQL.
 """
 
 from bisect import bisect_right
