@@ -2,16 +2,13 @@
 
 It shares the values (policies, customers, contacts) with the code under test and nothing that computes: no meter, no
 gauge, no window. Use of a rolling budget is looked at at every instant at which anything begins or ends, and beside
-it; days are counted by the wall clock of zoneinfo; quiet hours are read off it; conditions are spelt out again.
+it; days and quiet hours are read off the wall clock (`clocks`); conditions are spelt out again.
 """
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from importlib.resources import files
-from itertools import pairwise
+from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from engine.core.account import Contact, Lease
@@ -28,14 +25,10 @@ from engine.core.policy import (
     Topic,
     Window,
 )
-from engine.core.quiet import QuietPeriod
 from engine.core.rules import Rules
 from engine.core.suppression import Scope
 from engine.core.verdict import Ask, Code
-
-DAY_US = 24 * 3600 * 1_000_000
-QUARTER_US = 15 * 60 * 1_000_000
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from tests.core.clocks import DAY_US, begins, is_quiet, periods, wall, zoneinfo
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class Case:
     contacts: tuple[Contact, ...]
     ask: Ask
     totals: Mapping[tuple[str, str], int]
-    variants: Mapping[str, str]
+    variants: Mapping[int, int]
 
 
 def refusals(case: Case, now: int) -> list[Refusal]:
@@ -115,8 +108,9 @@ def over_limits(case: Case, now: int) -> list[Refusal]:
     found: list[Refusal] = []
     hours = [each for each in case.rules.policy.quiet_hours if selects(each.selector, case.ask)]
     send, _ = occupancy(case, now)
-    known = zone_of(case) is not None
-    if known and any(meets(case.customer, each.when, now) and is_quiet(case, each.period, send) for each in hours):
+    zone = zone_of(case)
+    known = zone is not None
+    if zone and any(meets(case.customer, each.when, now) and is_quiet(zone, each.period, send) for each in hours):
         found.append(Refusal(Code.QUIET_HOURS, "quiet_hours"))
     needs = [each for each, _ in budgets(case, now) if isinstance(each.window, CalendarWindow) and not each.shadow]
     if not known and (hours or needs):
@@ -258,6 +252,11 @@ def used(case: Case, budget: Budget, held: Sequence[Contact], now: int) -> int:
     return before + sum(weigh(budget, each.channel, each.weight) for each in held)
 
 
+def zone_of(case: Case) -> ZoneInfo | None:
+    name = case.customer.time_zone or case.rules.policy.unknown_timezone
+    return None if name is None else zoneinfo(name)
+
+
 def occupancy(case: Case, now: int) -> tuple[int, int]:
     ask, policy = case.ask, case.rules.policy
     start = now if ask.send_at_us is None or ask.send_at_us < now else ask.send_at_us
@@ -320,60 +319,6 @@ def holds(customer: Customer, condition: Condition, now: int) -> bool:
 
 def kind(value: object) -> str:
     return "bool" if isinstance(value, bool) else "text" if isinstance(value, str) else "number"
-
-
-# Clocks and days.
-
-
-@cache
-def zoneinfo(name: str) -> ZoneInfo:
-    with files("tzdata.zoneinfo").joinpath(*name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
-
-
-def zone_of(case: Case) -> ZoneInfo | None:
-    name = case.customer.time_zone or case.rules.policy.unknown_timezone
-    return None if name is None else zoneinfo(name)
-
-
-def wall(zone: ZoneInfo, instant: int) -> datetime:
-    return (EPOCH + timedelta(microseconds=instant)).astimezone(zone).replace(tzinfo=None)
-
-
-@cache
-def begins(zone: ZoneInfo, day: date) -> int:
-    """The earliest instant whose local date is that date or a later one: every quarter of an hour is tried."""
-    instant = (day.toordinal() - date(1970, 1, 1).toordinal() - 1) * DAY_US
-    while wall(zone, instant).date() < day:
-        instant += QUARTER_US
-    return instant
-
-
-def periods(window: CalendarWindow, zone: ZoneInfo, start: int, end: int) -> list[tuple[int, int]]:
-    """The calendar periods that meet [start, end]."""
-    first = wall(zone, start).date() - timedelta(days=35)
-    last = wall(zone, end).date() + timedelta(days=35)
-    days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    opening = {
-        "day": days,
-        "week": [day for day in days if day.isoweekday() == 1],
-        "month": [day for day in days if day.day == 1],
-    }[window.calendar.value]
-    edges = [begins(zone, day) for day in opening]
-    return [(low, high) for low, high in pairwise(edges) if low <= end and start < high]
-
-
-def is_quiet(case: Case, period: QuietPeriod, instant: int) -> bool:
-    zone = zone_of(case)
-    assert zone is not None
-    clock = wall(zone, instant)
-    minute = clock.hour * 60 + clock.minute
-    days = period.days or frozenset(range(1, 8))
-    opens, closes = period.from_min, period.to_min
-    today, yesterday = clock.isoweekday() in days, (clock - timedelta(days=1)).isoweekday() in days
-    if opens < closes:
-        return today and opens <= minute < closes
-    return (today and minute >= opens) or (yesterday and minute < closes)
 
 
 # Every instant at which an answer may change.

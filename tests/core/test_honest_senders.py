@@ -34,7 +34,7 @@ from engine.core.quiet import QuietPeriod
 from engine.core.rules import Rules
 from engine.core.verdict import Ask, Verdict
 from engine.core.windows import Calendar
-from tests.core import oracle
+from tests.core import clocks
 from tests.core.strategies import NOONS_US, ZONES, dice
 
 RUNS, DAYS = 300, 16
@@ -171,8 +171,8 @@ def windows(budget: Budget, customer: Customer, sends_us: Sequence[int]) -> list
     """Every window in which the sends could be too many: one begins at each of them."""
     window = budget.window
     if isinstance(window, CalendarWindow):
-        zone = oracle.zoneinfo(customer.time_zone or "")
-        return [oracle.periods(window, zone, at, at)[0] for at in sends_us]
+        zone = clocks.zoneinfo(customer.time_zone or "")
+        return [clocks.periods(window, zone, at, at)[0] for at in sends_us]
     assert isinstance(window, Rolling)
     return [(at, at + window.length_us - window.tolerance_us) for at in sends_us]
 

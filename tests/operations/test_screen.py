@@ -1,64 +1,27 @@
-"""An audience screened: the formats, what is wrong with a file or a row, starting again, and looking again."""
+"""An audience screened: told apart with reasons, started again, by several processes, and as a command."""
 
-import csv
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psycopg
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from engine.core.errors import Conflict, InvalidAsk, NotFound
+from engine.core.errors import InvalidAsk
 from engine.core.policy import DAY_US, HOUR_US
 from engine.core.presets import PRESETS
-from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.core.verdict import Verdict
 from engine.operations import audience, policies
-from engine.operations.audience import BadRow, UnreadableAudience, open_audience
+from engine.operations.audience import UnreadableAudience, open_audience
 from engine.operations.decider import Decider
-from engine.operations.file import Suppress
-from engine.operations.recheck import open_screened, recheck
-from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand
-from engine.operations.result_file import FORMULA_STARTS, ResultFile, UnfitTarget
+from engine.operations.resolve import ConfirmCommand, ReleaseCommand
 from engine.operations.screen import screen
-from engine.operations.screening import COLUMNS, Outcome, Screening, Tally
+from engine.operations.screening import COLUMNS, Outcome
+from tests.operations.audiences import CHECK, RESERVE, contacts, entries, ids, reached, read, screened, write
 from tests.service import Service
-
-CHECK = Screening("email", "promotions", "autumn", "1", team="crm")
-RESERVE = replace(CHECK, reserves=True, lease_us=HOUR_US)
-
-
-def write(path: Path, *rows: Sequence[str], delimiter: str = ",") -> Path:
-    with path.open("w", newline="") as file:
-        csv.writer(file, delimiter=delimiter).writerows(rows)
-    return path
-
-
-def read(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter=delimiter))
-
-
-def ids(path: Path) -> list[str]:
-    return [row["customer_id"] for row in read(path)]
-
-
-def contacts(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT count(*) FROM journal").fetchone()
-        return row[0] if row else 0
-
-
-def entries(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT coalesce(sum(seq), 0) FROM accounts").fetchone()
-        return row[0] if row else 0
 
 
 def takts(url: str) -> int:
@@ -68,17 +31,6 @@ def takts(url: str) -> int:
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'takt'"
         ).fetchone()
         return row[0] if row else 0
-
-
-async def reached(decider: Decider, *customers: str) -> None:
-    """They had an e-mail an hour ago: the next one has to wait."""
-    now_us = await decider.database.clock_us()
-    await decider.settle_all([RecordCommand(who, "old", "email", "promotions", now_us - HOUR_US) for who in customers])
-
-
-async def screened(decider: Decider, path: Path, screening: Screening = RESERVE) -> Tally:
-    folder = path.parent
-    return await screen(decider, open_audience(path), screening, folder / "allowed.csv", folder / "refused.csv")
 
 
 @pytest.mark.anyio
@@ -158,47 +110,6 @@ async def test_what_was_sent_since_is_not_allowed_again(decider: Decider, tmp_pa
 
 
 @pytest.mark.anyio
-async def test_a_customer_who_is_there_twice_has_one_row(
-    decider: Decider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(audience, "PORTION", 2)
-    rows = [("ada", "1"), ("bob", "2"), ("ada", "3"), ("eve", "4"), ("eve", "5"), ("ada", "6")]
-    tally = await screened(decider, write(tmp_path / "in.csv", ("customer_id", "n"), *rows), CHECK)
-    assert [(row["customer_id"], row["n"]) for row in read(tmp_path / "allowed.csv")] == [rows[0], rows[1], rows[3]]
-    assert (tally.duplicates, tally.rows) == (3, 6)
-
-
-@pytest.mark.anyio
-async def test_bad_rows_are_named_by_line_and_harm_no_other(decider: Decider, tmp_path: Path) -> None:
-    lines = [
-        b"customer_id,name",
-        b'ada,"two',
-        b'lines"',
-        b",nobody",
-        b"b\x00b,x",
-        b"caf\xe9,x",
-        b"bob,caf\xe9",
-        b"x" * 200 + b",x",
-        b"",
-        b"eve",
-        "zoë,ë".encode(),
-    ]
-    (tmp_path / "in.csv").write_bytes(b"\n".join(lines))
-    opened = open_audience(tmp_path / "in.csv", id_chars_max=CHECK.id_chars_max)
-    tally = await screen(decider, opened, CHECK, tmp_path / "allowed.csv")
-    assert ids(tmp_path / "allowed.csv") == ["ada", "zoë"]
-    assert tally.bad == 6
-    assert tally.bad_rows == [
-        BadRow(4, "no customer id"),
-        BadRow(5, "a customer id with control characters"),
-        BadRow(6, "a cell that is not UTF-8"),
-        BadRow(7, "a cell that is not UTF-8"),
-        BadRow(8, "a customer id of 200 characters, where 191 fit into a message id of its own"),
-        BadRow(10, "1 cells where the header names 2 columns"),
-    ]
-
-
-@pytest.mark.anyio
 async def test_an_id_that_is_in_use_with_other_content_is_a_bad_row(decider: Decider, tmp_path: Path) -> None:
     await screened(decider, write(tmp_path / "in.csv", ("customer_id",), ("ada",)))
     path = write(tmp_path / "in.csv", ("customer_id",), ("bob",), ("ada",))
@@ -207,141 +118,6 @@ async def test_an_id_that_is_in_use_with_other_content_is_a_bad_row(decider: Dec
     ((line, why),) = tally.bad_rows
     assert line == 3
     assert "in use with another topic" in why
-
-
-def _truncated_parquet(path: Path) -> None:
-    pq.write_table(pa.table({"customer_id": [f"c{n}" for n in range(50_000)]}), path)
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def _damaged_parquet(path: Path) -> None:
-    pq.write_table(pa.table({"customer_id": [f"c{n}" for n in range(50_000)]}), path, row_group_size=25_000)
-    data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 3_000] = b"\xff" * 3_000
-    path.write_bytes(data)
-
-
-def _ids_of_another_type(path: Path) -> None:
-    pq.write_table(pa.table({"customer_id": [1.5]}), path)
-
-
-UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a quote that does not end": (
-        lambda path: path.write_text('customer_id\nada\n"bob\neve\n'),
-        "line 3: a quoted cell",
-    ),
-    "text behind a quote": (lambda path: path.write_text('customer_id\n"ada"x\n'), "line 2: no CSV"),
-    "a cell without end": (lambda path: path.write_text('customer_id\nada\n"' + "x\n" * 100_000), "line 3: a cell of"),
-    "no such column": (lambda path: path.write_text("id;name\n1;2\n"), "line 1: there is no column 'customer_id'"),
-    "a column named twice": (
-        lambda path: path.write_text("customer_id,a,a\n"),
-        "line 1: the column 'a' is named twice",
-    ),
-    "nothing at all": (lambda path: path.touch(), "is empty"),
-    "a folder": (lambda path: path.mkdir(), "no plain file"),
-    "no file": (lambda path: None, "no such file"),
-    "Parquet without its end": (_truncated_parquet, "is not a whole Parquet file"),
-    "Parquet damaged inside": (_damaged_parquet, r"after row [0-9,]+"),
-    "Parquet with other ids": (_ids_of_another_type, "is of the type double; ids are text or whole numbers"),
-}
-
-
-@pytest.mark.parametrize("fault", UNREADABLE)
-def test_an_unreadable_file_is_refused_in_one_sentence_that_names_the_place(fault: str, tmp_path: Path) -> None:
-    make, place = UNREADABLE[fault]
-    make(tmp_path / "in")
-    with pytest.raises(UnreadableAudience, match=place) as caught:
-        open_audience(tmp_path / "in")
-    assert str(tmp_path / "in") in caught.value.message
-    assert "\n" not in caught.value.message
-
-
-@pytest.mark.anyio
-async def test_parquet_in_and_out_keeps_types(decider: Decider, tmp_path: Path) -> None:
-    await reached(decider, "2")
-    table = pa.table({"customer_id": [1, None, 2], "score": [0.5, 1.5, -2.5], "tags": [["a"], [], None]})
-    pq.write_table(table, tmp_path / "in.parquet")
-    out, refused = tmp_path / "allowed.parquet", tmp_path / "refused.parquet"
-    tally = await screen(decider, open_audience(tmp_path / "in.parquet"), RESERVE, out, refused)
-    assert tally.bad_rows == [BadRow(2, "no customer id")]
-    allowed = pq.read_table(out)
-    assert [allowed.schema.field(each).type for each in table.column_names] == table.schema.types
-    (row,) = allowed.to_pylist()
-    assert (row["customer_id"], row["score"], row["tags"], row["message_id"]) == (1, 0.5, ["a"], "autumn:1:1")
-    assert row["retry_at"] is None
-    assert row["lease_expires_at"].utcoffset().total_seconds() == 0
-    assert pq.read_table(refused).to_pylist()[0]["reasons"] == "min_gap spacing"
-
-
-@pytest.mark.anyio
-async def test_formats_mix_and_a_semicolon_stays(decider: Decider, tmp_path: Path) -> None:
-    path = write(tmp_path / "in.csv", ("customer_id", "name"), ("ada", "A;B"), delimiter=";")
-    await screened(decider, path, CHECK)
-    assert read(tmp_path / "allowed.csv", ";")[0]["name"] == "A;B"
-    await screen(decider, open_audience(path), CHECK, tmp_path / "allowed.parquet")
-    assert pq.read_table(tmp_path / "allowed.parquet").to_pylist()[0]["name"] == "A;B"
-    again = open_audience(tmp_path / "allowed.parquet")
-    await screen(decider, again, replace(CHECK, run="2"), tmp_path / "again.csv")
-    (row,) = read(tmp_path / "again.csv")
-    assert (row["name"], row["message_id"]) == ("A;B", "autumn:2:ada")
-
-
-@pytest.mark.anyio
-async def test_cells_that_a_spreadsheet_would_run_are_guarded_and_ids_come_back(
-    decider: Decider, tmp_path: Path
-) -> None:
-    evil = [f"{start}1" for start in "=+-@"]
-    path = write(tmp_path / "in.csv", ("customer_id", "note"), *((each, each) for each in evil))
-    await screened(decider, path, replace(RESERVE, campaign="=x"))
-    rows = read(tmp_path / "allowed.csv")
-    assert [row["note"] for row in rows] == [f"'{each}" for each in evil]
-    assert not any(cell[:1] in FORMULA_STARTS and cell for row in rows for cell in row.values())
-    found = await recheck(decider.database, open_screened(tmp_path / "allowed.csv"))
-    assert found.states == {"reserved": 4}
-
-
-@pytest.mark.anyio
-async def test_recheck_names_who_must_not_be_sent_any_more_and_changes_nothing(
-    decider: Decider, tmp_path: Path, database_url: str
-) -> None:
-    everybody = ["kept", "sent", "released", "gone", "late"]
-    await screened(decider, write(tmp_path / "in.csv", ("customer_id",), *([each] for each in everybody)))
-    await decider.settle(ConfirmCommand("sent", "autumn:1:sent"))
-    await decider.settle(ReleaseCommand("released", "autumn:1:released"))
-    now_us = await decider.database.clock_us()
-    bounce = Suppression(Scope("email"), SuppressionReason.HARD_BOUNCE, now_us, "provider", binds_exempt=True)
-    await decider.settle_all([Suppress("gone", bounce), Suppress("late", bounce)])
-    await decider.settle(ConfirmCommand("late", "autumn:1:late"))
-    with (tmp_path / "allowed.csv").open("a") as file:
-        file.write("stranger,autumn:1:stranger,allow,reserved,,,true,\n")
-
-    before = entries(database_url)
-    opened = open_screened(tmp_path / "allowed.csv")
-    found = await recheck(decider.database, opened, tmp_path / "still.csv", tmp_path / "lost.csv")
-    assert entries(database_url) == before
-    assert ids(tmp_path / "still.csv") == ["kept"]
-    lost = {row["customer_id"]: row["state"] for row in read(tmp_path / "lost.csv")}
-    assert lost == dict(found.named)
-    assert lost == {
-        "sent": "confirmed",
-        "released": "released",
-        "gone": "revoked",
-        "late": "late",
-        "stranger": "unknown",
-    }
-    assert (found.sendable, found.lost) == (1, 5)
-
-
-@pytest.mark.anyio
-async def test_recheck_wants_a_file_whose_messages_were_reserved(decider: Decider, tmp_path: Path) -> None:
-    path = write(tmp_path / "in.csv", ("customer_id",), ("ada",))
-    with pytest.raises(UnreadableAudience, match="no column 'message_id'"):
-        open_screened(path)
-    await screened(decider, path, CHECK)
-    with pytest.raises(NotFound, match="--reserve"):
-        await recheck(decider.database, open_screened(tmp_path / "allowed.csv"), tmp_path / "still.csv")
-    assert not (tmp_path / "still.csv").exists()
 
 
 @pytest.mark.anyio
@@ -378,21 +154,6 @@ async def test_what_would_be_wrong_with_every_ask_is_said_before_any(
         with pytest.raises(InvalidAsk):
             replace(RESERVE, **wrong)  # type: ignore[arg-type]
     assert entries(database_url) == 0
-
-
-def test_a_target_is_written_by_one_process_and_appears_whole(tmp_path: Path) -> None:
-    schema = pa.schema([("customer_id", pa.string())])
-    with ResultFile(tmp_path / "out.csv", schema, COLUMNS), pytest.raises(Conflict, match="written by another"):
-        ResultFile(tmp_path / "out.csv", schema, COLUMNS)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "out.csv.part").write_text("left by a kill")
-    with ResultFile(tmp_path / "out.csv", schema, COLUMNS) as file:
-        file.finish()
-    assert [each.name for each in tmp_path.iterdir()] == ["out.csv"]
-    assert "left by a kill" not in (tmp_path / "out.csv").read_text()
-    for target in (tmp_path / "out.xlsx", tmp_path / "no such folder" / "out.csv"):
-        with pytest.raises(UnfitTarget):
-            ResultFile(target, schema, COLUMNS)
 
 
 def test_worker_processes_charge_once_and_end_with_whoever_started_them(service: Service, tmp_path: Path) -> None:
