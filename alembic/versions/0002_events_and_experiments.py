@@ -41,6 +41,7 @@ CREATE TABLE events (
         AND length(event_id) BETWEEN 1 AND 200)
 );
 CREATE INDEX events_at_us ON events USING brin (at_us);
+CREATE INDEX events_message_key ON events (message_key) WHERE message_key <> 0;
 
 CREATE TABLE unresolved_events (
     received_us bigint NOT NULL,

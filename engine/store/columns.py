@@ -12,6 +12,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 _LENGTH = struct.Struct(">i")
+_DOUBLE = struct.Struct(">id")
 _NULL = _LENGTH.pack(-1)
 
 
@@ -48,6 +49,17 @@ class Int2s(list[int]):
 
     def packed(self) -> bytes:
         return _ints(self, 21, 2, "h")
+
+
+class Float8s(list[float | None]):
+    """A column of double precision; None is NULL."""
+
+    oid = 1022
+
+    def packed(self) -> bytes:
+        pack = _DOUBLE.pack
+        elements = b"".join([_NULL if each is None else pack(8, each) for each in self])
+        return _header(len(self), 701, has_null=True) + elements
 
 
 class Texts(list[str | None]):
@@ -99,5 +111,5 @@ class _Columns(Dumper):
 
 def register(context: AdaptContext) -> None:
     """Teach a connection these columns."""
-    for column in (Int8s, Int4s, Int2s, Texts, Byteas):
+    for column in (Int8s, Int4s, Int2s, Float8s, Texts, Byteas):
         context.adapters.register_dumper(column, _Columns)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -60,6 +61,7 @@ class EventRow(SQLModel, table=True):
             name="events_sane",
         ),
         Index("events_at_us", "at_us", postgresql_using="brin"),
+        Index("events_message_key", "message_key", postgresql_where=text("message_key <> 0")),
     )
     at_us: int = _big()
     received_us: int = _big()

@@ -7,9 +7,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import Connection, connect
 
-from engine.store.columns import Byteas, Int2s, Int4s, Int8s, Texts, register
+from engine.store.columns import Byteas, Float8s, Int2s, Int4s, Int8s, Texts, register
 
-TYPES = {"bigint": Int8s, "integer": Int4s, "smallint": Int2s, "text": Texts, "bytea": Byteas}
+TYPES = {
+    "bigint": Int8s,
+    "integer": Int4s,
+    "smallint": Int2s,
+    "double precision": Float8s,
+    "text": Texts,
+    "bytea": Byteas,
+}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
@@ -21,6 +28,7 @@ VALUES = {
     "bigint": whole(64),
     "integer": whole(32),
     "smallint": whole(16),
+    "double precision": st.lists(st.none() | st.floats(allow_nan=False)),
     "text": st.lists(TEXT),
     "bytea": st.lists(st.none() | st.binary()),
 }

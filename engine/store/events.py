@@ -1,0 +1,124 @@
+"""Events as rows: each once a customer by (source, id), whoever brings it and however often.
+
+The key decides, not a look beforehand, so two processes that bring the same event keep one. Clicks and unsubscribes
+that came too soon after their message are marked here, whichever of the two arrived first: whoever brings either holds
+the customer's account lock (`marks`), so one sees the other.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import orjson
+from psycopg.rows import TupleRow
+
+from engine.core.events import Event, EventType, Flag
+from engine.core.policy import Channel
+from engine.store.columns import Float8s, Int2s, Int4s, Int8s, Texts
+from engine.store.database import Connection
+from engine.store.exchange import Call, exchange
+from engine.store.journal import message_key
+from engine.store.labels import Labels
+
+SOON_US: Final = 120_000_000
+_TOO_SOON: Final = (EventType.CLICKED, EventType.UNSUBSCRIBED)
+_SENDS: Final = (EventType.SENT, EventType.DELIVERED)
+_MARKS: Final = frozenset(each.value for each in (*_TOO_SOON, *_SENDS))
+_BY_HAND_ALONE: Final = (Channel.PUSH, Channel.IN_APP)  # what an app shows no scanner of links ever sees
+_LABELS: Final = tuple(each.value for each in (*_TOO_SOON, *_SENDS, *_BY_HAND_ALONE))
+
+_APPEND = (
+    "INSERT INTO events (at_us, received_us, event_key, message_key, value, margin, kind, source, topic, campaign,"
+    " channel, flags, customer_id, event_id, message_id, properties)"
+    " SELECT at, now.us, key, message_key, value, margin, kind, source, topic, campaign, channel, flags, id, event_id,"
+    " message_id, properties::jsonb FROM (SELECT takt_clock()) AS now(us), unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b,"
+    " %b, %b, %b, %b, %b, %b) AS rows(at, key, message_key, value, margin, kind, source, topic, campaign, channel,"
+    " flags, id, event_id, message_id, properties)"
+    " ON CONFLICT (customer_id, event_key) DO NOTHING RETURNING customer_id, event_key"
+)
+# A click that its provider's clock puts a little before the send was no later than one after it.
+_MARK = (
+    f"UPDATE events e SET flags = e.flags | {int(Flag.SUSPECT_SOON)} FROM events s"
+    " WHERE e.message_key = ANY(%b) AND e.message_key <> 0 AND e.kind = ANY(%b)"
+    f" AND e.flags & {int(Flag.SUSPECT_SOON)} = 0"
+    " AND s.message_key = e.message_key AND s.message_key <> 0 AND s.customer_id = e.customer_id AND s.kind = ANY(%b)"
+    f" AND e.at_us BETWEEN s.at_us - {SOON_US} AND s.at_us + {SOON_US}"
+    " AND e.channel <> ALL(%b) AND s.channel <> ALL(%b)"
+)
+_KNOWN = (
+    "SELECT e.customer_id, e.event_key FROM unnest(%b, %b) AS rows(id, key)"
+    " JOIN events e ON e.customer_id = rows.id AND e.event_key = rows.key"
+)
+
+
+def marks(event: Event) -> bool:
+    """Whether it can make another suspect, or be made so: then it is brought under the lock of its account."""
+    return event.message_id is not None and event.type in _MARKS
+
+
+def labels_of(events: Iterable[Event]) -> set[str | None]:
+    """The labels that rows of events name; they are interned before the transaction."""
+    found: set[str | None] = set(_LABELS)
+    for each in events:
+        found.update((each.type, each.source, each.channel, each.topic, each.campaign))
+    return found
+
+
+def appending(events: Sequence[Event], labels: Labels) -> list[Call]:
+    """What keeps events that are not kept yet, and marks what is suspect by them. The first call returns the news."""
+    rows = sorted({(each.customer_id, each.key): each for each in reversed(events)}.items())
+    calls: list[Call] = [_append([key for (_, key), _ in rows], [event for _, event in rows], labels)]
+    keys = {message_key(each.customer_id, each.message_id) for each in events if marks(each) and each.message_id}
+    if keys:
+        number = labels.number
+        told = Int2s(map(number, _BY_HAND_ALONE))
+        calls.append(
+            (_MARK, (Int8s(sorted(keys)), Int4s(map(number, _TOO_SOON)), Int4s(map(number, _SENDS)), told, told))
+        )
+    return calls
+
+
+async def append(connection: Connection, events: Sequence[Event], labels: Labels) -> list[TupleRow]:
+    """Keep events by themselves; returns (customer_id, event_key) of those that were news."""
+    return (await exchange(connection, *appending(events, labels)))[0]
+
+
+async def known(connection: Connection, keys: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Which of these (customer_id, event_key) are kept already."""
+    listed = list(keys)
+    if not listed:
+        return set()
+    columns = zip(*listed, strict=True)
+    (rows,) = await exchange(connection, (_KNOWN, (Texts(next(columns)), Int8s(next(columns)))))
+    return {(row[0], row[1]) for row in rows}
+
+
+def _append(keys: Sequence[int], events: Sequence[Event], labels: Labels) -> Call:
+    """In the order of the key: two that bring the same events wait for each other in one order only."""
+    (ids, sources, event_ids, kinds, ats, channels, topics, campaigns, message_ids, values, margins, flags) = zip(
+        *(each[:12] for each in events), strict=True
+    )
+    number = labels.number
+    return (
+        _APPEND,
+        (
+            Int8s(ats),
+            Int8s(keys),
+            Int8s([0 if id_ is None else message_key(of, id_) for of, id_ in zip(ids, message_ids, strict=True)]),
+            Float8s(values),
+            Float8s(margins),
+            Int4s(map(number, kinds)),
+            Int4s(map(number, sources)),
+            Int4s(map(number, topics)),
+            Int4s(map(number, campaigns)),
+            Int2s(map(number, channels)),
+            Int2s(flags),
+            Texts(ids),
+            Texts(event_ids),
+            Texts(message_ids),
+            Texts(_json(each.properties) for each in events),
+        ),
+    )
+
+
+def _json(properties: Any) -> str | None:
+    return orjson.dumps(dict(properties)).decode() if properties else None
