@@ -33,23 +33,34 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Segment:
+    """The units of one value of a declared segment, and their outcomes, as `Aggregates` has those of all.
+
+    Its cells have a phase, and no day of entry: the rows that leave the engine would be as many as values times days,
+    most of them of a unit or two.
+    """
+
+    units: Mapping[Cell, int]
+    outcomes: Mapping[str, Mapping[Cell, Aggregate]] = field(default_factory=dict[str, Mapping[Cell, Aggregate]])
+
+
+@dataclass(frozen=True, slots=True)
 class Aggregates:
     """What `tables` makes of a table, and all that the estimators see.
 
     `outcomes[metric][cell]` is a `Counts` for rates, retention and reachability, `Moments` for means and counts,
     `PairMoments` for ratios and (money, lost reach) for values, a `RiskTable` for survival. `with_suspects` has the
     same for metrics on events of which some are suspect, these counted. `units` counts everybody who entered, mature
-    or not; `segments[column][value][variant]` the same by declared segment. `received`, by variant, is contacts a
-    unit and week, for budget experiments whose table has them. `before[metric][variant]` is what units had before
-    they entered. `immature[metric]` counts units whose window is not over: they are no part of that outcome yet.
+    or not; `segments[column][value]` has both by declared segment, whose values add up to the whole ("(none)": units
+    without one). `received`, by variant, is contacts a unit and week, for budget experiments whose table has them.
+    `before[metric][variant]` is what units had before they entered. `immature[metric]` counts units whose window is
+    not over: they are no part of that outcome yet.
     """
 
     units: Mapping[Cell, int]
     outcomes: Mapping[str, Mapping[Cell, Aggregate]]
     with_suspects: Mapping[str, Mapping[Cell, Aggregate]] = field(default_factory=dict[str, Mapping[Cell, Aggregate]])
-    segments: Mapping[str, Mapping[str, Mapping[str, int]]] = field(
-        default_factory=dict[str, Mapping[str, Mapping[str, int]]]
-    )
+    segments: Mapping[str, Mapping[str, Segment]] = field(default_factory=dict[str, Mapping[str, Segment]])
     received: Mapping[str, Moments] = field(default_factory=dict[str, Moments])
     before: Mapping[str, Mapping[str, Moments]] = field(default_factory=dict[str, Mapping[str, Moments]])
     immature: Mapping[str, int] = field(default_factory=dict[str, int])

@@ -6,7 +6,7 @@ columns are called what `plan.columns` says.
 
 from collections.abc import Iterable, Mapping
 
-from experiments.aggregates import Aggregate, Aggregates, Cell, Exclusion
+from experiments.aggregates import Aggregate, Aggregates, Cell, Exclusion, Segment
 from experiments.design import Experiment
 from experiments.moments import Counts, Moments
 from experiments.reading import duplicates, long, wide
@@ -14,7 +14,7 @@ from experiments.reading.entries import AsOf, day_of, micros
 from experiments.reading.measures import Measure, Part
 from experiments.reading.reasons import Reason, exclusion
 from experiments.reading.sources import Engine, Source, open_tables
-from experiments.reading.sums import Sums, summed
+from experiments.reading.sums import Group, Sums, summed
 
 
 def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, as_of: AsOf = None) -> Aggregates:
@@ -23,9 +23,11 @@ def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, 
     `table` is a path (.csv, .parquet, .jsonl, .json), a data frame (pandas, polars, pyarrow) or an Ibis table; with
     `events` it holds exposures (the long form), without it units and their outcomes (the wide form). Both tables lie in
     one engine. Long form: a unit enters with its first exposure, day k of its outcomes is the k-th 24 hours from then,
-    counted from 0, and what is not over at `as_of` is no outcome yet. `as_of` is an instant, or a date, which is its
-    first instant in UTC; by default the latest in the tables. Rows of events with one id, source and customer are one
-    event. Wide form: outcomes are taken as complete, and the run as over, unless `as_of` says otherwise.
+    counted from 0, and what is not over at `as_of` is no outcome yet. Only what lies before `as_of` is looked at: an
+    instant, or a date, which is its first instant in UTC; by default just after the latest in the tables, but never
+    later than the plan's end and its longest window or horizon. Rows of events with one id, source and customer are one
+    event. Wide form: outcomes are taken as complete, and the run as over, unless `as_of` says otherwise; outcomes with
+    a window and durations are then cut at it where the table has times of entry, others are taken as they stand.
 
     Raises `TableError`, with the column, for what cannot be analysed. What is left out is counted in `exclusions`.
     """
@@ -39,9 +41,10 @@ def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, 
 
 def _of_wide(plan: Experiment, engine: Engine, table: Source, as_of: AsOf) -> Aggregates:
     checked = duplicates.checked(plan, engine, table)
-    sums = summed(plan, engine, wide.unit_table(plan, engine, checked.table, as_of, checked.all_named))
+    form = wide.prepare(plan, engine, checked.table, as_of, checked.all_named)
+    sums = summed(plan, engine, form.units)
     conflicts = (exclusion(Reason.IN_TWO_VARIANTS, checked.in_two_variants),) if checked.in_two_variants else ()
-    return _aggregates(sums, (*_exclusions(sums), *conflicts), micros(as_of))
+    return _aggregates(sums, (*_exclusions(sums), *conflicts, *form.exclusions(sums)), micros(as_of))
 
 
 def _exclusions(sums: Sums) -> Iterable[Exclusion]:
@@ -50,7 +53,7 @@ def _exclusions(sums: Sums) -> Iterable[Exclusion]:
             yield exclusion(reason, sums.left_out[reason])
     for measure, count in sums.unusable.items():
         if count and measure.part is Part.OUTCOME:
-            yield exclusion(Reason.NO_OUTCOME, count, f"metric {measure.metric!r}")
+            yield exclusion(measure.null_is, count, f"metric {measure.metric!r}")
 
 
 def _aggregates(sums: Sums, exclusions: tuple[Exclusion, ...], as_of_us: int | None) -> Aggregates:
@@ -62,13 +65,20 @@ def _aggregates(sums: Sums, exclusions: tuple[Exclusion, ...], as_of_us: int | N
         units=sums.units,
         outcomes=parts[Part.OUTCOME],
         with_suspects=parts[Part.WITH_SUSPECTS],
-        segments=sums.segments,
+        segments={column: _segment(by_value) for column, by_value in sums.segments.items()},
         received=_by_variant(received[""]) if received else {},
         before={metric: _by_variant(by_cell) for metric, by_cell in parts[Part.BEFORE].items()},
         immature={each.metric: count for each, count in sums.immature.items() if _is_windowed(each)},
         exclusions=exclusions,
         as_of=None if as_of_us is None else day_of(as_of_us),
     )
+
+
+def _segment(by_value: Mapping[str, Group]) -> dict[str, Segment]:
+    return {
+        value: Segment(group.units, {measure.metric: by_cell for measure, by_cell in group.of.items()})
+        for value, group in sorted(by_value.items())
+    }
 
 
 def _is_windowed(measure: Measure) -> bool:

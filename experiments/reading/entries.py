@@ -109,7 +109,7 @@ def checked(plan: Experiment, arm: Expression, entered: Any, phase: Any, as_of_u
             (entered >= micros(plan.end), code(Reason.ENTERED_AFTER_END)),
         ]
         if as_of_us is not None:
-            branches.append((entered > as_of_us, code(Reason.ENTERED_AFTER_AS_OF)))
+            branches.append((entered >= as_of_us, code(Reason.ENTERED_AFTER_AS_OF)))
     if phase is not None:
         outside = phase.isnull() | (phase < 0) | (phase >= len(plan.phases))
         branches.append((outside, code(Reason.PHASE_OUTSIDE_PLAN)))

@@ -25,6 +25,7 @@ from experiments.design import (
 from experiments.reading import reach
 from experiments.reading.fields import DAY_US
 from experiments.reading.measures import CENSORED, COMPETING, EVENT, Kind, Measure, Part, ended
+from experiments.reading.reasons import Reason
 from experiments.reading.relations import Expression, Table, ibis
 
 SENT = "sent"
@@ -35,7 +36,7 @@ Definition = Callable[[Table], Expression]
 def kinds(metric: Metric) -> frozenset[str]:
     """The types of events that a metric looks at."""
     if isinstance(metric, Survival):
-        return frozenset({metric.event, *metric.competing})
+        return frozenset({metric.event, *metric.competing}) | reach.lifts_of((metric.event, *metric.competing))
     if isinstance(metric, Reachable):
         return reach.KINDS
     return frozenset(each.event for each in outcomes(metric) if each.event is not None)
@@ -142,6 +143,7 @@ class Definitions:
         y: Definition | None = None,
         ripe: Definition | None = None,
         part: Part = Part.OUTCOME,
+        null_is: Reason = Reason.NO_OUTCOME,
     ) -> None:
         place = len(self.measures)
         names = [name for name, each in ((f"x{place}", x), (f"y{place}", y)) if each is not None]
@@ -151,7 +153,8 @@ class Definitions:
         if ripe is not None:
             self.columns[f"ripe{place}"] = ripe
         y_name = f"y{place}" if y is not None else None
-        self.measures.append(Measure(metric, kind, f"x{place}", y_name, f"ripe{place}" if ripe else None, part))
+        ripe_name = f"ripe{place}" if ripe is not None else None
+        self.measures.append(Measure(metric, kind, f"x{place}", y_name, ripe_name, part, null_is=null_is))
 
     def _sum(self, key: object, definition: Definition, prefix: str = "sum") -> str:
         """Its name; equal keys share one sum."""
@@ -225,7 +228,7 @@ class Definitions:
         def definition(units: Table) -> Expression:
             reached: Expression = ibis.literal(True)
             for loss, lift in pairs:
-                reached = reached & (units[loss].isnull() | (units[lift] > units[loss]).fill_null(False))
+                reached = reached & ~_is_gone(units, loss, lift)
             return reached
 
         self._measure(metric.name, Kind.COUNTS, definition, ripe=lambda units: units["watched"] >= end, part=part)
@@ -238,7 +241,14 @@ class Definitions:
         return self._sum(key, definition, "last")
 
     def _survival(self, metric: Survival, part: Part) -> None:
-        """An event counts on a day that was watched to its end, as those do without whom its rate would be none."""
+        """An event counts on a day that was watched to its end, as those do without whom its rate would be none.
+
+        Who was gone before entry, and had not come back, is not at risk. Events that happen again leave nobody gone.
+        """
+        gone: list[tuple[str, str]] = []
+        for place, (loss, lift) in enumerate(reach.exits_and_lifts(metric)):
+            key = (metric.name, part is Part.WITH_SUSPECTS, place)
+            gone.append((self._last((*key, "exit"), loss, 0, part), self._last((*key, "lift"), lift, 0, part)))
         first = self._first({metric.event}, metric.channel, part)
         other = self._first(set(metric.competing), None, part) if metric.competing else None
         horizon = metric.horizon_days
@@ -251,9 +261,10 @@ class Definitions:
             day = (end(units) // DAY_US).cast("int64")
             is_event = ibis.literal(True) if other is None else units[first] == end(units)
             happened = ended(day, ibis.cases((is_event, EVENT), else_=COMPETING))
-            return ibis.cases((day < watched, happened), else_=ended(watched, CENSORED))
+            never = [(_is_gone(units, loss, lift), None) for loss, lift in gone]
+            return ibis.cases(*never, (day < watched, happened), else_=ended(watched, CENSORED))
 
-        self._measure(metric.name, Kind.RISK, definition, part=part)
+        self._measure(metric.name, Kind.RISK, definition, part=part, null_is=Reason.GONE_BEFORE_ENTRY)
 
     def _first(self, events_of: Collection[str], channel: str | None, part: Part) -> str:
         def definition(events: Table) -> Expression:
@@ -294,6 +305,21 @@ def value(outcome: Outcome) -> str:
     return f"v_{outcome.value}"
 
 
+def days_needed(metric: Metric) -> int:
+    """For how many days after entry a metric looks at what happens; 0 where it has no end of its own."""
+    match metric:
+        case Rate() | Mean() | Ratio() | Value():
+            return max((each.within_days or 0 for each in outcomes(metric)), default=0)
+        case Retention():
+            return metric.until_day + (2 if metric.clock is Clock.CALENDAR else 0)  # a local date ends up to 2 days on
+        case Reachable():
+            return metric.day + 1
+        case Survival():
+            return metric.horizon_days
+        case _:
+            assert_never(metric)
+
+
 def longest(*given: Outcome | None) -> int | None:
     """The days after which all these windows are over; None if one of them has no end."""
     days = [each.within_days for each in given if each is not None]
@@ -315,6 +341,11 @@ def _lived(days: int) -> Definition:
 
 def _covered(days: int, first_us: int) -> Definition:
     return lambda units: units["entered"] - days * DAY_US >= first_us
+
+
+def _is_gone(units: Table, loss: str, lift: str) -> Expression:
+    """By its last loss, unless a later instant brought it back."""
+    return units[loss].notnull() & ~(units[lift] > units[loss]).fill_null(False)
 
 
 def _where(ripe: Definition, value: Definition) -> Definition:

@@ -73,7 +73,7 @@ def columns_of(plan: Experiment, fields: Fields, unit: Expression) -> dict[str, 
 HARD, ID, SOURCE = "hard", "id", "source"
 
 
-def survey(plan: Experiment, engine: Engine, events: Table, as_of_us: int | None) -> Survey:
+def survey(plan: Experiment, engine: Engine, events: Table, as_of_us: int) -> Survey:
     """Looks at all events once. `events` has the columns of `columns_of`."""
     kinds = needed_kinds(plan)
     kind: Expression = (
@@ -86,9 +86,8 @@ def survey(plan: Experiment, engine: Engine, events: Table, as_of_us: int | None
         "times": looked["at"].count(),
         "first": looked["at"].min(),
         "last": looked["at"].max(),
+        "after": looked.count(where=looked["at"] >= as_of_us),
     }
-    if as_of_us is not None:
-        wanted["after"] = looked.count(where=looked["at"] > as_of_us)
     if "suspect" in looked.columns:
         wanted["suspects"] = looked.count(where=looked["suspect"])
     values = [each for each in looked.columns if each.startswith("v_")]
@@ -116,7 +115,7 @@ def _survey(plan: Experiment, rows: list[dict[str, Any]], kinds: Collection[str]
         count=sum(each["n"] for each in ours),
         without_unit=sum(each["n"] - each["units"] for each in ours),
         without_time=sum(each["n"] - each["times"] for each in ours),
-        after_as_of=sum(each.get("after", 0) for each in ours),
+        after_as_of=sum(each["after"] for each in ours),
         bounces=bounced["n"] if bounced else 0,
         first_us=min((each["first"] for each in rows if each["first"] is not None), default=None),
         last_us=max((each["last"] for each in rows if each["last"] is not None), default=None),

@@ -13,9 +13,9 @@ from experiments.design import Clock, Experiment, Reachable, Retention
 from experiments.errors import TableError
 from experiments.reading import event_survey
 from experiments.reading.entries import AsOf, checked, code, entry, micros, places, variant_code
-from experiments.reading.event_metrics import SENT, Definitions, Known
+from experiments.reading.event_metrics import SENT, Definitions, Known, days_needed
 from experiments.reading.event_survey import Survey
-from experiments.reading.fields import Fields
+from experiments.reading.fields import DAY_US, Fields
 from experiments.reading.measures import ARM, PHASE, UnitTable
 from experiments.reading.reasons import Reason, exclusion
 from experiments.reading.relations import Expression, Table, ibis
@@ -78,13 +78,16 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
         raise TableError(plan.columns.unit, f"{fields.what} holds {kinds}: expected names of one type")
     columns = event_survey.columns_of(plan, fields, unit)
     looked = events.select(**columns)
-    survey = event_survey.survey(plan, engine, looked, micros(as_of))
+    given_us = micros(as_of)
+    latest_us = _latest(plan) if given_us is None else given_us
+    survey = event_survey.survey(plan, engine, looked, latest_us)
     of_exposures = engine.row(
         entered.aggregate(n=entered.count(), units=entered["unit"].count(), last=entered["entered"].max())
     )
-    as_of_us = micros(as_of)
+    as_of_us = given_us
     if as_of_us is None:
-        as_of_us = max((each for each in (survey.last_us, of_exposures["last"]) if each is not None), default=None)
+        seen = [each + 1 for each in (survey.last_us, of_exposures["last"]) if each is not None]
+        as_of_us = min(max(seen), latest_us) if seen else None
     wanted = _wanted(plan, looked, as_of_us or 0)
     duplicated = 0
     if "id" in looked.columns:
@@ -108,6 +111,13 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
     )
 
 
+def _latest(plan: Experiment) -> int:
+    """When the last who may enter has been watched for as long as the plan asks: what is later, as by a typo in a year,
+    moves no `as_of`."""
+    days = max(plan.horizon_days, *map(days_needed, plan.metrics))
+    return (micros(plan.end) or 0) + days * DAY_US
+
+
 def _exposures(plan: Experiment, fields: Fields) -> Table:
     """One row an exposure: unit, arm, entered, phase, zone and segments."""
     fields.instant(plan.columns.entered, "the time of entry")  # the long form has no windows without it
@@ -128,7 +138,7 @@ def _by_calendar(plan: Experiment) -> bool:
 
 def _wanted(plan: Experiment, events: Table, as_of_us: int) -> Table:
     kinds = sorted(event_survey.needed_kinds(plan))
-    usable = events["unit"].notnull() & (events["at"] <= as_of_us)
+    usable = events["unit"].notnull() & (events["at"] < as_of_us)
     return events.filter(usable & events["kind"].isin(kinds) if kinds else ibis.literal(False))
 
 

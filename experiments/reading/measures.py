@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from experiments.reading.reasons import Reason
 from experiments.reading.relations import Expression, Table
 
 ARM, PHASE, ENTRY_DAY = "arm", "phase", "entry_day"
@@ -38,7 +39,7 @@ class Measure:
     """One metric's columns. `x` is null in units that are no part of it; `ripe` is false in those that are immature.
 
     COUNTS: `x` a boolean, or a number of which anything but 0 and 1 is an error in `source`. PAIRS: `x` and `y`, null
-    together. RISK: `x` is `ended(day, status)`.
+    together. RISK: `x` is `ended(day, status)`. `null_is`: why `x` is null in units that are not immature.
     """
 
     metric: str
@@ -48,6 +49,7 @@ class Measure:
     ripe: str | None = None
     part: Part = Part.OUTCOME
     source: str | None = None
+    null_is: Reason = Reason.NO_OUTCOME
 
 
 @dataclass(frozen=True)

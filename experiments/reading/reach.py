@@ -4,11 +4,11 @@ Unsubscribes, complaints, hard bounces, closed accounts and erasures last until 
 turned off and the app removed until push is turned on again. At the same instant the loss stands.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from experiments.design import Reachable
+from experiments.design import Reachable, Survival
 from experiments.reading.fields import DAY_US
-from experiments.reading.relations import Expression, Table
+from experiments.reading.relations import Expression, Table, ibis
 
 _LOSSES = ("unsubscribed", "complained", "hard_bounced")
 _BOUNCED = "bounced"  # hard where the column `hard` says so
@@ -35,6 +35,35 @@ def losses_and_lifts(metric: Reachable, has_hard: bool) -> list[tuple[Condition,
     return pairs
 
 
+def lifts_of(kinds: Iterable[str]) -> frozenset[str]:
+    """What gives back what these events lose; nothing, where none of them loses anything."""
+    found = set(kinds)
+    lifts = _LIFTS if found & {*_LOSSES, *_ALL_CHANNELS} else ()
+    return frozenset({*lifts, *([_PUSH_ON] if found & {_PUSH_OFF, _APP_REMOVED} else [])})
+
+
+def exits_and_lifts(metric: Survival) -> list[tuple[Condition, Condition]]:
+    """Pairs of what leaves nobody to lose, among the metric's event and its competing ones, and what brings back.
+
+    Of these types alone: a purchase or a session happens again. A competing event is of any channel.
+    """
+    ends = {metric.event, *metric.competing}
+    groups = ((ends & {*_LOSSES, *_ALL_CHANNELS}, _LIFTS), (ends & {_PUSH_OFF, _APP_REMOVED}, (_PUSH_ON,)))
+    return [(_exit(metric, sorted(lost)), _return(metric, lifts)) for lost, lifts in groups if lost]
+
+
+def _exit(metric: Survival, lost: list[str]) -> Condition:
+    def condition(events: Table) -> Expression:
+        is_competing = events["kind"].isin(metric.competing) if metric.competing else ibis.literal(False)
+        return events["kind"].isin(lost) & (_in_scope(metric, events) | is_competing)
+
+    return condition
+
+
+def _return(metric: Survival, lifts: tuple[str, ...]) -> Condition:
+    return lambda events: events["kind"].isin(lifts) & _in_scope(metric, events)
+
+
 def _loss(metric: Reachable, has_hard: bool) -> Condition:
     def condition(events: Table) -> Expression:
         lost = events["kind"].isin(_LOSSES)
@@ -49,7 +78,7 @@ def _lift(metric: Reachable) -> Condition:
     return lambda events: events["kind"].isin(_LIFTS) & _in_scope(metric, events)
 
 
-def _in_scope(metric: Reachable, events: Table) -> Expression:
+def _in_scope(metric: Reachable | Survival, events: Table) -> Expression:
     """An event without a channel is about all; a metric without a channel asks about any."""
     if metric.channel is None:
         return events["kind"].notnull()

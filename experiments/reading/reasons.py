@@ -35,6 +35,9 @@ class Reason(StrEnum):
     SUSPECT_EVENT = "suspect_event"
     BOUNCE_OF_UNKNOWN_KIND = "bounce_of_unknown_kind"
     UNKNOWN_TIME_ZONE = "unknown_time_zone"
+    GONE_BEFORE_ENTRY = "gone_before_entry"
+    EVENT_AND_COMPETING = "event_and_competing"
+    OUTCOME_NOT_CUT = "outcome_not_cut"
 
 
 def exclusion(reason: Reason, count: int, detail: str = "") -> Exclusion:
@@ -62,7 +65,7 @@ def _sentence(reason: Reason, many: bool) -> str:  # noqa: C901 - one branch a r
         case Reason.ENTERED_AFTER_END:
             return f"{units} who entered after the plan's end"
         case Reason.ENTERED_AFTER_AS_OF:
-            return f"{units} who entered after the instant of this analysis"
+            return f"{units} who entered at or after the instant of this analysis"
         case Reason.PHASE_OUTSIDE_PLAN:
             return f"{units} in a phase that the plan does not have"
         case Reason.NO_OUTCOME:
@@ -72,7 +75,7 @@ def _sentence(reason: Reason, many: bool) -> str:  # noqa: C901 - one branch a r
         case Reason.EVENT_BEFORE_ENTRY:
             return f"{events} from before the unit entered: no outcome, but history of what is reachable"
         case Reason.EVENT_AFTER_AS_OF:
-            return f"{events} from after the instant of this analysis"
+            return f"{events} at or after the instant of this analysis"
         case Reason.EVENT_WITHOUT_TIME:
             return f"{events} without a time"
         case Reason.EVENT_WITHOUT_UNIT:
@@ -89,5 +92,11 @@ def _sentence(reason: Reason, many: bool) -> str:  # noqa: C901 - one branch a r
             return f"bounced {events} that do not say whether they are hard, taken as soft"
         case Reason.UNKNOWN_TIME_ZONE:
             return f"{units} without a known time zone, whose calendar days are counted in UTC"
+        case Reason.GONE_BEFORE_ENTRY:
+            return f"{units} gone before entry, by the event or a competing one, and not at risk in "
+        case Reason.EVENT_AND_COMPETING:
+            return f"{units} with both the event and a competing one, taken as the event in "
+        case Reason.OUTCOME_NOT_CUT:
+            return f"{units} whose outcome cannot be cut at the instant of this analysis, taken as it stands in "
         case _:
             assert_never(reason)

@@ -1,4 +1,5 @@
-"""From one row a unit, in an engine, to aggregates: two queries, whose rows are cells and never units.
+"""From one row a unit, in an engine, to aggregates: two queries, whose rows are cells and never units; one more where
+the plan declares segments.
 
 Moments are taken about the median of a few units, so that a large mean costs no digits; the second are the engine's own
 (by updates of Welford's kind), so that numbers that do not vary have none. DuckDB and PostgreSQL agree to 1e-9.
@@ -23,6 +24,7 @@ from experiments.reading.measures import (
     PHASE,
     Kind,
     Measure,
+    Part,
     UnitTable,
     day_and_status,
 )
@@ -32,6 +34,7 @@ from experiments.reading.sources import Engine
 from experiments.risk import RiskTable
 
 _MOST_VALUES = 1_000  # of a segment: a column with more is no segment, and its values are no aggregate
+_SEGMENT, _VALUE, _NO_VALUE = "segment", "value", "(none)"
 _EMPTY: Mapping[Kind, Aggregate] = {
     Kind.COUNTS: Counts(),
     Kind.MOMENTS: Moments(),
@@ -41,15 +44,21 @@ _EMPTY: Mapping[Kind, Aggregate] = {
 
 
 @dataclass
-class Sums:
-    """What came out of the engine. `of[measure][cell]` has every variant of the plan, if with no unit."""
+class Group:
+    """Units and what they sum up to. `of[measure][cell]` has every variant of the plan, if with no unit."""
 
     units: dict[Cell, int] = field(default_factory=dict[Cell, int])
     of: dict[Measure, dict[Cell, Aggregate]] = field(default_factory=dict[Measure, dict[Cell, Aggregate]])
+
+
+@dataclass
+class Sums(Group):
+    """What came out of the engine: of all units, and of those of each value of each segment."""
+
     immature: dict[Measure, int] = field(default_factory=dict[Measure, int])
     unusable: dict[Measure, int] = field(default_factory=dict[Measure, int])
     left_out: dict[Reason, int] = field(default_factory=dict[Reason, int])
-    segments: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict[str, dict[str, dict[str, int]]])
+    segments: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
     sums: dict[str, int] = field(default_factory=dict[str, int])
 
 
@@ -59,22 +68,56 @@ def summed(plan: Experiment, engine: Engine, units: UnitTable) -> Sums:
     shifts = _shifts(engine, units)
     for row in engine.rows(_moments(units, shifts)):
         _take_moments(plan, units, shifts, row, sums)
+    by_segment = _by_segment(units) if units.segments else None
+    if by_segment is not None:
+        _take_segments(plan, engine, units, shifts, by_segment, sums)
     tallies = [_risk(units, place) for place, each in enumerate(units.measures) if each.kind is Kind.RISK]
-    tallies += [_segment(units, plan, place) for place in range(len(units.segments))]
+    if by_segment is not None:
+        outcomes = _outcomes(units)
+        tallies += [_risk(units, place, by_segment) for place, each in outcomes.items() if each.kind is Kind.RISK]
     if tallies:
         _take_tallies(plan, units, engine.rows(ibis.union(*tallies) if len(tallies) > 1 else tallies[0]), sums)
-    seen = {cell.variant for cell in sums.units}
-    for variant in plan.variants:
-        if variant.name not in seen:
-            sums.units[Cell(variant.name)] = 0
-    for measure, by_cell in sums.of.items():
-        for cell in sums.units:
-            by_cell.setdefault(cell, _EMPTY[measure.kind])
+    for group in (sums, *(group for by_value in sums.segments.values() for group in by_value.values())):
+        _complete(plan, group)
     return sums
 
 
+def _complete(plan: Experiment, group: Group) -> None:
+    """With zeros for the variants in which nobody is."""
+    seen = {cell.variant for cell in group.units}
+    for variant in plan.variants:
+        if variant.name not in seen:
+            group.units[Cell(variant.name)] = 0
+    for measure, by_cell in group.of.items():
+        for cell in group.units:
+            by_cell.setdefault(cell, _EMPTY[measure.kind])
+
+
 def _keys(units: UnitTable) -> list[str]:
-    return [ARM, *([PHASE] if units.has_phase else []), *([ENTRY_DAY] if units.has_entry_day else [])]
+    return [*_keys_in_segment(units), *([ENTRY_DAY] if units.has_entry_day else [])]
+
+
+def _keys_in_segment(units: UnitTable) -> list[str]:
+    return [ARM, *([PHASE] if units.has_phase else [])]
+
+
+def _outcomes(units: UnitTable) -> dict[int, Measure]:
+    """By their places, the measures that are kept by segment too."""
+    return {place: each for place, each in enumerate(units.measures) if each.part is Part.OUTCOME}
+
+
+def _by_segment(units: UnitTable) -> Table:
+    """The analysed units once for each segment, under its place and with their value: all segments in one pass."""
+    table = units.table.filter(units.table[ARM] >= 0)
+    names = list(units.segments.values())
+    columns = {name for each in _outcomes(units).values() for name in (each.x, each.y) if name is not None}
+    kept = table.select(*_keys_in_segment(units), *names, *sorted(columns))
+    if len(names) == 1:
+        placed = kept.mutate(**{_SEGMENT: ibis.literal(0, "int64")})
+    else:
+        placed = kept.mutate(**{_SEGMENT: ibis.range(0, len(names)).unnest().cast("int64")})
+    values = [(placed[_SEGMENT] == place, placed[name]) for place, name in enumerate(names)]
+    return placed.mutate(**{_VALUE: ibis.cases(*values).fill_null(_NO_VALUE)}).drop(*names)
 
 
 def _shifts(engine: Engine, units: UnitTable) -> dict[Measure, float]:
@@ -144,17 +187,52 @@ def _take_moments(
         reason = reason_of(row[ARM])
         sums.left_out[reason] = sums.left_out.get(reason, 0) + row["n"]
         return
-    cell = _cell(plan, row)
-    sums.units[cell] = row["n"]
+    _take_cell(plan, units, shifts, row, sums)
     for name in units.sums:
         sums.sums[name] = sums.sums.get(name, 0) + int(row[f"sum_{name}"] or 0)
     for i, each in enumerate(units.measures):
         unripe = row.get(f"unripe{i}") or 0
         sums.immature[each] = sums.immature.get(each, 0) + unripe
-        if each.kind is Kind.RISK:
-            continue
-        sums.unusable[each] = sums.unusable.get(each, 0) + row["n"] - unripe - row[f"count{i}"]
-        sums.of[each][cell] = _aggregate(each, {name: row.get(f"{name}{i}") for name in _NAMES}, shifts.get(each, 0.0))
+        if each.kind is not Kind.RISK:
+            sums.unusable[each] = sums.unusable.get(each, 0) + row["n"] - unripe - row[f"count{i}"]
+
+
+def _take_cell(
+    plan: Experiment, units: UnitTable, shifts: Mapping[Measure, float], row: Mapping[str, Any], group: Group
+) -> None:
+    cell = _cell(plan, row)
+    group.units[cell] = row["n"]
+    for i, each in enumerate(units.measures):
+        if each in group.of and each.kind is not Kind.RISK:
+            found = {name: row.get(f"{name}{i}") for name in _NAMES}
+            group.of[each][cell] = _aggregate(each, found, shifts.get(each, 0.0))
+
+
+def _take_segments(
+    plan: Experiment,
+    engine: Engine,
+    units: UnitTable,
+    shifts: Mapping[Measure, float],
+    by_segment: Table,
+    sums: Sums,
+) -> None:
+    """One row a segment, value, variant and phase: more of them than there may be are not brought."""
+    wanted: dict[str, Expression] = {"n": by_segment.count()}
+    for i, each in _outcomes(units).items():
+        if each.kind is not Kind.RISK:
+            wanted |= {f"{name}{i}": value for name, value in _sums_of(each, by_segment, shifts.get(each, 0.0)).items()}
+    most = len(units.segments) * _MOST_VALUES * len(plan.variants) * max(1, len(plan.phases))
+    found = by_segment.group_by(*_keys_in_segment(units), _SEGMENT, _VALUE).aggregate(**wanted).limit(most + 1)
+    for row in engine.rows(found):
+        _take_cell(plan, units, shifts, row, _of_value(units, row[_SEGMENT], row[_VALUE], sums))
+    for column, by_value in sums.segments.items():  # of the rows beyond the most, one column at least has too many
+        if len(by_value) > _MOST_VALUES:
+            raise TableError(column, f"has more than {_MOST_VALUES:,} values, too many for a segment")
+
+
+def _of_value(units: UnitTable, segment: int, value: str, sums: Sums) -> Group:
+    by_value = sums.segments[list(units.segments)[segment]]
+    return by_value.setdefault(value, Group(of={each: {} for each in _outcomes(units).values()}))
 
 
 _NAMES = ("count", "ones", "wrong", "off", "mean_y", "var", "var_y", "cov", "cubes", "nonzero")
@@ -183,43 +261,30 @@ def _cell(plan: Experiment, row: Mapping[str, Any]) -> Cell:
     return Cell(plan.variants[int(row[ARM])].name, int(row.get(PHASE) or 0), None if day is None else int(day))
 
 
-def _risk(units: UnitTable, place: int) -> Table:
-    """One row a cell, day and status. All tallies have the same columns, so that one query brings them all."""
-    table, keys = units.table, _keys(units)
+def _risk(units: UnitTable, place: int, by_segment: Table | None = None) -> Table:
+    """One row a cell, day and status, in each segment and value if so given. All tallies have the same columns, so that
+    one query brings them all."""
+    table: Table = units.table if by_segment is None else by_segment
+    keys = _keys(units) if by_segment is None else [*_keys_in_segment(units), _SEGMENT, _VALUE]
     counted = table.group_by(*keys, code=table[units.measures[place].x].cast("int64")).aggregate(n=table.count())
-    return counted.select(*keys, "n", "code", tally=ibis.literal(place, "int64"), value=ibis.literal("", "string"))
-
-
-def _segment(units: UnitTable, plan: Experiment, place: int) -> Table:
-    """One row a value and variant."""
-    table = units.table
-    table = table.filter(table[ARM] >= 0)
-    value = table[list(units.segments.values())[place]].fill_null("(none)")
-    counted = table.group_by(ARM, value=value).aggregate(n=table.count()).limit((_MOST_VALUES + 1) * len(plan.variants))
-    rest = {each: ibis.null("int64") for each in (*_keys(units)[1:], "code")}
-    found = counted.mutate(tally=ibis.literal(-1 - place, "int64"), **rest)
-    return found.select(*_keys(units), "n", "code", "tally", "value")
+    kinds = {ENTRY_DAY: "int64", _SEGMENT: "int64", _VALUE: "string"}
+    columns = [*_keys(units), _SEGMENT, _VALUE]
+    rest: dict[str, Expression] = {each: ibis.null(kinds[each]) for each in columns if each not in keys}
+    found = counted.mutate(tally=ibis.literal(place, "int64"), **rest)
+    return found.select(*columns, "n", "code", "tally")
 
 
 def _take_tallies(plan: Experiment, units: UnitTable, rows: list[dict[str, Any]], sums: Sums) -> None:
-    days: dict[tuple[Measure, Cell], tuple[dict[int, int], ...]] = defaultdict(lambda: ({}, {}, {}))
-    names = list(units.segments)
+    days: dict[tuple[int | None, str, Measure, Cell], tuple[dict[int, int], ...]] = defaultdict(lambda: ({}, {}, {}))
     for row in rows:
         if row[ARM] < 0:
             continue
-        if row["tally"] < 0:
-            by_value = sums.segments[names[-1 - row["tally"]]]
-            by_value.setdefault(row["value"], {each.name: 0 for each in plan.variants})
-            by_value[row["value"]][plan.variants[int(row[ARM])].name] = row["n"]
-            continue
-        measure = units.measures[int(row["tally"])]
-        if row["code"] is None:
-            sums.unusable[measure] = sums.unusable.get(measure, 0) + row["n"]
-        else:
+        segment, measure = row[_SEGMENT], units.measures[int(row["tally"])]
+        if row["code"] is not None:
             day, status = day_and_status(row["code"])
-            days[measure, _cell(plan, row)][status][day] = row["n"]
-    for (measure, cell), found in days.items():
-        sums.of[measure][cell] = RiskTable(found[EVENT], found[COMPETING], found[CENSORED])
-    for column, by_value in sums.segments.items():
-        if len(by_value) > _MOST_VALUES:
-            raise TableError(column, f"has more than {_MOST_VALUES:,} values, too many for a segment")
+            days[segment, row[_VALUE] or "", measure, _cell(plan, row)][status][day] = row["n"]
+        elif segment is None:
+            sums.unusable[measure] = sums.unusable.get(measure, 0) + row["n"]
+    for (segment, value, measure, cell), found in days.items():
+        group = sums if segment is None else _of_value(units, segment, value, sums)
+        group.of[measure][cell] = RiskTable(found[EVENT], found[COMPETING], found[CENSORED])

@@ -1,25 +1,49 @@
 """The wide form: one row a unit, its outcomes in columns.
 
-The columns are taken as complete: without an `as_of` each outcome's window is over. Nothing here reads rows; what comes
-out is a table that the engine has yet to compute.
+The columns are taken as complete: without an `as_of` each outcome's window is over. With one, windows that are not over
+are immature and durations are cut at it; a column without a window cannot be cut, and is said to be as it stands.
+Nothing here reads rows; what comes out is a table that the engine has yet to compute.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from experiments.aggregates import Exclusion
 from experiments.design import Experiment, Mean, Metric, Outcome, Rate, Ratio, Reachable, Retention, Survival, Value
 from experiments.errors import TableError
 from experiments.reading.entries import AsOf, checked, entry, micros, places, variant_code
 from experiments.reading.event_metrics import longest
 from experiments.reading.fields import DAY_US, Fields
 from experiments.reading.measures import CENSORED, COMPETING, EVENT, Kind, Measure, UnitTable, ended
+from experiments.reading.reasons import Reason, exclusion
 from experiments.reading.relations import Expression, Table, ibis
 from experiments.reading.sources import Engine
+from experiments.reading.sums import Sums
 
 _SAMPLE = 1_000
 
 
-def unit_table(plan: Experiment, engine: Engine, table: Table, as_of: AsOf, all_named: bool) -> UnitTable:
+@dataclass(frozen=True)
+class WideForm:
+    """What is to be computed. `tied`: by metric, the column that counts units with the event and a competing one;
+    `uncut`: the metrics whose columns may hold what came after `as_of`."""
+
+    units: UnitTable
+    tied: Mapping[str, str]
+    uncut: tuple[str, ...]
+
+    def exclusions(self, sums: Sums) -> Iterable[Exclusion]:
+        """What was not as it should be, and was taken nevertheless."""
+        for metric, column in self.tied.items():
+            if count := sums.sums.get(column, 0):
+                yield exclusion(Reason.EVENT_AND_COMPETING, count, f"metric {metric!r}")
+        count = sum(sums.units.values())
+        if self.uncut and count:
+            yield exclusion(Reason.OUTCOME_NOT_CUT, count, f"metrics {', '.join(map(repr, self.uncut))}")
+
+
+def prepare(plan: Experiment, engine: Engine, table: Table, as_of: AsOf, all_named: bool) -> WideForm:
     """The table with the columns of `measures`. Raises `TableError` for what a metric needs and the table lacks."""
     fields = Fields(engine, table, "the table")
     found = entry(plan, fields)
@@ -33,14 +57,17 @@ def unit_table(plan: Experiment, engine: Engine, table: Table, as_of: AsOf, all_
     watched = None if as_of_us is None or found.entered is None else as_of_us - found.entered
     building = _Building(fields, watched, columns)
     measures = tuple(building.measure(place, each) for place, each in enumerate(plan.metrics))
-    return UnitTable(
+    units = UnitTable(
         table=table.select(**columns),
         sample=table.limit(_SAMPLE).select(**columns),
         measures=measures,
         has_phase=found.phase is not None,
         has_entry_day=found.entered is not None,
         segments=segments,
+        sums=tuple(building.tied.values()),
     )
+    is_early = as_of_us is not None and as_of_us < (micros(plan.end) or 0)
+    return WideForm(units, building.tied, tuple(building.uncut) if is_early else ())
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,8 @@ class _Building:
     fields: Fields
     watched: Expression | None
     columns: dict[str, Expression] = field(default_factory=dict[str, Any])
+    tied: dict[str, str] = field(default_factory=dict[str, str])
+    uncut: list[str] = field(default_factory=list[str])
 
     def measure(self, place: int, metric: Metric) -> Measure:
         x, y = f"x{place}", f"y{place}"
@@ -78,9 +107,11 @@ class _Building:
                 self._pair(x, y, *self._value(metric))
             case Survival():
                 kind = Kind.RISK
-                self._survival(x, metric)
+                self._survival(x, place, metric)
             case _:
                 assert_never(metric)
+        if self.watched is None or (days is None and kind is not Kind.RISK):
+            self.uncut.append(metric.name)
         return Measure(
             metric.name, kind, x, y if kind is Kind.PAIRS else None, self._ripe(place, days, x, y), source=source
         )
@@ -121,21 +152,29 @@ class _Building:
         lost = self.fields.is_true(self._named(metric, metric.lost_reach.column), _needed(metric))
         return money, lost.cast("int32").cast("float64")
 
-    def _survival(self, x: str, metric: Survival) -> None:
+    def _survival(self, x: str, place: int, metric: Survival) -> None:
+        """With an `as_of`, as in the long form: an event counts on a day that was watched to its end."""
         if metric.duration is None:
             raise TableError(None, f"metric {metric.name!r} names no duration, which the wide form needs")
         needed = _needed(metric)
         days = self.fields.number(metric.duration, needed)
         happened = self.fields.is_true(metric.event, needed)
         known = days.notnull() & (days >= 0) & happened.notnull()
-        status: list[tuple[Expression, int]] = [(happened, EVENT)]
-        for each in metric.competing:
-            competing = self.fields.is_true(each, needed)
-            known = known & competing.notnull()
-            status.append((competing, COMPETING))
-        horizon = metric.horizon_days
-        within = ended(days.floor().cast("int64"), ibis.cases(*status, else_=CENSORED))
-        self.columns[x] = ibis.cases((~known, None), (days < horizon, within), else_=ended(horizon, CENSORED))
+        others = [self.fields.is_true(each, needed) for each in metric.competing]
+        is_other: Expression = ibis.literal(False)
+        for other in others:
+            known, is_other = known & other.notnull(), is_other | other
+        last: Expression = ibis.literal(metric.horizon_days, "int64")
+        if self.watched is not None:
+            last = ibis.least((self.watched // DAY_US).cast("int64"), last)
+        is_within = days < last
+        status = ibis.cases((happened, EVENT), *((other, COMPETING) for other in others), else_=CENSORED)
+        within = ended(days.floor().cast("int64"), status)
+        self.columns[x] = ibis.cases((~known, None), (is_within, within), else_=ended(last, CENSORED))
+        if others:
+            self.tied[metric.name] = f"tied{place}"
+            tied = known & is_within & happened & is_other
+            self.columns[f"tied{place}"] = ibis.cases((tied, 1), else_=0)
 
 
 def _needed(metric: Metric) -> str:

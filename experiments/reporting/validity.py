@@ -6,7 +6,7 @@ before any effect.
 
 from collections.abc import Iterator, Mapping
 
-from experiments.aggregates import Aggregates
+from experiments.aggregates import Aggregates, Cell
 from experiments.design import Experiment
 from experiments.estimators import checks, srm
 from experiments.readout import Check, CheckCode
@@ -17,7 +17,7 @@ Units = dict[str, int]
 
 def looks(plan: Experiment, aggregates: Aggregates) -> tuple[Check, ...]:
     """All checks, alarmed or not: the shares of variants over all (by phase where there are several), day by day and by
-    segment, leaks, and the balance of what was measured before entry.
+    segment (also by phase), leaks, and the balance of what was measured before entry.
 
     Those of phases share an alpha of 0.001, and so do those of all segments.
     """
@@ -38,17 +38,17 @@ def weights_of(plan: Experiment, phase: int) -> dict[str, float]:
     return {each.name: given.get(each.name, 0.0) for each in plan.variants}
 
 
-def units_by_phase(aggregates: Aggregates) -> dict[int, Units]:
+def units_by_phase(cells: Mapping[Cell, int]) -> dict[int, Units]:
     """Units by phase and variant, in the order of the phases."""
     found: dict[int, Units] = {}
-    for cell, units in sorted(aggregates.units.items(), key=lambda each: each[0].phase):
+    for cell, units in sorted(cells.items(), key=lambda each: each[0].phase):
         by_variant = found.setdefault(cell.phase, {})
         by_variant[cell.variant] = by_variant.get(cell.variant, 0) + units
     return found
 
 
 def _leaks(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
-    for phase, units in units_by_phase(aggregates).items():
+    for phase, units in units_by_phase(aggregates.units).items():
         for leak in checks.leak(units, weights_of(plan, phase)):
             where = f"phase {phase + 1}" if plan.phases else ""
             sentence = f"{leak.variant} has {leak.units:,} customers{_in(where)}, where its weight is 0."
@@ -56,7 +56,7 @@ def _leaks(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
 
 
 def _phases(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
-    parts = {str(phase): units for phase, units in units_by_phase(aggregates).items()}
+    parts = {str(phase): units for phase, units in units_by_phase(aggregates.units).items()}
     several = len(parts) > 1
     for name, check in srm.several(parts, {name: weights_of(plan, int(name)) for name in parts}).items():
         where = f"phase {int(name) + 1}" if several else ""
@@ -83,19 +83,17 @@ def _day_by_day(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
 
 
 def _segments(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
-    parts = {
-        f"{column} {value}": dict(by_variant)
-        for column, values in aggregates.segments.items()
-        for value, by_variant in values.items()
-    }
-    weights = [weights_of(plan, phase) for phase in units_by_phase(aggregates)]
-    if not parts or not weights:
-        return
-    if any(_relative(each) != _relative(weights[0]) for each in weights):
-        sentence = "Shares were not tested by segment: the weights changed, and segments are not known by phase."
-        yield Check(CheckCode.SRM_SEGMENT, False, sentence)
-        return
-    for name, check in srm.several(parts, dict.fromkeys(parts, weights[0])).items():
+    """Each value of each segment, and where there are several phases each of these, against the phase's own weights."""
+    several = len(units_by_phase(aggregates.units)) > 1
+    parts: dict[str, Units] = {}
+    weights: dict[str, dict[str, float]] = {}
+    for column, values in aggregates.segments.items():
+        for value, segment in values.items():
+            for phase, units in units_by_phase(segment.units).items():
+                where = f"{column} {value}, phase {phase + 1}" if several else f"{column} {value}"
+                if any(units.values()):
+                    parts[where], weights[where] = units, weights_of(plan, phase)
+    for name, check in srm.several(parts, weights).items():
         yield _shares(CheckCode.SRM_SEGMENT, check, name)
 
 
@@ -134,8 +132,3 @@ def _shares(code: CheckCode, check: srm.Check, where: str) -> Check:
 
 def _in(where: str) -> str:
     return f" in {where}" if where else ""
-
-
-def _relative(weights: Mapping[str, float]) -> dict[str, float]:
-    total = sum(weights.values())
-    return {name: round(weight / total, 12) if total else 0.0 for name, weight in weights.items()}

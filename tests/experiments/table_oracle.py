@@ -42,7 +42,7 @@ class LongOracle:
         seen: set[Any] = set()
         for event in sorted(events, key=lambda each: each["at"]):
             name = event.get("event_id")
-            if event["at"] <= as_of and (name is None or name not in seen):
+            if event["at"] < as_of and (name is None or name not in seen):
                 seen.add(name)
                 self.events[event["customer_id"]].append(event)
 
@@ -70,8 +70,18 @@ class LongOracle:
         entered = self.units[unit]["entered_at"]
         return min((each["at"] - entered for kind in kinds for each in self.within(unit, kind, 0, None)), default=None)
 
-    def ended(self, unit: Any, event: str, competing: tuple[str, ...], horizon: int) -> tuple[int, str]:
-        """The day and what it was: an event, a competing one, or the end of observation."""
+    def is_gone(self, unit: Any, losses: Iterable[str]) -> bool:
+        """Whether, at entry, a loss was not followed by a return; losses after returns of the same instant."""
+        gone = False
+        for event in sorted(self.events[unit], key=lambda each: (each["at"], each["type"] in losses)):
+            if event["at"] < self.units[unit]["entered_at"] and not event.get("suspect"):
+                gone = event["type"] in losses or (gone and event["type"] not in {"resubscribed", "consented"})
+        return gone
+
+    def ended(self, unit: Any, event: str, competing: tuple[str, ...], horizon: int) -> tuple[int, str] | None:
+        """The day and what it was: an event, a competing one, or the end of observation; None if never at risk."""
+        if self.is_gone(unit, {event, *competing}):
+            return None
         watched = min(floor((self.as_of - self.units[unit]["entered_at"]) / DAY), horizon)
         one, other = self.first(unit, [event]), self.first(unit, competing)
         if one is not None and (other is None or one <= other) and one // DAY < watched:

@@ -1,11 +1,7 @@
-"""The wide form: one row a unit, from frames and files to aggregates."""
+"""The wide form: one row a unit, from frames to aggregates."""
 
-import os
-from collections.abc import Sequence
-from datetime import UTC, date, datetime
 from math import inf, nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,61 +13,21 @@ from hypothesis import strategies as st
 from experiments import tables
 from experiments.aggregates import Aggregates, Cell
 from experiments.design import (
-    Columns,
-    Direction,
-    Experiment,
     Form,
     Mean,
     Metric,
     Outcome,
-    Phase,
-    Rate,
     Ratio,
     Reachable,
     Retention,
-    Role,
     Survival,
     Value,
-    Variant,
 )
 from experiments.errors import TableError
 from experiments.moments import Counts, Moments, PairMoments
 from experiments.risk import RiskTable
+from tests.experiments.reading.wide_tables import AS, EVERYTHING, LEFT, SPEND, codes, frame, plan
 from tests.experiments.table_oracle import moments
-
-SAMPLES = Path(os.environ.get("TAKT_SAMPLE_DATA", Path(__file__).parents[4] / "shared" / "data"))
-HILLSTROM = SAMPLES / "hillstrom.csv"
-AS: dict[str, Any] = {"role": Role.SECONDARY, "direction": Direction.INCREASE}
-VISIT = Rate(name="visit", outcome=Outcome(column="visit"), role=Role.PRIMARY, direction=Direction.INCREASE)
-SPEND = Mean(name="spend", outcome=Outcome(column="spend"), **AS)
-LEFT = Survival(name="left", event="gone", competing=("closed", "erased"), duration="days", horizon_days=30, **AS)
-
-
-def plan(*metrics: Metric, **given: Any) -> Experiment:
-    return Experiment(
-        **{
-            "key": "wide",
-            "variants": (Variant("a", control=True), Variant("b")),
-            "metrics": (VISIT, *metrics),
-            "start": date(2026, 1, 1),
-            "end": date(2026, 3, 1),
-            **given,
-        }
-    )
-
-
-def frame(**columns: Any) -> pd.DataFrame:
-    rows = len(next(iter(columns.values())))
-    usual: dict[str, Sequence[Any]] = {
-        "customer_id": range(rows),
-        "variant": ["a", "b"] * (rows // 2) + ["a"] * (rows % 2),
-        "visit": [0] * rows,
-    }
-    return pd.DataFrame({**usual, **columns})
-
-
-def codes(aggregates: Aggregates) -> dict[str, int]:
-    return {each.code: each.count for each in aggregates.exclusions}
 
 
 def test_a_flag_counts_whether_it_is_true_or_one_or_a_float() -> None:
@@ -166,6 +122,19 @@ def test_a_risk_table_counts_days_and_what_ended_them() -> None:
     assert found[Cell("b")] == RiskTable()
 
 
+def test_an_event_beside_a_competing_one_is_the_event_and_counted() -> None:
+    rows = frame(
+        variant=["a"] * 5,
+        days=[10, 3, 40, 4, -1],
+        gone=[True, True, True, False, True],
+        closed=[True, False, True, True, True],
+        erased=[True, False, False, True, False],
+    )
+    found = tables.aggregate(plan(LEFT), rows)
+    assert found.outcomes["left"][Cell("a")] == RiskTable({3: 1, 10: 1}, {4: 1}, {30: 1})
+    assert codes(found) == {"no_outcome": 1, "event_and_competing": 1}
+
+
 def test_durations_that_say_nothing_are_counted() -> None:
     rows = frame(
         variant=["a"] * 6,
@@ -201,13 +170,6 @@ def test_an_outcome_that_is_no_number_is_left_out_of_its_metric_alone(nothing: f
     assert "'spend'" in excluded.sentence
 
 
-def test_a_frame_and_a_file_agree_on_what_is_missing(tmp_path: Path) -> None:
-    rows = frame(spend=[1.0, nan, inf, 4.0], visit=[1, None, 0, 1])
-    path = tmp_path / "rows.parquet"
-    rows.to_parquet(path)
-    assert tables.aggregate(plan(SPEND), path) == tables.aggregate(plan(SPEND), rows)
-
-
 @pytest.mark.parametrize("value", [2, -1, 0.5])
 def test_a_flag_that_is_neither_0_nor_1_is_an_error(value: float) -> None:
     with pytest.raises(TableError, match="1 values other than 0 and 1, which metric 'visit'") as raised:
@@ -218,15 +180,6 @@ def test_a_flag_that_is_neither_0_nor_1_is_an_error(value: float) -> None:
 def test_text_where_a_number_is_wanted_is_an_error() -> None:
     with pytest.raises(TableError, match="text, expected numbers, which metric 'spend' needs") as raised:
         tables.aggregate(plan(SPEND), frame(spend=["1", "2", "n/a"]))
-    assert raised.value.column == "spend"
-
-
-def test_text_late_in_a_file_is_an_error_too(tmp_path: Path) -> None:
-    path = tmp_path / "rows.csv"
-    rows = [f"{i},a,1,{i}" for i in range(60_000)]
-    path.write_text("customer_id,variant,visit,spend\n" + "\n".join(rows) + "\n60000,b,0,n/a\n")
-    with pytest.raises(TableError, match="text") as raised:
-        tables.aggregate(plan(SPEND), path)
     assert raised.value.column == "spend"
 
 
@@ -244,12 +197,6 @@ def test_a_missing_column_is_named(column: str) -> None:
     assert raised.value.column == column
 
 
-def test_a_missing_segment_is_named() -> None:
-    with pytest.raises(TableError) as raised:
-        tables.aggregate(plan(segments=("country",)), frame(visit=[0]))
-    assert raised.value.column == "country"
-
-
 @pytest.mark.parametrize(
     "metric",
     [
@@ -264,118 +211,6 @@ def test_a_metric_on_events_alone_is_named(metric: Metric) -> None:
         tables.aggregate(plan(metric), frame(visit=[0]))
 
 
-def test_units_and_variants_that_the_plan_does_not_have_are_counted() -> None:
-    table = pa.table(
-        {
-            "customer_id": pa.array([1, 2, 3, 4, None, 6, 7]),
-            "variant": ["a", "b", "c", None, "a", "c", "a"],
-            "visit": [1, 1, 1, 1, 1, 1, 1],
-        }
-    )
-    found = tables.aggregate(plan(testers={"7": "a", "x": "b"}), table)
-    assert codes(found) == {"no_unit": 1, "tester": 1, "no_variant": 1, "unknown_variant": 2}
-    assert found.units == {Cell("a"): 1, Cell("b"): 1}
-
-
-def test_testers_are_found_among_names_too() -> None:
-    found = tables.aggregate(plan(testers={"x": "b"}), frame(customer_id=["x", "y"]))
-    assert codes(found) == {"tester": 1}
-
-
-@pytest.mark.parametrize("scale", [1, 1_000_003, "text"])
-def test_a_unit_in_two_rows_is_an_error(scale: int | str) -> None:
-    units: list[Any] = [1, 2, 3, 1, 4, 5, 3]
-    units = [f"c{each}" for each in units] if scale == "text" else [each * int(scale) for each in units]
-    with pytest.raises(TableError, match="2 units stand in more than one row") as raised:
-        tables.aggregate(plan(), frame(customer_id=units, variant=["a"] * 7))
-    assert raised.value.column == "customer_id"
-
-
-def test_units_in_two_variants_are_left_out_and_counted() -> None:
-    found = tables.aggregate(plan(), frame(customer_id=[1, 1, 2, 3, 4, 4], variant=list("abaaba")))
-    assert codes(found) == {"in_two_variants": 2}
-    assert found.units == {Cell("a"): 2, Cell("b"): 0}
-
-
-def test_rows_may_be_units_without_a_name() -> None:
-    nameless = plan(columns=Columns(unit=None))
-    found = tables.aggregate(nameless, frame(visit=[1, 0, 1]).drop(columns="customer_id"))
-    assert found.units == {Cell("a"): 2, Cell("b"): 1}
-
-
-def test_units_are_kept_apart_by_phase_and_day_of_entry() -> None:
-    phased = plan(
-        phases=(
-            Phase(date(2026, 1, 1), {"a": 1, "b": 1}),
-            Phase(date(2026, 1, 15), {"a": 1, "b": 3}),
-        )
-    )
-    entered = pd.to_datetime(["2026-01-01", "2026-01-14 23:59:59.999999", "2026-01-15", "2026-02-01"], format="mixed")
-    found = tables.aggregate(phased, frame(variant=["a"] * 4, visit=[1, 0, 1, 0], entered_at=entered))
-    assert found.units == {
-        Cell("a", 0, 0): 1,
-        Cell("a", 0, 13): 1,
-        Cell("a", 1, 14): 1,
-        Cell("a", 1, 31): 1,
-        Cell("b"): 0,
-    }
-    assert found.outcomes["visit"][Cell("a", 1, 14)] == Counts(1, 1)
-    assert found.as_of is None
-    columned = tables.aggregate(phased, frame(variant=["a"] * 5, phase=[0, 1, 2, None, -1]))
-    assert columned.units == {Cell("a", 0): 1, Cell("a", 1): 1, Cell("b"): 0}
-    assert codes(columned) == {"phase_outside_plan": 3}
-    with pytest.raises(TableError, match="plan with phases") as raised:
-        tables.aggregate(phased, frame(visit=[0]))
-    assert raised.value.column == "phase"
-
-
-def test_entries_outside_the_plan_are_counted() -> None:
-    entered = pd.to_datetime(
-        ["2025-12-31 23:59", None, "2026-01-01", "2026-02-28 23:59", "2026-03-01"], utc=True, format="mixed"
-    )
-    found = tables.aggregate(plan(), frame(entered_at=entered))
-    assert codes(found) == {"entered_before_start": 1, "no_entry_time": 1, "entered_after_end": 1}
-    assert sum(found.units.values()) == 2
-
-
-def test_with_an_instant_of_analysis_outcomes_may_be_immature() -> None:
-    visit = Rate(
-        name="visit", outcome=Outcome(column="visit", within_days=7), role=Role.PRIMARY, direction=Direction.INCREASE
-    )
-    entered = pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-03", "2026-01-20"])
-    rows = frame(variant=["a"] * 4, visit=[1, 1, 1, 1], entered_at=entered)
-    week = plan(metrics=(visit,))
-    assert tables.aggregate(week, rows).immature == {}
-    for as_of in (date(2026, 1, 9), datetime(2026, 1, 9, tzinfo=UTC), datetime(2026, 1, 9)):  # noqa: DTZ001 - is UTC
-        found = tables.aggregate(week, rows, as_of=as_of)
-        assert found.immature == {"visit": 1}
-        assert codes(found) == {"entered_after_as_of": 1}
-        assert sum((each for each in found.outcomes["visit"].values()), Counts()) == Counts(2, 2)
-        assert sum(found.units.values()) == 3
-        assert found.as_of == date(2026, 1, 9)
-
-
-def test_segments_count_units() -> None:
-    rows = frame(visit=[0] * 6, country=["DE", "AT", "DE", None, "DE", "AT"], tier=[1, 1, 2, 2, 2, 2])
-    found = tables.aggregate(plan(segments=("country", "tier")), rows)
-    assert found.segments == {
-        "country": {"DE": {"a": 3, "b": 0}, "AT": {"a": 0, "b": 2}, "(none)": {"a": 0, "b": 1}},
-        "tier": {"1": {"a": 1, "b": 1}, "2": {"a": 2, "b": 2}},
-    }
-
-
-def test_a_segment_of_too_many_values_is_an_error() -> None:
-    with pytest.raises(TableError, match="too many") as raised:
-        tables.aggregate(plan(segments=("customer_id",)), frame(visit=[0] * 4_000))
-    assert raised.value.column == "customer_id"
-
-
-EVERYTHING = plan(
-    SPEND,
-    LEFT,
-    Ratio(name="ratio", numerator=Outcome(column="spend"), denominator=Outcome(column="visit"), **AS),
-    segments=("country",),
-)
 EMPTY = Aggregates(
     units={Cell("a"): 0, Cell("b"): 0},
     outcomes={
@@ -404,60 +239,8 @@ def test_one_unit_is_enough_for_aggregates() -> None:
     assert found.outcomes["spend"] == {Cell("a"): Moments(1, 3.0, 0.0, 0.0, 1), Cell("b"): Moments()}
 
 
-def test_csv_and_json_lines_are_read(tmp_path: Path) -> None:
-    rows = frame(spend=[1.5, 2.5, 0.0], visit=[True, False, True])
-    rows.to_csv(tmp_path / "rows.csv", index=False)
-    rows.to_csv(tmp_path / "rows.csv.gz", index=False)
-    rows.to_json(tmp_path / "rows.jsonl", orient="records", lines=True)
-    expected = tables.aggregate(plan(SPEND), rows)
-    for name in ("rows.csv", "rows.csv.gz", "rows.jsonl"):
-        assert tables.aggregate(plan(SPEND), tmp_path / name) == expected
-        assert tables.aggregate(plan(SPEND), str(tmp_path / name)) == expected
-
-
-@pytest.mark.parametrize(("source", "says"), [("nowhere.csv", "no file"), (42, "no table can be made of the int")])
-def test_what_is_no_table_is_an_error(source: Any, says: str) -> None:
-    with pytest.raises(TableError, match=says):
-        tables.aggregate(plan(), source)
-
-
-def test_a_file_of_an_unknown_kind_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "rows.xlsx").write_bytes(b"PK")
-    with pytest.raises(TableError, match="expected one that ends in"):
-        tables.aggregate(plan(), tmp_path / "rows.xlsx")
-    (tmp_path / "rows.parquet").write_bytes(b"no parquet")
-    with pytest.raises(TableError, match="cannot"):
-        tables.aggregate(plan(), tmp_path / "rows.parquet")
-
-
-@pytest.mark.skipif(not HILLSTROM.exists(), reason=f"{HILLSTROM} is not there: TAKT_SAMPLE_DATA names its folder")
-def test_hillstrom_is_what_pandas_says() -> None:
-    hillstrom = plan(
-        Rate(name="conversion", outcome=Outcome(column="conversion"), **AS),
-        SPEND,
-        variants=(Variant("No E-Mail", control=True), Variant("Mens E-Mail"), Variant("Womens E-Mail")),
-        columns=Columns(unit=None, variant="segment"),
-        segments=("channel",),
-    )
-    found = tables.aggregate(hillstrom, HILLSTROM)
-    rows = pd.read_csv(HILLSTROM)
-    for name, of in rows.groupby("segment"):
-        cell = Cell(str(name))
-        assert found.units[cell] == len(of)
-        assert found.outcomes["visit"][cell] == Counts(sum(of["visit"]), len(of))
-        assert found.outcomes["conversion"][cell] == Counts(sum(of["conversion"]), len(of))
-        spend = found.outcomes["spend"][cell]
-        assert isinstance(spend, Moments)
-        assert (spend.mean, spend.variance) == pytest.approx((of["spend"].mean(), of["spend"].var()), rel=1e-12)
-        n = len(of)
-        biased = of["spend"].skew() * (n - 2) / (n * (n - 1)) ** 0.5
-        assert spend.skewness == pytest.approx(biased, rel=1e-9)
-        for channel, count in of["channel"].value_counts().items():
-            assert found.segments["channel"][str(channel)][cell.variant] == count
-    assert found.exclusions == ()
-
-
 NUMBERS = st.one_of(st.none(), st.floats(-1e6, 1e6, allow_subnormal=False), st.sampled_from([nan, inf, -inf, 0.0]))
+
 ROWS = st.lists(st.tuples(st.sampled_from(["a", "b", "c", None]), st.sampled_from([0, 1, None]), NUMBERS), max_size=30)
 
 

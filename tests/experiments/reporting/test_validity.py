@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 import experiments as ex
-from experiments.aggregates import Aggregates, Cell
+from experiments.aggregates import Aggregates, Cell, Segment
 from experiments.design import (
     Phase,
     Variant,
@@ -47,7 +47,7 @@ def test_segments_and_balance_warn_and_void_nothing() -> None:
     plan = a_plan(segments=("lifecycle",))
     off = replace(
         ALL,
-        segments={"lifecycle": {"new": {"one": 900, "three": 500, "five": 900}}},
+        segments={"lifecycle": {"new": Segment({Cell("one"): 900, Cell("three"): 500, Cell("five"): 900})}},
         before={"spend": {"one": Moments(10_000, 2.0, 250_000.0), "three": Moments(10_050, 2.5, 250_000.0)}},
     )
     found = ex.readout_of(plan, off)
@@ -56,11 +56,29 @@ def test_segments_and_balance_warn_and_void_nothing() -> None:
     assert "in lifecycle new" in str(found)
 
 
-def test_segments_are_not_tested_over_changed_weights() -> None:
+def test_segments_are_tested_in_each_phase_against_its_weights() -> None:
+    """Together "new" is as planned, 1,400 and 600; in neither phase is it."""
     phases = (Phase(START, {"one": 9.0, "three": 1.0}), Phase(date(2026, 11, 2), {"one": 1.0, "three": 1.0}))
     plan = a_plan(VISIT, variants=TWO, phases=phases, segments=("lifecycle",))
     units = {Cell("one", 0): 9_000, Cell("three", 0): 1_000, Cell("one", 1): 500, Cell("three", 1): 500}
-    found = ex.readout_of(plan, Aggregates(units, {}, segments={"lifecycle": {"new": {"one": 500, "three": 500}}}))
-    assert [each.sentence for each in found.checks if each.code is CheckCode.SRM_SEGMENT] == [
-        "Shares were not tested by segment: the weights changed, and segments are not known by phase."
-    ]
+    new = Segment({Cell("one", 0): 800, Cell("three", 0): 200, Cell("one", 1): 600, Cell("three", 1): 400})
+    old = Segment({Cell("one", 0): 900, Cell("three", 0): 100, Cell("one", 1): 500, Cell("three", 1): 500})
+    found = ex.readout_of(plan, Aggregates(units, {}, segments={"lifecycle": {"new": new, "old": old}}))
+    looked = {each.where: each.is_alarm for each in found.checks if each.code is CheckCode.SRM_SEGMENT}
+    assert looked == {
+        "lifecycle new, phase 1": True,
+        "lifecycle new, phase 2": True,
+        "lifecycle old, phase 1": False,
+        "lifecycle old, phase 2": False,
+    }
+    assert "in lifecycle new, phase 1 do not hold the shares planned" in " ".join(str(found).split())
+
+
+def test_a_segment_of_which_nobody_was_in_a_phase_is_not_tested_in_it() -> None:
+    phases = (Phase(START, {"one": 9.0, "three": 1.0}), Phase(date(2026, 11, 2), {"one": 1.0, "three": 1.0}))
+    plan = a_plan(VISIT, variants=TWO, phases=phases, segments=("lifecycle",))
+    units = {Cell("one", 0): 9_000, Cell("three", 0): 1_000, Cell("one", 1): 50, Cell("three", 1): 0}
+    late = Segment({Cell("one", 1): 50, Cell("three"): 0})
+    found = ex.readout_of(plan, Aggregates(units, {}, segments={"lifecycle": {"late": late}}))
+    looked = [(each.where, each.is_alarm) for each in found.checks if each.code is CheckCode.SRM_SEGMENT]
+    assert looked == [("lifecycle late, phase 2", True)]
