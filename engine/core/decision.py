@@ -10,6 +10,7 @@ from typing import Final
 
 from engine.core.account import ALL_BUDGETS, Account, Lease
 from engine.core.customer import Customer
+from engine.core.gates import Gate
 from engine.core.meter import Meter
 from engine.core.policy import DAY_US, CalendarWindow, Lifetime, OnExpiry, PolicyMode, Rolling
 from engine.core.rules import NO_VARIANTS, Rules
@@ -27,22 +28,27 @@ def decide(
     account: Account,
     ask: Ask,
     now_us: int,
-    variants: Mapping[str, str] = NO_VARIANTS,
+    variants: Mapping[int, int] = NO_VARIANTS,
 ) -> Decision:
     """May this message go to this customer at `now_us`?
 
-    The account must be complete for the ask (`needs_since_us`). `variants` are the customer's assignments in running
-    experiments. Never raises for values that were validated, at instants from 1902 to 2198.
+    The account must be complete for the ask (`needs_since_us`). `variants`: the patches of these variants of running
+    experiments are in force (who gives which is for `treatments` to know). Never raises for values that were
+    validated, at instants from 1902 to 2198.
     """
-    rules = rules.under(variants)
-    case = situation(rules, customer, account, ask, now_us)
-    own_gates, own_meters = gates(case), meters(case)
+    case = situation(rules.under(variants), customer, account, ask, now_us)
+    return ruled(case, gates(case), meters(case))
+
+
+def ruled(case: Situation, own_gates: Sequence[Gate], own_meters: Sequence[Meter]) -> Decision:
+    """What the rules that have a say in a situation, all of them, come to."""
+    now_us = case.now_us
     refusing: list[Rule] = [
         *[gate for gate in own_gates if gate.refuses(now_us)],
         *[meter for meter in own_meters if meter.refuses(now_us)],
     ]
     if not refusing:
-        observed = Verdict.ALLOW if rules.policy.mode is PolicyMode.OBSERVE else None
+        observed = Verdict.ALLOW if case.rules.policy.mode is PolicyMode.OBSERVE else None
         return _decision(case, Verdict.ALLOW, (), None, True, _lines(case, own_meters, {}, charged=True), (), observed)
     return _refused(case, [*own_gates, *own_meters], own_meters, refusing)
 

@@ -10,7 +10,7 @@ from engine.core.policy import Budget, CalendarWindow, Ceiling, Per, Rolling, Se
 from engine.core.verdict import Code, Verdict
 from engine.core.windows import Calendar
 
-_LABEL: Final = {Per.TOPIC: 1, Per.CAMPAIGN: 2, Per.TEAM: 3}  # where `Labels` has it
+LABEL_OF: Final = {Per.TOPIC: 1, Per.CAMPAIGN: 2, Per.TEAM: 3}  # where `Labels` has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def gauge(budget: Budget, bit: int = 0, code: Code | None = None) -> Gauge:
         refusal=Verdict.DENY if budget.when_exceeded is WhenExceeded.DENY else Verdict.DEFER,
         length_us=window.effective_us if isinstance(window, Rolling) else 0,
         calendar=window.calendar if isinstance(window, CalendarWindow) else None,
-        per=_LABEL[budget.per] if budget.per else None,
+        per=LABEL_OF[budget.per] if budget.per else None,
         is_plain=not (budget.weights or budget.is_gap),
     )
 

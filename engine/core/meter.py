@@ -65,6 +65,12 @@ class Meter:
         self._used_us = -1
         self._used = 0
 
+    def beside(self, gauge: Gauge) -> "Meter":
+        """The same budget as another variant has it: with another limit, and the same use."""
+        other = Meter(gauge, self.case, self._everything, self._latest_us, self.is_charged_apart, self.before)
+        other._charges, other._used_us, other._used = self._charges, self._used_us, self._used
+        return other
+
     @property
     def charges(self) -> Sequence[Charge]:
         """What is charged to this budget."""

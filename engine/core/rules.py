@@ -4,14 +4,15 @@ A `Rules` belongs to one ruleset number. It remembers what its policy says of as
 as patched for a set of variants; those memories never change what it decides.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from engine.core.account import Labels
-from engine.core.customer import Preference
-from engine.core.gauge import Gauge, ceiling_gauge, gauge
+from engine.core.customer import Customer, Preference
+from engine.core.gauge import LABEL_OF, Gauge, ceiling_gauge, gauge
 from engine.core.policy import (
     DAY_US,
     EVERYTHING,
@@ -33,7 +34,7 @@ _LONGEST_PERIOD_US = {Calendar.DAY: 2 * DAY_US, Calendar.WEEK: 8 * DAY_US, Calen
 _LABELS_MAX, _PATCHED_MAX = 50_000, 1_000  # what is remembered of labels, and of combinations of variants
 OWN_WINDOW = Rolling(7 * DAY_US)
 
-NO_VARIANTS: Mapping[str, str] = MappingProxyType({})
+NO_VARIANTS: Mapping[int, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +48,57 @@ class Pause:
     is_breaker: bool = False
 
 
+class Place(NamedTuple):
+    """Where an experiment's formula puts a customer: a variant (None: not in it) and why. `phase`: of the plan's."""
+
+    variant: int | None
+    reason: str
+    phase: int = 0
+    is_tester: bool = False
+
+
+class Assign(Protocol):
+    """An experiment's formula: the same for the same customer as of the same instant."""
+
+    def __call__(self, customer_id: str, customer: Customer, now_us: int, /) -> Place: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunningExperiment:
+    """An experiment as decisions know it. `variants` are names; numbers of variants are their places in it.
+
+    `segments` are the attributes that are kept as they were when a customer was assigned.
+    """
+
+    number: int
+    key: str
+    variants: tuple[str, ...]
+    assign: Assign
+    segments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Holdout:
+    """A share of all customers who are decided under frozen rules, out of all experiments, from an instant to another.
+
+    `contains` is by the customer's id.
+    """
+
+    name: str
+    from_us: int
+    until_us: int
+    contains: Callable[[str], bool]
+    rules: "Rules"
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the rules say of all asks with the same labels, by customers who made the same choices.
 
     `topic` is None where the policy declares topics and this is none of them; an exempt one leaves nothing but its
     ceiling. `asks_consent`: some consent must be on file. `needs_zone`: an enforced rule cannot be read without the
-    customer's zone; `reads_zone`: some rule, perhaps a shadow, reads it.
+    customer's zone; `reads_zone`: some rule, perhaps a shadow, reads it. `experiments` are those of which some variant
+    changes a budget that selects such asks.
     """
 
     topic: Topic | None
@@ -65,24 +110,48 @@ class Terms:
     gauges: tuple[Gauge, ...]
     needs_zone: bool
     reads_zone: bool
+    experiments: tuple[RunningExperiment, ...] = ()
+
+
+class Rivals(NamedTuple):
+    """How an experiment's other variants differ from its control, for asks with the same labels.
+
+    `variants` are those whose decisions may differ, without any that lie between two others. Where the control allows,
+    theirs differ only if one of `stricter` refuses; unless `by_decision`: then only their decisions tell.
+    """
+
+    variants: tuple[int, ...]
+    stricter: tuple[Gauge, ...]
+    by_decision: bool
 
 
 @dataclass(frozen=True)
 class Rules:
-    """A policy in force under a number, with the pauses of the hour and the patches of running experiments.
+    """A policy in force under a number, with the pauses of the hour, the running experiments and the holdouts.
 
-    `patches[experiment][variant]` is the policy under that variant's patch: budgets with other limits and overrides.
+    `patches[experiment][variant]` are the budgets under that variant's patch: with other limits and overrides. The
+    control has none, and an experiment that changes no budget is not there. The first holdout that has a customer
+    binds.
     """
 
     number: int
     policy: Policy
     pauses: tuple[Pause, ...] = ()
-    patches: Mapping[str, Mapping[str, tuple[Budget, ...]]] = field(default_factory=lambda: MappingProxyType({}))
+    patches: Mapping[int, Mapping[int, tuple[Budget, ...]]] = field(default_factory=lambda: MappingProxyType({}))
+    experiments: tuple[RunningExperiment, ...] = ()
+    holdouts: tuple[Holdout, ...] = ()
     _terms: dict[tuple[Labels, tuple[Preference, ...]], Terms] = field(
         default_factory=dict[tuple[Labels, tuple[Preference, ...]], Terms], init=False, repr=False, compare=False
     )
-    _patched: "dict[frozenset[tuple[str, str]], Rules]" = field(
-        default_factory=dict[frozenset[tuple[str, str]], "Rules"], init=False, repr=False, compare=False
+    _patched: "dict[frozenset[tuple[int, int]], Rules]" = field(
+        default_factory=dict[frozenset[tuple[int, int]], "Rules"], init=False, repr=False, compare=False
+    )
+    # Kept by `treatments`, by experiment, other experiments' variants, labels and choices.
+    rivals: dict[tuple[int, frozenset[tuple[int, int]], Labels, tuple[Preference, ...]], Rivals] = field(
+        default_factory=dict[tuple[int, frozenset[tuple[int, int]], Labels, tuple[Preference, ...]], Rivals],
+        init=False,
+        repr=False,
+        compare=False,
     )
 
     @cached_property
@@ -90,7 +159,8 @@ class Rules:
         """The longest time that a contact can occupy a budget or a ceiling; lifetime budgets live by the totals."""
         windows = [budget.window for budget in self.policy.budgets]
         windows += [topic.ceiling.window for topic in self.policy.topics.values() if topic.ceiling]
-        return max([OWN_WINDOW.length_us, *(_reach_us(window) for window in windows)])
+        frozen = [each.rules.longest_us for each in self.holdouts]
+        return max([OWN_WINDOW.length_us, *(_reach_us(window) for window in windows), *frozen])
 
     @cached_property
     def gauges(self) -> tuple[Gauge, ...]:
@@ -118,7 +188,18 @@ class Rules:
             found = self._terms[key] = _terms(self, labels, preferences)
         return found
 
-    def under(self, variants: Mapping[str, str]) -> "Rules":
+    def of(self, customer_id: str, now_us: int) -> "Rules":
+        """The rules for a customer: these, or the frozen ones of a holdout, in which there are no experiments."""
+        for each in self.holdouts:
+            if each.from_us <= now_us < each.until_us and each.contains(customer_id):
+                return each.rules
+        return self
+
+    def running(self, key: str) -> RunningExperiment | None:
+        """The running experiment of this key."""
+        return next((each for each in self.experiments if each.key == key), None)
+
+    def under(self, variants: Mapping[int, int]) -> "Rules":
         """These rules as patched for a customer's variants; the rules themselves where none patches a budget."""
         if not variants or not self.patches:
             return self
@@ -187,6 +268,16 @@ def _terms(rules: Rules, labels: Labels, preferences: Sequence[Preference]) -> T
         gauges,
         needs_zone=bool(quiet_hours) or any(not budget.shadow for budget in calendars),
         reads_zone=bool(quiet_hours or calendars),
+        experiments=tuple(each for each in rules.experiments if _is_about(rules.patches.get(each.number, {}), labels)),
+    )
+
+
+def _is_about(patches: Mapping[int, Iterable[Budget]], labels: Labels) -> bool:
+    """Whether a budget that some variant changes selects such asks; one kept per campaign, none without a campaign."""
+    return any(
+        budget.selector.selects(*labels) and (budget.per is None or labels[LABEL_OF[budget.per]] is not None)
+        for changed in patches.values()
+        for budget in changed
     )
 
 

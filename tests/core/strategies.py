@@ -75,7 +75,7 @@ def case(random: Random) -> tuple[Case, int]:
     now_us = near(random, noon_us, 1)
     held = tuple(contact(random, noon_us, now_us, seq) for seq in range(1, random.randint(1, 9)))
     totals = {(random.choice(CHANNELS), random.choice(TOPICS)): 1} if one_in(random, 4) else {}
-    variants: Mapping[str, str] = random.choice(({}, {"dose": "one"}, {"dose": "control", "other": "one"}))
+    variants: Mapping[int, int] = random.choice(({}, {1: 1}, {1: 0, 2: 1}))
     return Case(rules(random, noon_us), customer(random, noon_us), held, ask(random, now_us), totals, variants), now_us
 
 
@@ -220,7 +220,7 @@ def rules(random: Random, noon_us: int) -> Rules:
     if patched.is_gap or not one_in(random, 4):
         return Rules(1, drawn, pauses)
     changed = replace(patched, limit=limit(random), overrides=())
-    return Rules(1, drawn, pauses, {"dose": {"one": (changed,), "control": ()}})
+    return Rules(1, drawn, pauses, {1: {1: (changed,), 0: ()}})
 
 
 def scope(random: Random) -> Scope:

@@ -259,8 +259,8 @@ def test_a_choice_that_no_budget_is_about_is_one_of_its_own_over_seven_days():
 
 def test_a_variants_patch_is_in_force_for_its_customers_alone():
     patched = Budget("weekly", Rolling(WEEK_US), 3)
-    rules = Rules(1, policy(WEEKLY).policy, patches={"dose": {"three": (patched,), "one": ()}})
-    for variants, limit in (({}, 1), ({"dose": "one"}, 1), ({"dose": "three", "other": "a"}, 3), ({"dose": "four"}, 1)):
+    rules = Rules(1, policy(WEEKLY).policy, patches={1: {1: (patched,), 0: ()}})
+    for variants, limit in (({}, 1), ({1: 0}, 1), ({1: 1, 2: 0}, 3), ({1: 2}, 1)):
         decision = decide(rules, UNKNOWN, Account(), ASK, NOW_US, variants)
         assert [each.limit for each in decision.budgets] == [limit]
 

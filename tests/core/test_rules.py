@@ -60,7 +60,7 @@ def test_a_memory_that_was_filled_decides_as_an_empty_one(monkeypatch: pytest.Mo
         account = Account(contacts=list(given.contacts), totals=dict(given.totals))
         used = Rules(1, given.rules.policy, given.rules.pauses, given.rules.patches)
         for channel in ("email", "push", "sms"):
-            for variants in ({}, {"dose": "one"}):
+            for variants in ({}, {1: 1}):
                 decide(used, UNKNOWN, account, Ask(channel, "news", "autumn"), now_us, variants)
         expected = decide(given.rules, given.customer, account, given.ask, now_us, given.variants)
         assert decide(used, given.customer, account, given.ask, now_us, given.variants) == expected
