@@ -203,10 +203,10 @@ class _AskedOut(_EntryOut):
 
 
 class ContactEntryOut(_AskedOut):
-    """A contact allowed (`how: asked`) or recorded."""
+    """A contact allowed (`how: asked`), recorded by its sender, or unasked: an event says that it was sent."""
 
     entry: Literal["contact"]
-    how: Literal["asked", "late", "recorded"]
+    how: Literal["asked", "late", "recorded", "unasked"]
     lease_expires_at: datetime
 
 
@@ -229,7 +229,7 @@ class ChangeEntryOut(_EntryOut):
     """A change of what is on file; `to` is the new value, whole."""
 
     entry: Literal["change"]
-    changed: Literal["profile", "suppressions", "preferences"]
+    changed: Literal["profile", "suppressions", "preferences", "outcomes", "addresses", "variants"]
     to: dict[str, Any]
 
 

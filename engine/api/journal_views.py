@@ -4,7 +4,7 @@ from typing import Any
 
 from engine.api.schemas import instant
 from engine.core.customer import Customer, Preference
-from engine.core.suppression import Consent, Scope, Suppression
+from engine.core.suppression import Consent, Scope, Suppression, in_force
 from engine.operations.look import View
 from engine.store.customers import consents_of, preferences_of, suppressions_of
 from engine.store.journal import Change, Changed, Entry, Message, Refusal, Resolved
@@ -49,7 +49,7 @@ def file_data(customer: Customer) -> dict[str, Any]:
         "time_zone": customer.time_zone,
         "attributes": dict(customer.attributes),
         "consents": [_consent(each) for each in customer.consents],
-        "suppressions": [_suppression(each) for each in customer.suppressions],
+        "suppressions": [_suppression(each) for each in customer.in_force],
         "preferences": [_preference(each) for each in customer.preferences],
     }
 
@@ -117,7 +117,7 @@ def _changed(entry: Changed) -> dict[str, Any]:
         case Change.PROFILE:
             return {**entry.data, "consents": [_consent(each) for each in consents_of(entry.data["consents"])]}
         case Change.SUPPRESSIONS:
-            return {"suppressions": [_suppression(each) for each in suppressions_of(entry.data)]}
+            return {"suppressions": [_suppression(each) for each in in_force(suppressions_of(entry.data), ())]}
         case Change.PREFERENCES:
             return {"preferences": [_preference(each) for each in preferences_of(entry.data)]}
         case Change.OUTCOMES | Change.ADDRESSES | Change.VARIANTS:

@@ -26,15 +26,17 @@ class Lease(IntEnum):
 
 
 class Kind(IntEnum):
-    """How a contact came to be."""
+    """How a contact came to be. RECORDED: its sender says so. UNASKED: an event says that it was sent past Takt."""
 
     ASKED = 0
     LATE = 1
     RECORDED = 2
+    UNASKED = 3
 
 
 class State(StrEnum):
-    """What has become of a contact at an instant. LATE and RECORDED contacts were sent, as CONFIRMED ones were."""
+    """What has become of a contact at an instant. LATE and RECORDED contacts were sent, as CONFIRMED ones were; an
+    unasked contact is on record as one that was recorded."""
 
     RESERVED = "reserved"
     CONFIRMED = "confirmed"
@@ -102,7 +104,7 @@ class Contact(NamedTuple):
     def state(self, now_us: int) -> State:
         if self.kind is Kind.LATE:
             return State.LATE
-        if self.kind is Kind.RECORDED:
+        if self.kind is Kind.RECORDED or self.kind is Kind.UNASKED:
             return State.RECORDED
         if self.lease is Lease.SETTLED:
             return State.CONFIRMED

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from engine.core.outcomes import NO_OUTCOMES, OpenCase, Outcomes
 from engine.core.policy import DAY_US, Condition, Operator, Scalar
-from engine.core.suppression import Consent, Suppression
+from engine.core.suppression import Consent, Suppression, in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ NO_MEMBERSHIPS: Mapping[int, Membership] = MappingProxyType({})
 @dataclass(frozen=True, slots=True)
 class Customer:
     """`variants` are memberships by the experiment's number. What `outcomes` say, decisions read by `since_us` (derived
-    attributes: each counts whole days since its instant) and `open_cases`.
+    attributes: each counts whole days since its instant) and `open_cases`; of the facts in `suppressions`, those
+    `in_force`.
     """
 
     time_zone: str | None = None
@@ -63,6 +64,11 @@ class Customer:
     outcomes: Outcomes = NO_OUTCOMES
     addresses: tuple[Address, ...] = ()
     variants: Mapping[int, Membership] = field(default_factory=lambda: NO_MEMBERSHIPS)
+
+    @property
+    def in_force(self) -> tuple[Suppression, ...]:
+        """The suppressions that bind now; lifted ones, and those of another's address, stay on file."""
+        return in_force(self.suppressions, self.addresses) if self.suppressions else ()
 
     @property
     def since_us(self) -> Mapping[str, int]:

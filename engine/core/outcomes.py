@@ -1,14 +1,51 @@
-"""What events have told of a customer: cases, when somebody was last seen, soft bounces.
+"""What events have told of a customer: cases, when somebody was last seen, soft bounces, and what must not be sent.
 
 A join-semilattice: what is known after some events is the same whatever their order, and however often each came. What
-decisions read of it (`since_us`, `open_cases`) is derived.
+decisions read of it (`since_us`, `open_cases`) is derived. Facts about suppressions are made here and joined there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
+
+from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
+from engine.core.policy import DAY_US, Channel, Policy, SoftBounces
+from engine.core.suppression import LIFTED_BY_CONSENT, Consent, Scope, Suppression, SuppressionReason, fact, tombstone
+
+OLDEST_US: Final = 400 * DAY_US  # what events and contacts are kept for: what is older tells nothing any more
+DETRACTOR: Final = "detractor"  # what a pause calls an answer of 0 to 6 to "would you recommend us?"
+UNKNOWN_TOPIC: Final = "unknown"  # of a contact of which only the channel is known
+_SENDS: Final = frozenset({EventType.SENT, EventType.DELIVERED})
+_ALWAYS: Final = frozenset(
+    {
+        EventType.BOUNCED,
+        EventType.COMPLAINED,
+        EventType.UNSUBSCRIBED,
+        EventType.RESUBSCRIBED,
+        EventType.CONSENTED,
+        EventType.PUSH_ENABLED,
+        EventType.PUSH_DISABLED,
+        EventType.UNINSTALLED,
+        EventType.ACCOUNT_CLOSED,
+        EventType.CASE_OPENED,
+        EventType.CASE_CLOSED,
+    }
+)
+_OF_A_MESSAGE: Final = frozenset(
+    {EventType.BOUNCED, EventType.COMPLAINED, EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED}
+)
+FIRST_SEEN: Final = "days_since_first_seen"
+_LAST_SEEN: Final[Mapping[str, str]] = {
+    EventType.SESSION: "days_since_last_session",
+    EventType.CLICKED: "days_since_last_click",
+    EventType.PURCHASE: "days_since_last_purchase",
+}
+_DETRACTORS_UP_TO: Final = 6
+_CASES_MAX: Final = 100
+_SOFT_BOUNCES_MAX: Final = 200
+_NAME_MAX: Final = 100
 
 
 class Case(NamedTuple):
@@ -56,5 +93,236 @@ class Outcomes:
             OpenCase(each.from_event, each.opened_us) for each in self.cases if each.opened_us > each.closed_us
         )
 
+    def told(self, events: Iterable[Event], policy: Policy, now_us: int) -> "Outcomes":
+        """What is known after these events too, which say their channel where their message does."""
+        told = list(events)
+        recent = [each for each in told if each.at_us > now_us - OLDEST_US]
+        return Outcomes(
+            _cases(self.cases, recent, policy, now_us),
+            with_seen(self.seen, seen(told)),
+            _soft_bounces(self.soft_bounces, recent, policy.soft_bounces, now_us),
+        )
+
 
 NO_OUTCOMES = Outcomes()
+
+
+def acts(event: Event, policy: Policy) -> bool:
+    """Whether an event can change what decisions read, apart from `seen`: if so it is told under the account's lock."""
+    if event.type in _SENDS:
+        return event.message_id is not None
+    return event.type in _ALWAYS or bool(_opened_by(event, policy) or _closed_by(event, policy))
+
+
+def is_send(event: Event) -> bool:
+    """Whether it says that a contact happened."""
+    return event.type in _SENDS and event.message_id is not None
+
+
+def seen(events: Iterable[Event]) -> dict[str, int]:
+    """When these events saw a customer, by derived attribute, in whole UTC days.
+
+    Not by a click that its sender says a machine made. Which clicks came too soon is known only with the send, and
+    that may be told later.
+    """
+    found: dict[str, int] = {}
+    for event in events:
+        last = _LAST_SEEN.get(event.type)
+        if last is None or event.flags & Flag.SUSPECT_SAID:
+            continue
+        day_us = event.at_us // DAY_US * DAY_US
+        found[last] = max(found.get(last, day_us), day_us)
+        found[FIRST_SEEN] = min(found.get(FIRST_SEEN, day_us), day_us)
+    return found
+
+
+def with_seen(known: Mapping[str, int], found: Mapping[str, int]) -> Mapping[str, int]:
+    """Both: the earliest first time, the latest of the others. `known` itself where nothing is new."""
+    moved = {
+        name: at_us
+        for name, at_us in found.items()
+        if name not in known or (at_us < known[name] if name == FIRST_SEEN else at_us > known[name])
+    }
+    return MappingProxyType({**known, **moved}) if moved else known
+
+
+def placed(event: Event, message: tuple[str, str] | None) -> Event:
+    """The event with the channel and topic that it is about, where the channel and topic of its message must say them.
+
+    Of an unsubscribe, and of its return, these are the scope: what it names, else its message's channel, else
+    everything. Its property `scope` widens or narrows that: `all`, `channel`, or `topic` (its message's).
+    """
+    width = event.properties.get("scope")
+    channel, topic = event.channel, event.topic
+    if event.type in (EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED):
+        if width == "all":
+            return event._replace(channel=None, topic=None)
+        if message is not None:
+            if channel is None and topic is None:
+                channel = message[0]
+            if topic is None and width == "topic":
+                topic = message[1]
+        return event._replace(channel=channel, topic=None if width == "channel" else topic)
+    if channel is None and message is not None and event.type != EventType.CONSENTED:
+        return event._replace(channel=message[0])
+    return event
+
+
+def needs_message(event: Event) -> bool:
+    """Whether only its message can say what the event is about."""
+    if event.message_id is None or event.type not in _OF_A_MESSAGE:
+        return False
+    return (event.channel is None and event.topic is None) or (
+        event.topic is None and event.properties.get("scope") == "topic"
+    )
+
+
+def facts(events: Iterable[Event]) -> Iterator[Suppression]:
+    """What these events, once placed, say must not be sent, and may be sent again."""
+    for event in events:
+        yield from _facts(event)
+
+
+def address_fact(event: Event) -> Suppression | None:
+    """What an event says of the address that it names: of whoever has that address, or comes to have it."""
+    return next((each for each in _facts(event) if each.digest is not None), None)
+
+
+def consents(known: Iterable[Consent], events: Iterable[Event]) -> tuple[Consent, ...]:
+    """The newest word on each scope; where two bear the same instant, the withdrawal."""
+    newest = {each.scope: each for each in known}
+    for event in events:
+        if event.type == EventType.CONSENTED:
+            told = _consent(event)
+            was = newest.get(told.scope)
+            newest[told.scope] = told if was is None else max(was, told, key=_newer)
+    return tuple(newest[scope] for scope in sorted(newest, key=_in_order))
+
+
+def soft_bounce_facts(soft_bounces: Iterable[SoftBounce], policy: SoftBounces) -> Iterator[Suppression]:
+    """A suppression for each address that bounced so often within so many days, as of the newest time that it had."""
+    instants: dict[tuple[str, str], list[int]] = {}
+    for each in soft_bounces:
+        instants.setdefault((each.channel, each.digest), []).append(each.at_us)
+    for (channel, digest), ats in instants.items():
+        ats.sort()
+        for index in range(len(ats) - 1, policy.suppress_after - 2, -1):
+            if ats[index] - ats[index - policy.suppress_after + 1] < policy.within_us:
+                yield fact(Scope(channel), SuppressionReason.SOFT_BOUNCES, ats[index], TAKT_SOURCE, digest or None)
+                break
+
+
+def _facts(event: Event) -> Iterator[Suppression]:
+    at_us, source = event.at_us, event.source
+    scope = Scope(event.channel, event.topic)
+    channel = Scope(event.channel)
+    digest = event.digest if event.channel is not None else None
+    match event.type:
+        case EventType.BOUNCED if event.flags & Flag.HARD and event.channel is not None:
+            yield fact(channel, SuppressionReason.HARD_BOUNCE, at_us, source, digest)
+        case EventType.COMPLAINED:
+            yield fact(channel, SuppressionReason.COMPLAINT, at_us, source, digest)
+        case EventType.UNSUBSCRIBED:
+            yield fact(scope, SuppressionReason.UNSUBSCRIBE, at_us, source)
+        case EventType.RESUBSCRIBED:
+            yield from (tombstone(scope, reason, at_us) for reason in LIFTED_BY_CONSENT)
+        case EventType.CONSENTED if _is_given(event):
+            yield from (tombstone(scope, reason, at_us) for reason in LIFTED_BY_CONSENT)
+        case EventType.PUSH_DISABLED | EventType.UNINSTALLED:
+            yield fact(_PUSH, SuppressionReason.PUSH_OFF, at_us, source)
+        case EventType.PUSH_ENABLED:
+            yield tombstone(_PUSH, SuppressionReason.PUSH_OFF, at_us)
+        case EventType.ACCOUNT_CLOSED:
+            yield fact(Scope(), SuppressionReason.ACCOUNT_CLOSED, at_us, source)
+        case _:
+            pass
+
+
+def _is_given(event: Event) -> bool:
+    """A consent says yes unless it says anything else."""
+    return event.properties.get("given", True) is True
+
+
+def _consent(event: Event) -> Consent:
+    version = event.properties.get("text_version")
+    text_version = None if version is None else str(version)[:_NAME_MAX]
+    return Consent(Scope(event.channel, event.topic), _is_given(event), event.at_us, event.source, text_version)
+
+
+def _newer(consent: Consent) -> tuple[int, bool, str, str]:
+    return consent.at_us, not consent.given, consent.source, consent.text_version or ""
+
+
+def _in_order(scope: Scope) -> tuple[str, str]:
+    return scope.channel or "", scope.topic or ""
+
+
+def _opened_by(event: Event, policy: Policy) -> set[str]:
+    """The kinds of cases that an event opens."""
+    names = {each.from_event for each in policy.pauses} | {EventType.CASE_OPENED.value}
+    kind = DETRACTOR if _is_detractor(event) else event.type
+    return {kind} & names
+
+
+def _closed_by(event: Event, policy: Policy) -> set[str]:
+    """The kinds of cases that an event closes. Service cases end as they do everywhere, unless a pause says how."""
+    ends = {(each.from_event, each.until_event) for each in policy.pauses}
+    if all(kind != EventType.CASE_OPENED for kind, _ in ends):
+        ends.add((EventType.CASE_OPENED.value, EventType.CASE_CLOSED.value))
+    return {kind for kind, until in ends if until == event.type}
+
+
+def _is_detractor(event: Event) -> bool:
+    return (
+        event.type == EventType.SURVEY
+        and event.properties.get("kind", "nps") == "nps"
+        and event.value is not None
+        and 0 <= event.value <= _DETRACTORS_UP_TO
+    )
+
+
+def _cases(known: Iterable[Case], events: Iterable[Event], policy: Policy, now_us: int) -> tuple[Case, ...]:
+    """Each case with the latest instants at which it was opened and closed; of each kind the newest 100.
+
+    A case without a name is closed by any end of its kind: whoever opens them so has one at a time.
+    """
+    found = {(each.from_event, each.name): each for each in known}
+
+    def tell(kind: str, name: str, opened_us: int, closed_us: int) -> None:
+        was = found.get((kind, name), Case(kind, name, 0, 0))
+        found[kind, name] = Case(kind, name, max(was.opened_us, opened_us), max(was.closed_us, closed_us))
+
+    for event in events:
+        name = _case_name(event.properties)
+        for kind in _opened_by(event, policy):
+            tell(kind, name, event.at_us, 0)
+        for kind in _closed_by(event, policy):
+            tell(kind, name, 0, event.at_us)
+            tell(kind, "", 0, event.at_us)
+    kept: dict[str, int] = {}
+    newest: list[Case] = []
+    for each in sorted(found.values(), key=lambda each: (max(each.opened_us, each.closed_us), each), reverse=True):
+        kept[each.from_event] = kept.get(each.from_event, 0) + 1
+        if max(each.opened_us, each.closed_us) > now_us - OLDEST_US and kept[each.from_event] <= _CASES_MAX:
+            newest.append(each)
+    return tuple(sorted(newest))
+
+
+def _case_name(properties: Mapping[str, Any]) -> str:
+    name = properties.get("case")
+    return "" if name is None else str(name)[:_NAME_MAX]
+
+
+def _soft_bounces(
+    known: Iterable[SoftBounce], events: Iterable[Event], policy: SoftBounces, now_us: int
+) -> tuple[SoftBounce, ...]:
+    """Those of 400 days, at most the newest 200. A bounce that does not say that it is for good is for now."""
+    found = {each for each in known if each.at_us > now_us - OLDEST_US}
+    for event in events:
+        if event.type == EventType.BOUNCED and not event.flags & Flag.HARD and event.channel is not None:
+            found.add(SoftBounce(event.channel, event.digest or "", event.at_us, event.key))
+    keep = max(_SOFT_BOUNCES_MAX, policy.suppress_after)
+    return tuple(sorted(sorted(found, key=lambda each: (each.at_us, each))[-keep:]))
+
+
+_PUSH: Final = Scope(Channel.PUSH.value)

@@ -46,7 +46,7 @@ def gates(case: Situation) -> list[Gate]:
     found: list[Gate] = []
     if customer.suppressions:
         exempt = topic is not None and topic.exempt
-        suppression = find_suppression(customer.suppressions, ask.channel, ask.topic, exempt=exempt)
+        suppression = find_suppression(customer.in_force, ask.channel, ask.topic, exempt=exempt)
         if suppression is not None:
             found.append(Gate(Code.SUPPRESSED, str(suppression.scope), is_hard=True))
     if topic is None:

@@ -3,11 +3,16 @@
 A scope names a channel, a topic, both or neither (everything). The most restrictive wins: one suppression that covers
 an ask denies it, however many consents there are. Exempt topics are bound only by a suppression whose scope names
 the topic, or that says `binds_exempt` (hard bounce, erasure, by hand).
+
+What is on file are facts, one for each scope, reason and address. They join, and are never taken away: a fact keeps
+the newest instant at which it was told and the newest at which it was lifted, and is in force while the first is no
+earlier. So what is in force does not depend on the order in which news comes in.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 from engine.core.policy import ConsentRule, Scalar
 
@@ -16,13 +21,21 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     COMPLAINT = "complaint"
     HARD_BOUNCE = "hard_bounce"
+    SOFT_BOUNCES = "soft_bounces"
     PUSH_OFF = "push_off"
+    ACCOUNT_CLOSED = "account_closed"
     BY_HAND = "by_hand"
     ERASURE = "erasure"
 
 
 BINDS_EXEMPT_BY_DEFAULT = frozenset(
     {SuppressionReason.HARD_BOUNCE, SuppressionReason.BY_HAND, SuppressionReason.ERASURE}
+)
+# What a customer said no with, and so can say yes to again. Not what only shows that an address does not work.
+LIFTED_BY_CONSENT: Final = (
+    SuppressionReason.UNSUBSCRIBE,
+    SuppressionReason.COMPLAINT,
+    SuppressionReason.ACCOUNT_CLOSED,
 )
 
 
@@ -42,20 +55,78 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Suppression:
+    """A fact: `at_us` is when it was told last (0: never, only lifted), `lifted_us` when it was lifted last (0: never).
+
+    With the `digest` of an address it binds only while that is one of the customer's in the scope's channel, or none
+    is on file there.
+    """
+
     scope: Scope
     reason: SuppressionReason
     at_us: int
     source: str
     binds_exempt: bool
+    lifted_us: int = 0
+    digest: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What it is about: facts of one key are joined."""
+        return self.scope.channel or "", self.scope.topic or "", self.reason.value, self.digest or ""
 
     def binds(self, channel: str, topic: str, *, exempt: bool) -> bool:
-        """Whether it forbids a contact in this channel and topic."""
+        """Whether it forbids a contact in this channel and topic, where it is in force."""
         return self.scope.covers(channel, topic) and (not exempt or self.binds_exempt or self.scope.topic == topic)
 
     def joined(self, other: "Suppression") -> "Suppression":
-        """The union of two suppressions of one scope: the same whatever the order, and never weaker than either."""
-        first, _ = sorted((self, other), key=lambda each: (each.at_us, each.reason, each.source))
-        return Suppression(self.scope, first.reason, first.at_us, first.source, self.binds_exempt or other.binds_exempt)
+        """What two facts of one key say together: the same whatever the order."""
+        newest = max(self, other, key=lambda each: (each.at_us, each.source))
+        return replace(
+            newest,
+            binds_exempt=self.binds_exempt or other.binds_exempt,
+            lifted_us=max(self.lifted_us, other.lifted_us),
+        )
+
+
+def fact(scope: Scope, reason: SuppressionReason, at_us: int, source: str, digest: str | None = None) -> Suppression:
+    """What an event tells: it binds exempt topics if its reason does by default."""
+    return Suppression(scope, reason, at_us, source, reason in BINDS_EXEMPT_BY_DEFAULT, 0, digest)
+
+
+def tombstone(scope: Scope, reason: SuppressionReason, lifted_us: int) -> Suppression:
+    """What lifts the facts of exactly this scope and reason, for whichever address, that were told before."""
+    return Suppression(scope, reason, 0, "", binds_exempt=False, lifted_us=lifted_us)
+
+
+def joined(known: Iterable[Suppression], told: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """All facts together, one of a key, in one order however they came."""
+    found: dict[tuple[str, str, str, str], Suppression] = {}
+    for each in (*known, *told):
+        was = found.get(each.key)
+        found[each.key] = each if was is None else was.joined(each)
+    return tuple(found[key] for key in sorted(found))
+
+
+def lifted_us(facts: Iterable[Suppression], fact: Suppression) -> int:
+    """When a fact was lifted last: itself, or with all of its scope and reason; 0 for never."""
+    wide = (each for each in facts if each.digest is None and each.scope == fact.scope and each.reason is fact.reason)
+    return max([fact.lifted_us, *(each.lifted_us for each in wide)])
+
+
+def in_force(facts: Collection[Suppression], addresses: Collection[tuple[str, str]]) -> tuple[Suppression, ...]:
+    """The facts that bind a customer with these addresses (channel, digest)."""
+    return tuple(
+        each
+        for each in facts
+        if each.at_us > 0 and each.at_us >= lifted_us(facts, each) and _is_reached(each, addresses)
+    )
+
+
+def _is_reached(each: Suppression, addresses: Collection[tuple[str, str]]) -> bool:
+    """Whether the fact's address is the customer's, as far as is known."""
+    if each.digest is None or (each.scope.channel, each.digest) in addresses:
+        return True
+    return all(channel != each.scope.channel for channel, _ in addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from typing import Protocol
 
 from engine.core.account import Account
 from engine.core.customer import Customer
+from engine.core.events import Event
 from engine.core.rules import Rules
+from engine.core.suppression import Suppression, find_suppression
+from engine.store.addresses import Link
 from engine.store.customers import CustomerTexts, customer_of, texts_of
 from engine.store.journal import Change, Changed, Entry, Message, Resolution, Resolved
 
@@ -53,11 +56,14 @@ class Held:
 
 @dataclass(slots=True)
 class Batch:
-    """One transaction: the rules it decides by, its customers, and the journal entries it will append."""
+    """One transaction: the rules it decides by, its customers, and the journal entries and events it will append."""
 
     rules: Rules
     held: dict[str, Held]
     entries: list[Entry] = field(default_factory=list[Entry])
+    events: list[Event] = field(default_factory=list[Event])
+    linked: list[Link] = field(default_factory=list[Link])
+    unlinked: list[Link] = field(default_factory=list[Link])
 
     def resolve(self, held: Held, message: Message, resolution: Resolution, end_us: int) -> Message:
         """Journal what became of a contact, and let the account follow."""
@@ -87,6 +93,26 @@ class Batch:
         self.entries.append(Changed(held.customer_id, held.stamp(), held.now_us, change, data))
         held.customer = customer
         held.changed_file = True
+
+    def refile(self, held: Held, change: Change, customer: Customer, data: object) -> int:
+        """Journal a change that may forbid more than before, and end the open leases that it forbids; how many."""
+        before = held.customer.in_force
+        self.change(held, change, customer, data)
+        new = [each for each in customer.in_force if each not in before]
+        return self.revoke_bound(held, new) if new else 0
+
+    def revoke_bound(self, held: Held, suppressions: Iterable[Suppression]) -> int:
+        """End every open lease that these suppressions bind; how many."""
+        revoked = 0
+        for contact in list(held.account.contacts):
+            if not contact.is_open(held.now_us):
+                continue
+            topic = self.rules.topic(contact.topic)
+            exempt = topic is not None and topic.exempt
+            if find_suppression(suppressions, contact.channel, contact.topic, exempt=exempt) is not None:
+                self.revoke(held, contact.seq)
+                revoked += 1
+        return revoked
 
     def changed_files(self) -> dict[str, CustomerTexts]:
         return {each.customer_id: texts_of(each.customer) for each in self.held.values() if each.changed_file}

@@ -8,7 +8,7 @@ from engine.core.account import LINGER_US
 from engine.core.customer import Customer, Preference
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
-from engine.core.suppression import Consent, Scope, Suppression
+from engine.core.suppression import Consent, Scope, Suppression, joined, lifted_us
 from engine.operations.batch import Batch, Held
 from engine.store.customers import consent_data, preference_data, suppression_data
 from engine.store.journal import Change
@@ -71,35 +71,48 @@ class PutCustomer(_FileCommand):
 
 @dataclass(frozen=True, slots=True)
 class Suppress(_FileCommand):
-    """Forbids contacts in a scope from now on, and revokes the open leases in it, in one transaction."""
+    """Forbids contacts in a scope from now on, and revokes the open leases in it, in one transaction.
+
+    Whatever lifted it before: told in so many words, it holds. `changed`: it was not in force already.
+    """
 
     suppression: Suppression
 
     def apply(self, batch: Batch, held: Held) -> Filed:
-        new = replace(self.suppression, at_us=min(self.suppression.at_us, held.now_us))
-        same = [each for each in held.customer.suppressions if each.scope == new.scope]
-        joined = same[0].joined(new) if same else new
-        changed = joined not in same
-        if changed:
-            others = tuple(each for each in held.customer.suppressions if each.scope != new.scope)
-            customer = replace(held.customer, suppressions=(*others, joined))
-            batch.change(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
-        return Filed(held.customer_id, held.customer, changed, _revoke(batch, held, joined), held.now_us)
+        given = self.suppression
+        was = next((each for each in held.customer.suppressions if each.key == given.key), None)
+        held_before = was is not None and was in held.customer.in_force
+        lifted = lifted_us(held.customer.suppressions, was or given)
+        new = replace(given, at_us=max(min(given.at_us, held.now_us), lifted, 1))
+        if was is not None:  # what was lifted leaves no trace of how far it once reached
+            new = was.joined(new) if held_before else replace(new, lifted_us=was.lifted_us)
+        others = [each for each in held.customer.suppressions if each.key != given.key]
+        customer = replace(held.customer, suppressions=joined(others, [new]))
+        revoked = 0
+        if new != was:
+            revoked = batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+        changed = not held_before or was is None or was.binds_exempt != new.binds_exempt
+        return Filed(held.customer_id, held.customer, changed, revoked, held.now_us)
 
 
 @dataclass(frozen=True, slots=True)
 class Lift(_FileCommand):
-    """Ends the suppression of exactly this scope: the customer has agreed to contacts again, explicitly."""
+    """Ends every suppression of exactly this scope: the customer has agreed to contacts again, explicitly."""
 
     scope: Scope
 
     def apply(self, batch: Batch, held: Held) -> Filed:
-        kept = tuple(each for each in held.customer.suppressions if each.scope != self.scope)
-        changed = kept != held.customer.suppressions
+        changed = any(each.scope == self.scope for each in held.customer.in_force)
         if changed:
-            customer = replace(held.customer, suppressions=kept)
-            batch.change(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+            facts = tuple(self._lifted(each, held.now_us) for each in held.customer.suppressions)
+            customer = replace(held.customer, suppressions=facts)
+            batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
         return Filed(held.customer_id, held.customer, changed, 0, held.now_us)
+
+    def _lifted(self, fact: Suppression, now_us: int) -> Suppression:
+        if fact.scope != self.scope or not fact.at_us:
+            return fact
+        return replace(fact, lifted_us=max(now_us, fact.at_us + 1, fact.lifted_us))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +139,3 @@ def profile_data(customer: Customer) -> dict[str, Any]:
 
 def suppressions_data(customer: Customer) -> list[dict[str, Any]]:
     return [suppression_data(each) for each in customer.suppressions]
-
-
-def _revoke(batch: Batch, held: Held, suppression: Suppression) -> int:
-    """End every open lease that the suppression covers."""
-    revoked = 0
-    for contact in list(held.account.contacts):
-        topic = batch.rules.topic(contact.topic)
-        exempt = topic is not None and topic.exempt
-        if contact.is_open(held.now_us) and suppression.binds(contact.channel, contact.topic, exempt=exempt):
-            batch.revoke(held, contact.seq)
-            revoked += 1
-    return revoked

@@ -123,7 +123,7 @@ class Replay:
         if not isinstance(entry, Resolved):
             self._expect_revoked()
         match entry:
-            case Message(kind=Kind.RECORDED):
+            case Message(kind=Kind.RECORDED | Kind.UNASKED):
                 self._recorded(entry)
             case Message():
                 self._allowed(entry)
@@ -216,7 +216,7 @@ class Replay:
         ruleset = self._rulesets.get(message.ruleset)
         topic = ruleset.rules.topic(message.topic) if ruleset else None
         exempt = topic is not None and topic.exempt
-        found = find_suppression(self.customer.suppressions, message.channel, message.topic, exempt=exempt)
+        found = find_suppression(self.customer.in_force, message.channel, message.topic, exempt=exempt)
         if found is not None:
             self._find(message.seq, f"it was allowed in the scope {found.scope}, which was suppressed before")
 
@@ -290,8 +290,7 @@ class Replay:
             self._holdings.resolve(message.seq, resolved.contact())
 
     def _expect_suppressed(self, entry: Resolved, message: Message) -> None:
-        covering = [each for each in self.customer.suppressions if each.scope.covers(message.channel, message.topic)]
-        if not covering:
+        if not any(each.scope.covers(message.channel, message.topic) for each in self.customer.in_force):
             self._find(entry.seq, f"contact {message.seq} was revoked, but no suppression covers it")
         if self._due is not None:
             self._due = self._due[0], [each for each in self._due[1] if each.seq != message.seq]
@@ -306,14 +305,12 @@ class Replay:
             self._find(entry.seq, f"it suppresses {each.channel}/{each.topic}, but contact {each.seq} was not revoked")
 
     def _changed(self, entry: Changed) -> None:
+        before = self.customer.in_force
         match entry.change:
             case Change.PROFILE:
                 self.customer = _with_profile(self.customer, entry.data)
             case Change.SUPPRESSIONS:
-                suppressions = suppressions_of(entry.data)
-                new = [each for each in suppressions if each not in self.customer.suppressions]
-                self.customer = replace(self.customer, suppressions=suppressions)
-                self._due = entry, self._bound(new, entry.at_us)
+                self.customer = replace(self.customer, suppressions=suppressions_of(entry.data))
             case Change.PREFERENCES:
                 self.customer = replace(self.customer, preferences=preferences_of(entry.data))
             case Change.OUTCOMES:
@@ -322,6 +319,9 @@ class Replay:
                 self.customer = replace(self.customer, addresses=addresses_of(entry.data))
             case Change.VARIANTS:
                 self.customer = replace(self.customer, variants=variants_of(entry.data))
+        new = [each for each in self.customer.in_force if each not in before]
+        if new:
+            self._due = entry, self._bound(new, entry.at_us)
 
     def _bound(self, suppressions: Sequence[Suppression], now_us: int) -> list[Contact]:
         """The open leases that these suppressions end, under whichever policy."""

@@ -94,36 +94,41 @@ class RecordCommand:
         known = held.message(self.message_id)
         if known is not None and held.now_us - known.at_us <= MEMORY_US:
             return confirm(batch, held, known)
-        topic = batch.rules.topic(self.topic)
-        at_us = min(max(self.at_us, held.now_us - OLDEST_RECORD_US), held.now_us)
-        message = Message(
-            self.customer_id,
-            self.message_id,
-            1,
-            held.stamp(),
-            held.now_us,
-            at_us,
-            at_us,
-            self.channel,
-            self.topic,
-            self.campaign,
-            self.team,
-            self.sender,
-            self.weight,
-            self.priority,
-            Lease.SETTLED,
-            Kind.RECORDED,
-            topic is None or topic.counts,
-            topic is not None and topic.ceiling is not None,
-            False,
-            batch.rules.number,
-        )
-        batch.entries.append(message)
-        contact = message.contact()
-        if contact is not None:
-            held.account.add(contact)
-        held.learn(message)
-        return _resolved(held, message, applied=True)
+        return record(batch, held, self, Kind.RECORDED)
+
+
+def record(batch: Batch, held: Held, told: RecordCommand, kind: Kind) -> Resolved:
+    """Put on record a contact that nobody asked for, under an id that no contact remembered has."""
+    topic = batch.rules.topic(told.topic)
+    at_us = min(max(told.at_us, held.now_us - OLDEST_RECORD_US), held.now_us)
+    message = Message(
+        held.customer_id,
+        told.message_id,
+        1,
+        held.stamp(),
+        held.now_us,
+        at_us,
+        at_us,
+        told.channel,
+        told.topic,
+        told.campaign,
+        told.team,
+        told.sender,
+        told.weight,
+        told.priority,
+        Lease.SETTLED,
+        kind,
+        topic is None or topic.counts,
+        topic is not None and topic.ceiling is not None,
+        False,
+        batch.rules.number,
+    )
+    batch.entries.append(message)
+    contact = message.contact()
+    if contact is not None:
+        held.account.add(contact)
+    held.learn(message)
+    return _resolved(held, message, applied=True)
 
 
 def confirm(batch: Batch, held: Held, message: Message) -> Resolved:

@@ -14,8 +14,9 @@ from engine.core.errors import DatabaseUnavailable, TaktError, Unavailable
 from engine.core.policy import DAY_US
 from engine.core.rules import Rules
 from engine.operations.batch import Batch, Command, Held
+from engine.operations.happened import HappenedCommand
 from engine.operations.rulebook import Rulebook
-from engine.store import accounts, customers, journal_rows
+from engine.store import accounts, addresses, customers, events, journal_rows
 from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, ConnectionFailed, Database, LockBusy, Row
 from engine.store.exchange import BEGIN, COMMIT, Call, exchange
@@ -97,9 +98,12 @@ class Settler:
         async with self._database.raw_connection() as connection:
             try:
                 batch = await self._lock_and_read(connection, commands, lock_wait_s, free_only=free_only)
+                await self._look_back(connection, batch, commands)
                 await self._recall(connection, batch, commands)
                 answers = [self._apply(batch, command) for command in commands]
                 await self._labels.intern(journal_rows.rules_named(batch.entries))
+                if batch.events:
+                    await self._labels.intern(events.labels_of(batch.events))
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -122,6 +126,7 @@ class Settler:
             calls.append((accounts.LOCK, (Texts(ids),)))
         calls.append((accounts.READ, (Texts(ids),)))
         keys = {(each.customer_id, each.message_id) for each in commands if each.message_id is not None}
+        keys |= {(each.customer_id, id_) for each in _happened(commands) for id_ in each.message_ids}
         wanted = [(customer_id, message_key(customer_id, id_)) for customer_id, id_ in keys]
         if not wanted:
             return await self._batch(connection, (await exchange(connection, *calls))[-1], [])
@@ -149,6 +154,23 @@ class Settler:
         if number is None:
             raise Unavailable("no policy is active: `takt policy activate considerate`")
         return Batch(await self._rulebook.rules(connection, number), held)
+
+    async def _look_back(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
+        """Find the messages of events that come later than a message id is remembered."""
+        wanted = [
+            (each.customer_id, message_key(each.customer_id, id_))
+            for each in _happened(commands)
+            if each.customer_id in batch.held
+            for id_ in each.old_message_ids(batch.held[each.customer_id])
+        ]
+        if not wanted:
+            return
+        columns = zip(*wanted, strict=True)
+        find = journal_rows.FIND_OLD_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))
+        (rows,) = await exchange(connection, find)
+        for row in rows:
+            message = await self._message(connection, row)
+            batch.held[message.customer_id].learn(message)
 
     async def _recall(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
         """Bring back from the journal what an account has let go and a command must know."""
@@ -195,6 +217,10 @@ class Settler:
             calls.append(customers.saving(files))
         if dirty:
             calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
+        if batch.events:
+            calls += events.appending(events.keyed(batch.events), self._labels)
+        if batch.linked or batch.unlinked:
+            calls += addresses.relinking(batch.unlinked, batch.linked, self._labels)
         if strangers:
             calls.append((accounts.FORGET, (Texts(strangers),)))
         try:
@@ -228,6 +254,10 @@ class Settler:
                         "the database went away during the commit: ask again, with the same message id"
                     ) from error
                 await asyncio.sleep(_AGAIN_S)
+
+
+def _happened(commands: Iterable[Command]) -> list[HappenedCommand]:
+    return [each for each in commands if isinstance(each, HappenedCommand)]
 
 
 class Peekable(Command, Protocol[T]):

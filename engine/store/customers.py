@@ -101,7 +101,8 @@ def consent_data(consent: Consent) -> dict[str, Any]:
 
 
 def suppression_data(suppression: Suppression) -> dict[str, Any]:
-    return {
+    """Without what most facts do not have: a lifting, an address."""
+    data: dict[str, Any] = {
         "channel": suppression.scope.channel,
         "topic": suppression.scope.topic,
         "reason": suppression.reason.value,
@@ -109,6 +110,11 @@ def suppression_data(suppression: Suppression) -> dict[str, Any]:
         "source": suppression.source,
         "binds_exempt": suppression.binds_exempt,
     }
+    if suppression.lifted_us:
+        data["lifted_us"] = suppression.lifted_us
+    if suppression.digest is not None:
+        data["digest"] = suppression.digest
+    return data
 
 
 def preference_data(preference: Preference) -> dict[str, Any]:
@@ -132,6 +138,8 @@ def suppressions_of(data: Iterable[Mapping[str, Any]]) -> tuple[Suppression, ...
             each["at_us"],
             each["source"],
             each["binds_exempt"],
+            each.get("lifted_us", 0),
+            each.get("digest"),
         )
         for each in data
     )

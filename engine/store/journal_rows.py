@@ -51,11 +51,11 @@ _LATEST_RESOLUTION = (
 )
 # Customers and keys as two lists, not as pairs: one scan of each week's index takes half the time of a look-up a pair.
 # A key is of one customer's message, so no row comes that was not asked for.
-FIND_MESSAGES = (
+FIND_OLD_MESSAGES = (  # however long ago they were asked or recorded: every week is searched
     f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
     " WHERE j.customer_id = ANY(%b) AND j.message_key = ANY(%b)"
-    f" AND j.at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint"
 )
+FIND_MESSAGES = f"{FIND_OLD_MESSAGES} AND j.at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint"
 _HISTORY = (
     f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
     " WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"

@@ -171,7 +171,8 @@ class TestSuppressions:
         if spared is not None:
             takt.ask(ada, "spared", **spared)
         assert takt.suppress(ada, **scope)["revoked"] == 1
-        assert takt.suppress(ada, **scope) == {**takt.suppress(ada, **scope), "revoked": 0, "changed": False}
+        again = takt.suppress(ada, **scope)
+        assert (again["revoked"], again["changed"], len(again["suppressions"])) == (0, False, 1)
         refused = takt.ask(ada, "later", **hit)
         assert (refused["verdict"], refused["reasons"][0]["code"]) == ("deny", "suppressed")
         if spared is not None:

@@ -32,7 +32,8 @@ def test_joining_is_commutative_associative_and_idempotent():
         random = dice(seed)
         one, two, three = (suppression(random, NOONS_US[0]) for _ in range(3))
         two, three = (
-            Suppression(one.scope, each.reason, each.at_us, each.source, each.binds_exempt) for each in (two, three)
+            Suppression(one.scope, one.reason, each.at_us, each.source, each.binds_exempt, each.lifted_us)
+            for each in (two, three)
         )
         assert one.joined(two) == two.joined(one)
         assert one.joined(two).joined(three) == one.joined(two.joined(three))
@@ -44,7 +45,7 @@ def test_a_joined_suppression_binds_whatever_either_binds():
     for seed in range(300):
         random = dice(seed)
         one, other = suppression(random, NOONS_US[0]), suppression(random, NOONS_US[0])
-        other = Suppression(one.scope, other.reason, other.at_us, other.source, other.binds_exempt)
+        other = Suppression(one.scope, one.reason, other.at_us, other.source, other.binds_exempt)
         both = one.joined(other)
         for channel, topic, exempt in product(CHANNELS, TOPICS, (False, True)):
             either = one.binds(channel, topic, exempt=exempt) or other.binds(channel, topic, exempt=exempt)

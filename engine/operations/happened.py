@@ -1,0 +1,146 @@
+"""What events do to their customer, under the lock of the account: contacts, suppressions, consents, cases.
+
+Events commute: in any order, in any grouping into commands, however often each is told, they leave the same on file.
+Contacts are told first, so that a message that was sent before its customer unsubscribed is confirmed, not revoked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from engine.core import outcomes
+from engine.core.account import Kind, State
+from engine.core.customer import Customer
+from engine.core.events import Event
+from engine.core.policy import DAY_US, Policy
+from engine.core.rules import Rules
+from engine.core.suppression import joined
+from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.operations.file import profile_data, suppressions_data
+from engine.operations.resolve import RecordCommand, confirm, record
+from engine.store.customers import outcomes_data
+from engine.store.journal import MEMORY_US, Change, Message
+
+_RECENT_US = MEMORY_US - DAY_US
+
+
+class Happened(NamedTuple):
+    """What the events of a command did. `confirmed` and `unasked` are contacts, `revoked` the open leases ended,
+    `suppressed` the suppressions that are in force and were not before."""
+
+    customer_id: str
+    confirmed: int
+    unasked: int
+    suppressed: int
+    revoked: int
+
+
+@dataclass(frozen=True, slots=True)
+class HappenedCommand:
+    """Events of one customer, each stamped no later than now. They are appended in the same transaction."""
+
+    customer_id: str
+    events: tuple[Event, ...]
+
+    @property
+    def message_id(self) -> str | None:
+        return None
+
+    @property
+    def message_ids(self) -> set[str]:
+        """The messages to look up."""
+        return {each.message_id for each in self.events if each.message_id is not None}
+
+    def old_message_ids(self, held: Held) -> set[str]:
+        """Those of messages that were not found, but may have been asked longer ago than a message is remembered."""
+        return {
+            each.message_id
+            for each in self.events
+            if each.message_id is not None
+            and each.message_id not in held.messages
+            and (outcomes.needs_message(each) or (outcomes.is_send(each) and each.at_us < held.now_us - _RECENT_US))
+        }
+
+    def labels(self) -> Iterable[str | None]:
+        yield outcomes.UNKNOWN_TOPIC
+        for each in self.events:
+            yield from (each.type, each.source, each.topic, each.campaign)
+
+    def needs_since_us(self, rules: Rules, held: Held) -> int:
+        return NO_NEED_US
+
+    def apply(self, batch: Batch, held: Held) -> Happened:
+        events = [each._replace(at_us=min(each.at_us, held.now_us)) for each in self.events]
+        confirmed = unasked = 0
+        for event in sorted(filter(outcomes.is_send, events), key=lambda each: each.at_us):
+            kind = _sent(batch, held, event)
+            confirmed += kind is Kind.ASKED
+            unasked += kind is Kind.UNASKED
+        before = held.customer.in_force
+        revoked = _tell(batch, held, [outcomes.placed(each, _labels(held, each)) for each in events])
+        batch.events += events
+        suppressed = sum(each not in before for each in held.customer.in_force)
+        return Happened(held.customer_id, confirmed, unasked, suppressed, revoked)
+
+
+def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:
+    """Note that a message was sent: which kind of contact is new by it, if any."""
+    known = held.messages.get(event.message_id or "", ())
+    if known:
+        newest = known[0]
+        if newest.state(held.now_us) is not State.RESERVED and any(_is_sent(held, each) for each in known[1:]):
+            return None  # an earlier attempt was confirmed late: it is the same message
+        return Kind.ASKED if confirm(batch, held, newest).applied else None
+    if event.message_id is None or event.channel is None or event.at_us <= held.now_us - outcomes.OLDEST_US:
+        return None
+    told = RecordCommand(
+        held.customer_id,
+        event.message_id,
+        event.channel,
+        event.topic or outcomes.UNKNOWN_TOPIC,
+        event.at_us,
+        event.campaign,
+        sender=event.source,
+    )
+    record(batch, held, told, Kind.UNASKED)
+    return Kind.UNASKED
+
+
+def _is_sent(held: Held, message: Message) -> bool:
+    return message.state(held.now_us).is_live
+
+
+def _labels(held: Held, event: Event) -> tuple[str, str] | None:
+    """Channel and topic of an event's message. Not where only events tell of it: they may come in any order."""
+    for each in held.messages.get(event.message_id or "", ()):
+        if each.kind is not Kind.UNASKED:
+            return each.channel, each.topic
+    return None
+
+
+def _tell(batch: Batch, held: Held, events: list[Event]) -> int:
+    """File what the events say, each sort of change as one entry; the number of leases that this ended."""
+    policy = batch.rules.policy
+    customer = _told(held.customer, events, policy, held.now_us)
+    was = held.customer
+    if customer.consents != was.consents:
+        profile = replace(was, consents=customer.consents)
+        batch.change(held, Change.PROFILE, profile, profile_data(profile))
+    if customer.outcomes != was.outcomes:
+        heard = replace(held.customer, outcomes=customer.outcomes)
+        batch.change(held, Change.OUTCOMES, heard, outcomes_data(heard.outcomes))
+    if customer.suppressions == was.suppressions:
+        return 0
+    return batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+
+
+def _told(customer: Customer, events: list[Event], policy: Policy, now_us: int) -> Customer:
+    """The customer as known after these events too."""
+    heard = customer.outcomes.told(events, policy, now_us)
+    soft = outcomes.soft_bounce_facts(heard.soft_bounces, policy.soft_bounces)
+    return replace(
+        customer,
+        consents=outcomes.consents(customer.consents, events),
+        suppressions=joined(customer.suppressions, (*outcomes.facts(events), *soft)),
+        outcomes=heard,
+    )
