@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable
+from math import isfinite
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
 
-from experiments.estimates import Estimate
+from experiments.estimates import Estimate, Level, Stratum
 from experiments.risk import RiskTable
 
 CENSORED, EVENT, COMPETING = 0, 1, 2
+HORIZON = 30
+LEVEL = Level()
 
 
 class Unit(NamedTuple):
@@ -23,6 +26,10 @@ class Unit(NamedTuple):
     def time(self) -> int:
         """As continuous-time tools want it: an event of day k has happened by time k + 1."""
         return self.day if self.fate == CENSORED else self.day + 1
+
+
+WATCHED = RiskTable({3: 4}, censored={HORIZON: 96})
+"""Enough of everything, to stand beside an arm that has not."""
 
 
 def table(units: list[Unit]) -> RiskTable:
@@ -55,6 +62,17 @@ def drawn(
 def risk_tables(most: int = 40, last_day: int = 12) -> st.SearchStrategy[RiskTable]:
     unit = st.builds(Unit, st.integers(0, last_day), st.sampled_from((CENSORED, EVENT, COMPETING)))
     return st.lists(unit, max_size=most).map(table)
+
+
+def strata_of_risk() -> st.SearchStrategy[list[Stratum[RiskTable]]]:
+    """Up to three phases, of single units up to some thousand."""
+
+    def several(arms: tuple[list[tuple[RiskTable, RiskTable]], int]) -> list[Stratum[RiskTable]]:
+        pairs, factor = arms
+        return [Stratum(times(control, factor), times(treatment, factor)) for control, treatment in pairs]
+
+    phases = st.lists(st.tuples(risk_tables(), risk_tables()), max_size=3)
+    return st.tuples(phases, st.integers(1, 40)).map(several)
 
 
 def incidence(units: list[Unit], weights: np.ndarray, horizon: int) -> float:
@@ -100,6 +118,30 @@ def known(estimate: Estimate) -> tuple[float, float, float, float]:
     assert estimate.high is not None
     assert estimate.p_value is not None
     return estimate.effect, estimate.low, estimate.high, estimate.p_value
+
+
+def says_why(found: Estimate, why: str) -> bool:
+    """Whether an estimate is unknown in all its numbers, and says that there is not enough data, and this of it."""
+    assert (found.effect, found.low, found.high, found.p_value) == (None,) * 4
+    assert found.why_not is not None
+    return not found.is_known and found.why_not.startswith("not enough data: ") and why in found.why_not
+
+
+def is_in_order(found: Estimate) -> bool:
+    """Whether an estimate is unknown, or finite, with its effect inside and its p-value agreeing with the interval."""
+    if not found.is_known:
+        return True
+    effect, low, high, p_value = known(found)
+    is_inside = isfinite(low) and isfinite(high) and low <= effect <= high and low < high
+    return is_inside and (p_value < LEVEL.alpha) == found.excludes(0)
+
+
+def meets_0_at_its_p_value(difference: Callable[[Level], Estimate], level: Level) -> bool:
+    """Whether the interval of the alpha that is the p-value ends at 0, and p-value and interval agree at this level."""
+    found = difference(level)
+    effect, _, _, p_value = known(found)
+    _, low, high, _ = known(difference(Level(p_value, level.comparisons)))
+    return (p_value < level.alpha) == found.excludes(0) and abs(low if effect > 0 else high) < 1e-8
 
 
 def times(risk: RiskTable, factor: int) -> RiskTable:
