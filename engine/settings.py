@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     admin_key: SecretStr | None = None
+    secret: SecretStr | None = None
     policy: Path | None = None
     docs: bool = True
 
@@ -31,7 +32,7 @@ class Settings(BaseSettings):
     lock_wait_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
 
-    @field_validator("admin_key")
+    @field_validator("admin_key", "secret")
     @classmethod
     def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
         """And one that a header can carry. A file's last line break is none of its characters."""

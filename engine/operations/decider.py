@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from engine.core.errors import DatabaseUnavailable, TaktError
+from engine.core.tokens import derived
 from engine.operations.batch import Command
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.lanes import Lanes
@@ -13,6 +14,7 @@ from engine.operations.patience import in_time
 from engine.operations.rulebook import Rulebook
 from engine.operations.settle import Observer, Peekable, Settler
 from engine.settings import Settings
+from engine.store import secrets
 from engine.store.database import Database, DatabaseError, ensure_weeks
 from engine.store.labels import Labels
 
@@ -49,6 +51,7 @@ class Decider:
             self._settler, lanes=settings.lanes, queue_asks=settings.queue_asks, queue_bulk=settings.queue_bulk
         )
         self._weeks: asyncio.Task[None] | None = None
+        self._secrets: dict[str, bytes] = {}
 
     async def open(self) -> None:
         """Connect, check the server, and start the lanes. Raises `UnfitDatabase` or `DatabaseUnavailable`."""
@@ -65,6 +68,19 @@ class Decider:
             self._weeks.cancel()
         await self.lanes.stop()
         await self.database.close()
+
+    async def secret(self, purpose: str) -> bytes:
+        """256 bits for one purpose, the same in every process: of TAKT_SECRET, or kept in the database without it."""
+        found = self._secrets.get(purpose)
+        if found is None:
+            root = self.settings.secret
+            if root is not None:
+                found = derived(root.get_secret_value().encode(), purpose)
+            else:
+                async with self.database.transaction() as connection:
+                    found = await secrets.secret(connection, purpose)
+            self._secrets[purpose] = found
+        return found
 
     async def settle(self, command: Command) -> object:
         """The answer to one command; raises the `TaktError` that it met."""
