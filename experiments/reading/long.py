@@ -23,7 +23,7 @@ from experiments.reading.sources import Engine
 from experiments.reading.sums import Sums
 from experiments.reading.zones import Calendars
 
-_SAMPLE = 1_000
+_SAMPLE = 2_000
 _MOST_ZONES = 2_000
 _MATCHED, _EARLY, _SUSPECTS, _ZONELESS = "matched", "early", "suspects", "zoneless"
 

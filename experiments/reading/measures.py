@@ -54,7 +54,8 @@ class Measure:
 
 @dataclass(frozen=True)
 class UnitTable:
-    """`sample` is the same table of a few units alone, from which the middle of a number is guessed.
+    """`sample` is the same table of a few units alone, from which the middle of a number is guessed, and a
+    segment of too many values found out early.
 
     `sums` are columns of whole numbers to be summed over the analysed units, beside the measures.
     """

@@ -121,12 +121,15 @@ def _by_segment(units: UnitTable) -> Table:
 
 
 def _shifts(engine: Engine, units: UnitTable) -> dict[Measure, float]:
-    """About where the numbers lie: a median of the sample, 0 where it has none."""
+    """About where the numbers lie: a median of the sample, 0 where it has none. A segment that names customers is found
+    out here, before anything is summed for each of them."""
     measures = [each for each in units.measures if each.kind in {Kind.MOMENTS, Kind.PAIRS}]
-    if not measures:
-        return {}
-    medians = {f"c{i}": units.sample[each.x].median() for i, each in enumerate(measures)}
-    found = engine.row(units.sample.aggregate(**medians))
+    wanted: dict[str, Expression] = {f"c{i}": units.sample[each.x].median() for i, each in enumerate(measures)}
+    wanted |= {f"n_{each}": units.sample[each].nunique() for each in units.segments.values()}
+    found: Mapping[str, Any] = engine.row(units.sample.aggregate(**wanted)) if wanted else {}
+    for column, name in units.segments.items():
+        if found[f"n_{name}"] > _MOST_VALUES:
+            raise _too_many(column)
     return {each: float(found[f"c{i}"] or 0) for i, each in enumerate(measures)}
 
 
@@ -227,7 +230,11 @@ def _take_segments(
         _take_cell(plan, units, shifts, row, _of_value(units, row[_SEGMENT], row[_VALUE], sums))
     for column, by_value in sums.segments.items():  # of the rows beyond the most, one column at least has too many
         if len(by_value) > _MOST_VALUES:
-            raise TableError(column, f"has more than {_MOST_VALUES:,} values, too many for a segment")
+            raise _too_many(column)
+
+
+def _too_many(column: str) -> TableError:
+    return TableError(column, f"has more than {_MOST_VALUES:,} values, too many for a segment")
 
 
 def _of_value(units: UnitTable, segment: int, value: str, sums: Sums) -> Group:

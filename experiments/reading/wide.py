@@ -21,7 +21,7 @@ from experiments.reading.relations import Expression, Table, ibis
 from experiments.reading.sources import Engine
 from experiments.reading.sums import Sums
 
-_SAMPLE = 1_000
+_SAMPLE = 2_000
 
 
 @dataclass(frozen=True)
