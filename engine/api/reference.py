@@ -57,12 +57,11 @@ def _document(app: FastAPI) -> dict[str, Any]:
     known = components["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         known.pop(name, None)
-    bodies = [each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, schemas.In)]
+    bodies = [each for each in _kinds_of(schemas.In) if each is not schemas.PageIn]
     _, extra = models_json_schema(
         [(each, "validation") for each in (*bodies, ProblemOut)], ref_template="#/components/schemas/{model}"
     )
     known.update(extra["$defs"])
-    del known["In"], known["PageIn"]
     components["securitySchemes"] = _SECURITY
     components["responses"] = {_name(status): _response(status) for status in (*_EXAMPLES, 413, 415)}
     for path, methods in document["paths"].items():
@@ -72,6 +71,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     answered = document["paths"]["/v1/decisions"]["post"]["responses"]["200"]
     answered["content"]["application/json"]["example"] = ANSWER
     return document
+
+
+def _kinds_of(model: type[schemas.In]) -> list[type[schemas.In]]:
+    """All bodies that routes take, wherever they are declared."""
+    kinds = model.__subclasses__()
+    return kinds + [each for kind in kinds for each in _kinds_of(kind)]
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:

@@ -5,21 +5,25 @@ that came too soon after their message are marked here, whichever of the two arr
 the customer's account lock (`marks`), so one sees the other.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
 import orjson
-from psycopg.rows import TupleRow
 
 from engine.core.events import Event, EventType, Flag
+from engine.core.outcomes import Outcomes
 from engine.core.policy import Channel
 from engine.store.columns import Float8s, Int2s, Int4s, Int8s, Texts
+from engine.store.customers import outcomes_of
 from engine.store.database import Connection
 from engine.store.exchange import Call, exchange
 from engine.store.journal import message_key
 from engine.store.labels import Labels
 
 SOON_US: Final = 120_000_000
+Key: TypeAlias = tuple[str, int]  # customer id and event key
 _TOO_SOON: Final = (EventType.CLICKED, EventType.UNSUBSCRIBED)
 _SENDS: Final = (EventType.SENT, EventType.DELIVERED)
 _MARKS: Final = frozenset(each.value for each in (*_TOO_SOON, *_SENDS))
@@ -48,6 +52,9 @@ _KNOWN = (
     "SELECT e.customer_id, e.event_key FROM unnest(%b, %b) AS rows(id, key)"
     " JOIN events e ON e.customer_id = rows.id AND e.event_key = rows.key"
 )
+_HEARD = (
+    "SELECT c.customer_id, c.outcomes::text FROM customers c WHERE c.customer_id = ANY(%b) AND c.outcomes IS NOT NULL"
+)
 
 
 def marks(event: Event) -> bool:
@@ -63,11 +70,20 @@ def labels_of(events: Iterable[Event]) -> set[str | None]:
     return found
 
 
-def appending(events: Sequence[Event], labels: Labels) -> list[Call]:
+def keyed(events: Iterable[Event]) -> dict[Key, Event]:
+    """Events by what makes each itself; of two that say they are the same the first."""
+    found: dict[Key, Event] = {}
+    for each in events:
+        found.setdefault((each.customer_id, each.key), each)
+    return found
+
+
+def appending(events: Mapping[Key, Event], labels: Labels) -> list[Call]:
     """What keeps events that are not kept yet, and marks what is suspect by them. The first call returns the news."""
-    rows = sorted({(each.customer_id, each.key): each for each in reversed(events)}.items())
-    calls: list[Call] = [_append([key for (_, key), _ in rows], [event for _, event in rows], labels)]
-    keys = {message_key(each.customer_id, each.message_id) for each in events if marks(each) and each.message_id}
+    # In the order of the key: two that bring the same events wait for each other in one order only.
+    rows = sorted(events.items(), key=itemgetter(0))
+    calls: list[Call] = [_append(rows, labels)]
+    keys = {message_key(each.customer_id, each.message_id) for _, each in rows if marks(each) and each.message_id}
     if keys:
         number = labels.number
         told = Int2s(map(number, _BY_HAND_ALONE))
@@ -77,12 +93,13 @@ def appending(events: Sequence[Event], labels: Labels) -> list[Call]:
     return calls
 
 
-async def append(connection: Connection, events: Sequence[Event], labels: Labels) -> list[TupleRow]:
-    """Keep events by themselves; returns (customer_id, event_key) of those that were news."""
-    return (await exchange(connection, *appending(events, labels)))[0]
+async def append(connection: Connection, events: Mapping[Key, Event], labels: Labels) -> set[Key]:
+    """Keep events by themselves; returns the keys of those that were news."""
+    rows = (await exchange(connection, *appending(events, labels)))[0]
+    return {(row[0], row[1]) for row in rows}
 
 
-async def known(connection: Connection, keys: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+async def known(connection: Connection, keys: Iterable[Key]) -> set[Key]:
     """Which of these (customer_id, event_key) are kept already."""
     listed = list(keys)
     if not listed:
@@ -92,17 +109,30 @@ async def known(connection: Connection, keys: Iterable[tuple[str, int]]) -> set[
     return {(row[0], row[1]) for row in rows}
 
 
-def _append(keys: Sequence[int], events: Sequence[Event], labels: Labels) -> Call:
-    """In the order of the key: two that bring the same events wait for each other in one order only."""
+async def heard(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Outcomes]:
+    """What events have told of customers so far, as of now and without a lock; of some there is nothing."""
+    listed = list(customer_ids)
+    if not listed:
+        return {}
+    (rows,) = await exchange(connection, (_HEARD, (Texts(listed),)))
+    return {customer_id: _outcomes(text) for customer_id, text in rows}
+
+
+@lru_cache(maxsize=20_000)  # most customers who are about were seen today, and nothing else is known of them
+def _outcomes(text: str) -> Outcomes:
+    return outcomes_of(orjson.loads(text))
+
+
+def _append(rows: Sequence[tuple[Key, Event]], labels: Labels) -> Call:
     (ids, sources, event_ids, kinds, ats, channels, topics, campaigns, message_ids, values, margins, flags) = zip(
-        *(each[:12] for each in events), strict=True
+        *(event[:12] for _, event in rows), strict=True
     )
     number = labels.number
     return (
         _APPEND,
         (
             Int8s(ats),
-            Int8s(keys),
+            Int8s(key for (_, key), _ in rows),
             Int8s([0 if id_ is None else message_key(of, id_) for of, id_ in zip(ids, message_ids, strict=True)]),
             Float8s(values),
             Float8s(margins),
@@ -115,7 +145,7 @@ def _append(keys: Sequence[int], events: Sequence[Event], labels: Labels) -> Cal
             Texts(ids),
             Texts(event_ids),
             Texts(message_ids),
-            Texts(_json(each.properties) for each in events),
+            Texts(_json(event.properties) for _, event in rows),
         ),
     )
 

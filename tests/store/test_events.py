@@ -34,7 +34,7 @@ async def keep(database: Database, *brought: Event) -> int:
     labels = Labels(database)
     await labels.intern(events.labels_of(brought))
     async with database.transaction() as connection:
-        return len(await events.append(connection, brought, labels))
+        return len(await events.append(connection, events.keyed(brought), labels))
 
 
 def suspects(url: str) -> int:

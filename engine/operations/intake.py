@@ -1,0 +1,257 @@
+"""Events in: each kept once, and what it does to its customer done, before anybody is told that it came.
+
+Most events change nothing that decisions read (a purchase, a second session of the day): they are kept by themselves,
+many in one statement and without a lock. The others are told under the lock of their customer's account, through the
+lanes. Whatever was interrupted may be brought again: what was done already changes nothing, what was not is done now.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from engine.core import outcomes
+from engine.core.customer import Address
+from engine.core.errors import TaktError, Unavailable
+from engine.core.events import Event
+from engine.core.outcomes import NO_OUTCOMES, Outcomes
+from engine.core.policy import Policy
+from engine.core.suppression import Suppression
+from engine.operations.addresses import PutReachable, TellFacts
+from engine.operations.batch import Command
+from engine.operations.decider import Decider
+from engine.operations.file import PutCustomer
+from engine.operations.happened import HappenedCommand
+from engine.operations.patience import in_time
+from engine.store import addresses, events
+from engine.store.policies import newest_number
+
+_BULK_AT_ONCE: Final = 2  # connections that bulk may hold: the others are the lanes'
+
+Key: TypeAlias = tuple[str, int]  # customer id and event key
+
+
+class Result(StrEnum):
+    """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    UNRESOLVED = "unresolved"
+
+
+Outcome: TypeAlias = Result | TaktError
+
+
+class _Whose(NamedTuple):
+    """Owners of the addresses that events named; the keys of events that are news among those of nobody; and those that
+    somebody came to own while they were being kept."""
+
+    owners: Mapping[Address, Sequence[str]]
+    news: set[int]
+    found: Sequence[Event]
+
+
+class Intake:
+    """Takes events in. An event without a customer ("") names an address, by channel and digest."""
+
+    def __init__(self, decider: Decider) -> None:
+        self._decider = decider
+        self._database = decider.database
+        self._labels = decider.labels
+        self._turns = asyncio.Semaphore(_BULK_AT_ONCE)
+
+    async def take(self, given: Sequence[Event]) -> list[Outcome]:
+        """What became of each, in order; all of it committed. An error is that event's alone."""
+        return await in_time(self._take(given), self._decider.settings.bulk_deadline_ms / 1000)
+
+    async def put(self, puts: Sequence[PutCustomer | PutReachable]) -> list[object]:
+        """File customers: `Filed`, or the `TaktError` that one alone met. What waited for an address is used now."""
+        reachable = [each for each in puts if isinstance(each, PutReachable)]
+        named = {address for each in reachable for address in each.addresses}
+        before = await self._facts(named)
+        answers = await self._settle([_with_facts(each, before) for each in puts])
+        if not named:
+            return answers
+        # What came while these were filed did not find them; and what found nobody waits.
+        after = await self._facts(named)
+        if after != before:
+            late = [TellFacts(each.customer_id, _facts_of(each.addresses, after)) for each in reachable]
+            _raise_first(await self._settle(late))
+        await self._use_waiting(named)
+        return answers
+
+    async def _settle(self, commands: Sequence[Command]) -> list[object]:
+        """One as a single command, which goes before those of batches."""
+        if len(commands) != 1:
+            return await self._decider.settle_all(commands)
+        try:
+            return [await self._decider.settle(commands[0])]
+        except TaktError as error:
+            return [error]
+
+    async def _facts(self, named: Iterable[Address]) -> dict[Address, list[Suppression]]:
+        wanted = list(named)
+        if not wanted:
+            return {}
+        async with self._database.connection() as connection:
+            return await addresses.facts(connection, wanted, self._labels)
+
+    async def _use_waiting(self, named: Iterable[Address]) -> None:
+        """Bring the events that waited for an owner of these addresses to their customers."""
+        while True:
+            async with self._database.connection() as connection:
+                waiting = await addresses.waiting(connection, named, self._labels)
+            results = await self.take(waiting) if waiting else []
+            _raise_first(results)
+            used = [event for event, each in zip(waiting, results, strict=True) if each is not Result.UNRESOLVED]
+            async with self._database.connection() as connection:
+                await addresses.forget(connection, used, self._labels)
+            if not used:  # none left; or the address is nobody's again, and they wait on
+                return
+
+    async def _take(self, given: Sequence[Event]) -> list[Outcome]:
+        await self._labels.intern(events.labels_of(given))
+        whose = await self._whose([each for each in given if each.digest is not None])
+        told: dict[Key, Event] = {}
+        facts: dict[str, list[Suppression]] = {}
+        for event in given:
+            for customer_id in _customers(event, whose):
+                told.setdefault((customer_id, event.key), event._replace(customer_id=customer_id))
+            for customer_id, fact in _others(event, whose):
+                facts.setdefault(customer_id, []).append(fact)
+        became, failed = await self._tell(told, facts)
+        if whose.found:
+            async with self._database.connection() as connection:
+                await addresses.forget(connection, whose.found, self._labels)
+        return _results(given, whose, became, failed)
+
+    async def _whose(self, addressed: Sequence[Event]) -> _Whose:
+        """Note what events say of addresses, then whose they are, then keep what is nobody's; and look once more."""
+        if not addressed:
+            return _Whose({}, set(), ())
+        told = [fact for each in addressed if (fact := outcomes.address_fact(each)) is not None]
+        async with self._database.connection() as connection:
+            await addresses.suppress(connection, told, self._labels)
+            owners = await addresses.owners(connection, map(_address, addressed), self._labels)
+            nobodys = [each for each in addressed if not each.customer_id and _address(each) not in owners]
+            news = await addresses.keep(connection, nobodys, self._labels)
+            late = await addresses.owners(connection, map(_address, nobodys), self._labels)
+        return _Whose({**owners, **late}, news, [each for each in nobodys if _address(each) in late])
+
+    async def _tell(
+        self, told: Mapping[Key, Event], facts: Mapping[str, Sequence[Suppression]]
+    ) -> tuple[dict[Key, Outcome], dict[str, TaktError]]:
+        """What became of each event; and the customers who could not be told a fact about their address."""
+        locked, free = await self._parted(told)
+        became: dict[Key, Outcome] = {}
+        failed: dict[str, TaktError] = {}
+        if locked or facts:
+            by_customer: dict[str, list[Event]] = {}
+            for (customer_id, _), event in locked.items():
+                by_customer.setdefault(customer_id, []).append(event)
+            async with self._database.connection() as connection:
+                known = await events.known(connection, locked)
+            commands: list[Command] = [HappenedCommand(id_, tuple(each)) for id_, each in by_customer.items()]
+            commands += [TellFacts(id_, tuple(each)) for id_, each in facts.items()]
+            answers = await self._settle(commands)
+            for command, answer in zip(commands, answers, strict=True):
+                if isinstance(answer, TaktError):
+                    failed[command.customer_id] = answer
+            for key in locked:
+                result = Result.DUPLICATE if key in known else Result.ACCEPTED
+                became[key] = failed.get(key[0], result)
+        if free:
+            became |= await self._append(free)
+        return became, failed
+
+    async def _parted(self, told: Mapping[Key, Event]) -> tuple[dict[Key, Event], dict[Key, Event]]:
+        """The events that are told under a lock, and those that need none: they and all they say is known already."""
+        if not told:
+            return {}, {}
+        async with self._database.connection() as connection:
+            number = await newest_number(connection)
+            if number is None:
+                raise Unavailable("no policy is active: `takt policy activate considerate`")
+            policy = (await self._decider.rulebook.rules(connection, number)).policy
+            locked = {key: event for key, event in told.items() if _needs_lock(event, policy)}
+            free = {key: event for key, event in told.items() if key not in locked}
+            saw: dict[str, list[Event]] = {}
+            for (customer_id, _), event in free.items():
+                saw.setdefault(customer_id, []).append(event)
+            seen = {customer_id: found for customer_id, each in saw.items() if (found := outcomes.seen(each))}
+            heard = await events.heard(connection, seen)
+        moved = {id_ for id_, found in seen.items() if _moves(heard.get(id_, NO_OUTCOMES), found)}
+        if moved:
+            locked |= {key: event for key, event in free.items() if key[0] in moved}
+            free = {key: event for key, event in free.items() if key[0] not in moved}
+        return locked, free
+
+    async def _append(self, free: Mapping[Key, Event]) -> dict[Key, Outcome]:
+        """Keep events that change nothing else: one statement, which keeps all of them or none."""
+        async with self._turns, self._database.connection() as connection:
+            news = await events.append(connection, free, self._labels)
+        return {key: Result.ACCEPTED if key in news else Result.DUPLICATE for key in free}
+
+
+def _needs_lock(event: Event, policy: Policy) -> bool:
+    return events.marks(event) or outcomes.acts(event, policy)
+
+
+def _moves(known: Outcomes, found: Mapping[str, int]) -> bool:
+    """What is known only ever grows: what moves nothing now never will."""
+    return outcomes.with_seen(known.seen, found) is not known.seen
+
+
+def _address(event: Event) -> Address:
+    return Address(event.channel or "", event.digest or "")
+
+
+def _customers(event: Event, whose: _Whose) -> Sequence[str]:
+    """Whose event it is: the customer it names, else all who have its address."""
+    return (event.customer_id,) if event.customer_id else whose.owners.get(_address(event), ())
+
+
+def _others(event: Event, whose: _Whose) -> list[tuple[str, Suppression]]:
+    """Those who have the address that an event speaks of, and whose event it is not."""
+    if event.digest is None or not event.customer_id:
+        return []
+    fact = outcomes.address_fact(event)
+    owners = whose.owners.get(_address(event), ())
+    return [] if fact is None else [(each, fact) for each in owners if each != event.customer_id]
+
+
+def _results(
+    given: Sequence[Event], whose: _Whose, became: Mapping[Key, Outcome], failed: Mapping[str, TaktError]
+) -> list[Outcome]:
+    """What became of each event, in order; one that came twice in the list is news once."""
+    seen: set[Key] = set()
+    results: list[Outcome] = []
+    for event in given:
+        keys = [(customer_id, event.key) for customer_id in _customers(event, whose)] or [("", event.key)]
+        errors = [failed[id_] for id_, _ in _others(event, whose) if id_ in failed]
+        outcome: Outcome = Result.DUPLICATE
+        for key in keys:
+            found = became[key] if key[0] else (Result.UNRESOLVED if event.key in whose.news else Result.DUPLICATE)
+            if isinstance(found, TaktError):
+                errors.append(found)
+            elif key not in seen and found is not Result.DUPLICATE:
+                outcome = found
+            seen.add(key)
+        results.append(errors[0] if errors else outcome)
+    return results
+
+
+def _with_facts(put: PutCustomer | PutReachable, known: Mapping[Address, Sequence[Suppression]]) -> Command:
+    if isinstance(put, PutCustomer):
+        return put
+    return PutReachable(put.customer_id, put.put, put.addresses, _facts_of(put.addresses, known))
+
+
+def _facts_of(of: Iterable[Address], known: Mapping[Address, Sequence[Suppression]]) -> tuple[Suppression, ...]:
+    return tuple(fact for address in of for fact in known.get(address, ()))
+
+
+def _raise_first(answers: Iterable[object]) -> None:
+    for each in answers:
+        if isinstance(each, TaktError):
+            raise each
