@@ -188,14 +188,15 @@ def address_fact(event: Event) -> Suppression | None:
     return next((each for each in _facts(event) if each.digest is not None), None)
 
 
-def consents(known: Iterable[Consent], events: Iterable[Event]) -> tuple[Consent, ...]:
-    """The newest word on each scope; where two bear the same instant, the withdrawal."""
-    newest = {each.scope: each for each in known}
-    for event in events:
-        if event.type == EventType.CONSENTED:
-            told = _consent(event)
-            was = newest.get(told.scope)
-            newest[told.scope] = told if was is None else max(was, told, key=_newer)
+def consents(known: tuple[Consent, ...], events: Iterable[Event]) -> tuple[Consent, ...]:
+    """The newest word on each scope; where two bear the same instant, the withdrawal. `known` where nothing is new."""
+    told = [_consent(each) for each in events if each.type == EventType.CONSENTED]
+    newest: dict[Scope, Consent] = {}
+    for each in (*known, *told):
+        was = newest.get(each.scope)
+        newest[each.scope] = each if was is None else max(was, each, key=_newer)
+    if not told or set(newest.values()) <= set(known):
+        return known
     return tuple(newest[scope] for scope in sorted(newest, key=_in_order))
 
 

@@ -72,7 +72,7 @@ class HappenedCommand:
     def apply(self, batch: Batch, held: Held) -> Happened:
         events = [each._replace(at_us=min(each.at_us, held.now_us)) for each in self.events]
         confirmed = unasked = 0
-        for event in sorted(filter(outcomes.is_send, events), key=lambda each: each.at_us):
+        for event in sorted(filter(outcomes.is_send, events), key=lambda each: (each.topic is None, each.at_us)):
             kind = _sent(batch, held, event)
             confirmed += kind is Kind.ASKED
             unasked += kind is Kind.UNASKED

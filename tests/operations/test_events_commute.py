@@ -1,0 +1,117 @@
+"""Invariant 7: outcome events in any order, in any grouping, with any duplicates, leave the same state."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from engine.core.events import Event, EventType, Flag
+from engine.core.outcomes import acts
+from engine.core.policy import DAY_US, HOUR_US, MINUTE_US
+from engine.core.suppression import Consent, Suppression
+from engine.operations.happened import Happened
+from engine.operations.resolve import ReleaseCommand
+from tests.operations.held_world import ADDRESS, NOW_US, OTHER_ADDRESS, RULES, World
+
+
+class Told(NamedTuple):
+    """All that decisions read of what events say, and the messages that were sent."""
+
+    facts: tuple[Suppression, ...]
+    in_force: tuple[Suppression, ...]
+    consents: tuple[Consent, ...]
+    outcomes: Any
+    sent: frozenset[str]
+    occupying: int
+
+
+@st.composite
+def some_events(draw: st.DrawFn) -> list[Event]:
+    """Of few instants, scopes, messages and addresses, so that they meet."""
+    channel = st.sampled_from((None, "email", "email", "push"))
+    topic = st.sampled_from((None, None, "promotions", "news"))
+    properties = st.sampled_from(
+        ({}, {"given": False}, {"scope": "topic"}, {"scope": "all"}, {"case": 7}, {"case": "x"}, {"kind": "ces"})
+    )
+    own = st.sampled_from(("moved_out", "moved_in", "basket"))
+    known = st.sampled_from([each.value for each in EventType])
+    count = draw(st.integers(1, 12))
+    return [
+        Event(
+            "ada",
+            draw(st.sampled_from(("provider", "app"))),
+            f"e{number}",
+            draw(st.one_of(known, own)),
+            NOW_US - draw(st.integers(0, 12)) * DAY_US - draw(st.integers(0, 1)),
+            draw(channel),
+            draw(topic),
+            message_id=draw(st.sampled_from((None, "reserved", "presumed", "released", "unasked", "unasked-2"))),
+            value=draw(st.sampled_from((None, 0.0, 6.0, 9.0))),
+            flags=draw(st.sampled_from((0, Flag.HARD, Flag.SOFT, Flag.SUSPECT_SAID))),
+            digest=draw(st.sampled_from((None, ADDRESS, OTHER_ADDRESS))),
+            properties=draw(properties),
+        )
+        for number in range(count)
+    ]
+
+
+@st.composite
+def retold(draw: st.DrawFn, events: list[Event]) -> list[list[Event]]:
+    """The same events in another order, some of them again, in groups."""
+    order = draw(st.permutations([*events, *draw(st.lists(st.sampled_from(events), max_size=4))]))
+    cuts = sorted(draw(st.sets(st.integers(1, len(order)), max_size=4)) | {0, len(order)})
+    return [order[start:end] for start, end in pairwise(cuts)]
+
+
+def after(groups: Sequence[Sequence[Event]], pause_us: int) -> Told:
+    world = World(now_us=NOW_US - HOUR_US)
+    world.ask("reserved", "email", "promotions")
+    world.ask("presumed", "push", "news", send_at_us=NOW_US - MINUTE_US, lease_us=MINUTE_US // 2)
+    world.ask("released", "email", "news")
+    world.do(ReleaseCommand("ada", "released"))
+    world.held.now_us = NOW_US
+    for group in groups:
+        world.tell(*group)
+        world.later(pause_us)
+    known = world.held.messages
+    sent = {id_ for id_, attempts in known.items() if any(each.state(world.held.now_us).is_live for each in attempts)}
+    contacts = [each for each in world.held.account.contacts if not each.has_expired(world.held.now_us)]
+    customer = world.held.customer
+    return Told(
+        customer.suppressions, customer.in_force, customer.consents, customer.outcomes, frozenset(sent), len(contacts)
+    )
+
+
+@hypothesis_settings(max_examples=500)
+@given(st.data())
+def test_events_in_any_order_any_grouping_and_any_duplicates_leave_the_same(data: st.DataObject) -> None:
+    events = data.draw(some_events())
+    expected = after([[each] for each in events], 0)
+    assert after(data.draw(retold(events)), 0) == expected
+
+
+@hypothesis_settings(max_examples=150)
+@given(st.data())
+def test_it_does_not_matter_when_events_arrive(data: st.DataObject) -> None:
+    """Leases end meanwhile, so a send may come late: what is on file is the same."""
+    events = data.draw(some_events())
+    expected = after([[each] for each in events], 0)
+    found = after(data.draw(retold(events)), data.draw(st.sampled_from((0, MINUTE_US, 10 * HOUR_US))))
+    assert found[:4] == expected[:4]
+
+
+@hypothesis_settings(max_examples=100)
+@given(st.data())
+def test_events_that_do_not_act_change_nothing_but_when_somebody_was_seen(data: st.DataObject) -> None:
+    events = [each for each in data.draw(some_events()) if not acts(each, RULES.policy)]
+    world = World()
+    happened = world.tell(*events)
+    customer = world.held.customer
+    assert happened == Happened("ada", 0, 0, 0, 0)
+    assert (customer.suppressions, customer.consents, customer.outcomes.cases) == ((), (), ())
+    assert customer.outcomes.soft_bounces == ()
+    assert not world.held.account.contacts
+    assert world.batch.events == events
