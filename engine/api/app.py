@@ -9,11 +9,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from engine.api import contacts, customers, decisions, health, policies, problems, reference
+from engine.api import contacts, customers, decisions, events, health, policies, problems, reference
 from engine.api.auth import Authenticator
 from engine.api.limits import Edge
 from engine.core.errors import TaktError
 from engine.operations.decider import Decider
+from engine.operations.intake import Intake
 from engine.operations.metrics import Metrics
 from engine.settings import Settings
 
@@ -38,6 +39,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
                 await decider.open()
                 metrics.watch_queues(lambda: decider.lanes.queued)
                 app.state.decider = decider
+                app.state.intake = Intake(decider)
                 app.state.authenticator = Authenticator(decider.database)
                 yield
             finally:
@@ -59,7 +61,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    routers = (decisions.router, contacts.router, customers.router, policies.router, health.router)
+    routers = (decisions.router, contacts.router, customers.router, events.router, policies.router, health.router)
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]

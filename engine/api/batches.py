@@ -1,7 +1,7 @@
 """Lists of items, each answered on its own: what is wrong with one harms no other."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import orjson
@@ -15,8 +15,9 @@ from engine.core.reading import described
 from engine.operations.batch import Command
 
 M = TypeVar("M", bound=In)
+C = TypeVar("C", bound=Command)
 
-_SLICE: Final = 100  # items read or rendered at a stretch: then others' single asks go first
+SLICE: Final = 100  # items read or rendered at a stretch: then others' single asks go first
 
 
 async def items_of(request: Request, name: str) -> Sequence[object]:
@@ -27,10 +28,14 @@ async def items_of(request: Request, name: str) -> Sequence[object]:
     items = cast("dict[str, object]", data)[name]
     if not isinstance(items, list):
         raise Invalid([Problem(name, described(items), "a list")])
-    count = len(cast("list[object]", items))
-    if not 1 <= count <= MAX_BATCH:
-        raise Invalid([Problem(name, f"{count} items", f"1 to {MAX_BATCH:,} items")])
-    return cast("list[object]", items)
+    return sized(cast("list[object]", items), name)
+
+
+def sized(items: Sequence[object], name: str, at_least: int = 1) -> Sequence[object]:
+    """The items, if they are not too many; raises `Invalid`."""
+    if not at_least <= len(items) <= MAX_BATCH:
+        raise Invalid([Problem(name, f"{len(items)} items", f"{at_least} to {MAX_BATCH:,} items")])
+    return items
 
 
 async def read_items(
@@ -39,7 +44,7 @@ async def read_items(
     """Validate each item and `take` it; returns the places of those taken. Errors go to their place in `results`."""
     places: list[int] = []
     for index, item in enumerate(items):
-        if index % _SLICE == _SLICE - 1:
+        if index % SLICE == SLICE - 1:
             await asyncio.sleep(0)
         try:
             take(validated(item, model, f"{name}[{index}]"))
@@ -54,15 +59,17 @@ async def settle_items(
     request: Request,
     name: str,
     model: type[M],
-    command_of: Callable[[M], Command],
+    command_of: Callable[[M], C],
     render: Callable[[Any], dict[str, Any]],
+    settle: Callable[[list[C]], Awaitable[list[object]]] | None = None,
 ) -> Response:
-    """Settle a batch of commands and answer each in its place."""
+    """Settle a batch of commands (in the lanes, if not said how) and answer each in its place."""
     items = await items_of(request, name)
     results: list[Any] = [None] * len(items)
-    commands: list[Command] = []
+    commands: list[C] = []
     places = await read_items(items, name, model, results, lambda item: commands.append(command_of(item)))
-    for place, answer in zip(places, await request.app.state.decider.settle_all(commands), strict=True):
+    answers = await (settle or request.app.state.decider.settle_all)(commands)
+    for place, answer in zip(places, answers, strict=True):
         results[place] = answer
     return await batch_response(request, "results", results, places, render)
 
@@ -75,9 +82,9 @@ async def batch_response(
         raise results[places[0]]
     errors = request.app.state.metrics.errors
     parts: list[bytes] = []
-    for first in range(0, len(results), _SLICE):
+    for first in range(0, len(results), SLICE):
         data: list[Any] = []
-        for each in results[first : first + _SLICE]:
+        for each in results[first : first + SLICE]:
             if isinstance(each, TaktError):
                 errors.labels(each.code).inc()
                 data.append({"error": problem_of(each)})

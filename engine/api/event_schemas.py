@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from engine.api.schemas import MAX_BATCH, Id, In, Instant, Label
 from engine.core.events import OWN_TYPE, TAKT_SOURCE, TAKT_TYPES
@@ -120,7 +120,7 @@ class EventsIn(In):
     events: Annotated[list[EventIn], Field(min_length=1, max_length=MAX_BATCH)]
 
 
-class CloudEventIn(BaseModel):
+class CloudEventIn(In):
     """An event as CloudEvents 1.0 has it. Attributes that Takt does not know are passed over, as they demand."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)

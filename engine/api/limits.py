@@ -26,6 +26,7 @@ LISTS: Final = frozenset(
         "/v1/contacts/confirm",
         "/v1/contacts/release",
         "/v1/contacts/record",
+        "/v1/events",
     )
 )
 SINGLE_BYTES: Final = 4 * 1024 * 1024  # of one document; more than any that keeps within its own limits

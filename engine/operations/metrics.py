@@ -5,10 +5,13 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from engine.core.events import Event, EventType
 from engine.operations.batch import Command
 from engine.operations.decide import Answer
+from engine.operations.intake import Result
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+_TYPES = frozenset(each.value for each in EventType)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -20,6 +23,12 @@ class Metrics:
         self.asks = Counter("takt_asks_total", "Asks answered, by verdict", ["verdict"], registry=self.registry)
         self.refusals = Counter(
             "takt_refusals_total", "Reasons of refusals, by code and rule", ["code", "rule"], registry=self.registry
+        )
+        self.events = Counter(
+            "takt_events_total",
+            "Events brought, by type (`own`: a company's own) and what became of them",
+            ["type", "result"],
+            registry=self.registry,
         )
         self.errors = Counter("takt_errors_total", "Commands that met an error", ["code"], registry=self.registry)
         self.latency = Histogram(
@@ -51,6 +60,17 @@ class Metrics:
             self.asks.labels(verdict).inc(count)
         for (code, rule), count in reasons.items():
             self.refusals.labels(code, rule).inc(count)
+
+    def took(self, events: Sequence[Event], results: Sequence[object], invalid: int) -> None:
+        """Events were brought; `invalid` are those that could not be read."""
+        tally = Tally(
+            (each.type if each.type in _TYPES else "own", result.value if isinstance(result, Result) else "failed")
+            for each, result in zip(events, results, strict=True)
+        )
+        for (type_, result), count in tally.items():
+            self.events.labels(type_, result).inc(count)
+        if invalid:
+            self.events.labels("unknown", "invalid").inc(invalid)
 
     def watch_queues(self, queued: Callable[[], tuple[int, int]]) -> None:
         """Read the lengths of the queues whenever somebody asks."""

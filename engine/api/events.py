@@ -1,0 +1,156 @@
+"""What happened: events of customers and of messages, in Takt's form or as CloudEvents, each answered on its own."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from engine.api.auth import Ingests
+from engine.api.batches import SLICE
+from engine.api.bodies import validated
+from engine.api.cloud_events import Form, form_of
+from engine.api.event_answers import EventsOut
+from engine.api.event_examples import events_body
+from engine.api.event_schemas import CloudEventIn, EventDataIn, EventIn
+from engine.api.problems import problem_of
+from engine.api.schemas import instant, microseconds
+from engine.core.errors import Invalid, Problem, TaktError, Unavailable
+from engine.core.events import NO_PROPERTIES, Event, EventType, Flag
+from engine.core.policy import DAY_US
+from engine.core.scanners import is_scanner
+from engine.operations.addresses import PURPOSE, NoAddress, hashed
+from engine.operations.intake import Outcome, Result
+
+router = APIRouter(tags=["events"])
+
+EARLY_US: Final = DAY_US  # how far a sender's clock may be ahead
+OLDEST_US: Final = 946_684_800_000_000  # 2000-01-01
+_NO_DATA: Final = EventDataIn()
+_ANSWERS: Final = {each: orjson.dumps({"result": each.value}) for each in Result}
+_BOUNCES: Final = {"hard": Flag.HARD, "soft": Flag.SOFT}
+
+
+@router.post(
+    "/v1/events",
+    summary="These things happened",
+    response_model=EventsOut,
+    openapi_extra=events_body(),
+)
+async def bring_events(request: Request, _key: Ingests) -> Response:
+    """Up to 10,000 events as `{"events": [...]}`, one by itself, or CloudEvents 1.0: structured, binary, or a batch.
+
+    Each is kept once by `source` and `id`, in whatever order they come. `accepted`: kept, and done what it asks for;
+    `duplicate`: it was already; `unresolved`: its address is nobody's yet, and it is kept until it is somebody's. In a
+    list, what is wrong with one stands in its place. Nothing is answered before all of it is on disk."""
+    state = request.app.state
+    form = await form_of(request)
+    key = await state.decider.secret(PURPOSE)
+    now_us = await state.decider.database.clock_us()
+    events: list[Event] = []
+    places: list[int] = []
+    results: list[Any] = [None] * len(form.items)
+    for place, item in enumerate(form.items):
+        if place % SLICE == SLICE - 1:
+            await asyncio.sleep(0)
+        try:
+            events.append(_event(form, validated(item, form.model, form.place(place)), place, now_us, key))
+        except TaktError as error:
+            if not form.is_list:
+                raise
+            results[place] = error
+        else:
+            places.append(place)
+    outcomes: list[Outcome] = await state.intake.take(events) if events else []
+    for place, outcome in zip(places, outcomes, strict=True):
+        results[place] = outcome
+    state.metrics.took(events, outcomes, len(form.items) - len(events))
+    if places and all(isinstance(each, Unavailable) for each in outcomes):
+        raise results[places[0]]
+    return _response(results, state.metrics.errors)
+
+
+def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, key: bytes) -> Event:
+    """The event as the core knows it; raises `Invalid` where its fields do not go together."""
+    problems: list[Problem] = []
+
+    def wrong(name: str, found: str, expected: str) -> None:
+        path = f"{form.place(place)}.{name}".removeprefix(".")
+        problems.append(Problem(path, found, expected))
+
+    if isinstance(given, EventIn):
+        said, at, customer_id = given, given.at, given.customer_id
+    else:
+        said, at = given.data or _NO_DATA, given.time
+        customer_id = said.customer_id or given.subject
+        if said.customer_id and given.subject and said.customer_id != given.subject:
+            wrong("subject", "another customer than in `data`", "the same, or only one of the two")
+    at_us = microseconds(at)
+    if not OLDEST_US <= at_us <= now_us + EARLY_US:
+        wrong(
+            form.at, at.isoformat()[:80], f"an instant from 2000 to 24 hours after now, {instant(now_us).isoformat()}"
+        )
+    if said.bounce is not None and given.type != EventType.BOUNCED:
+        wrong(f"{form.data}bounce", f"'{said.bounce}'", "it only of the type `bounced`")
+    if customer_id is None and said.address is None:
+        wrong(f"{form.data}customer_id", "nothing", "a customer, or an address and its channel")
+    digest = _digest(said, key, lambda name, found, expected: wrong(form.data + name, found, expected))
+    if problems:
+        raise Invalid(problems)
+    return Event(
+        customer_id or "",
+        given.source,
+        given.id,
+        given.type,
+        min(at_us, now_us),
+        said.channel.value if said.channel else None,
+        said.topic,
+        said.campaign,
+        said.message_id,
+        said.value,
+        said.margin,
+        _flags(said),
+        digest,
+        said.properties or NO_PROPERTIES,
+    )
+
+
+def _digest(said: EventDataIn, key: bytes, wrong: Callable[[str, str, str], None]) -> str | None:
+    """The address as it may be kept. It is not repeated, also where it is none."""
+    if said.address is None:
+        return None
+    if said.channel is None:
+        wrong("channel", "nothing", "the channel of the address")
+        return None
+    try:
+        return hashed(key, said.channel, said.address).digest
+    except NoAddress as error:
+        wrong("address", "something else", str(error))
+        return None
+
+
+def _flags(said: EventDataIn) -> int:
+    user_agent = said.properties.get("user_agent") if said.properties else None
+    suspect = said.suspect or (isinstance(user_agent, str) and is_scanner(user_agent))
+    return (Flag.SUSPECT_SAID if suspect else 0) | (_BOUNCES[said.bounce] if said.bounce else 0)
+
+
+def _response(results: Sequence[Outcome], errors: Any) -> Response:
+    counts = Counter(each for each in results if isinstance(each, Result))
+    parts: list[bytes] = []
+    for each in results:
+        if isinstance(each, TaktError):
+            errors.labels(each.code).inc()
+            parts.append(orjson.dumps({"error": problem_of(each)}))
+        else:
+            parts.append(_ANSWERS[each])
+    head = b'{"accepted":%d,"duplicates":%d,"unresolved":%d,"failed":%d,"results":[%b]}' % (
+        counts[Result.ACCEPTED],
+        counts[Result.DUPLICATE],
+        counts[Result.UNRESOLVED],
+        len(results) - counts.total(),
+        b",".join(parts),
+    )
+    return Response(head, media_type="application/json")
