@@ -3,6 +3,7 @@
     TaktError
     ├── Invalid               what was handed in breaks a rule of its format; carries every problem found
     │   ├── InvalidPolicy
+    │   ├── InvalidPlan
     │   └── InvalidAsk
     ├── Conflict              well formed, but at odds with what is on record
     │   └── MessageReused
@@ -73,6 +74,13 @@ class InvalidPolicy(Invalid):
 
     code: ClassVar[str] = "invalid_policy"
     noun: ClassVar[str] = "policy"
+
+
+class InvalidPlan(Invalid):
+    """Raised when the plan of an experiment is read, or does not fit the policy in force."""
+
+    code: ClassVar[str] = "invalid_plan"
+    noun: ClassVar[str] = "plan"
 
 
 class InvalidAsk(Invalid):

@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from engine.core.errors import Conflict, NotFound
 from engine.core.policy import Policy, PolicyMode
@@ -18,10 +18,15 @@ from engine.core.policy_writer import policy_data
 from engine.core.presets import PRESETS
 from engine.core.rules import Pause
 from engine.core.windows import tzdata_version
+from engine.operations.contamination import check_policy
+from engine.operations.plan_file import patched_budgets, read_plan
 from engine.operations.policy_file import load_policy, policy_yaml
 from engine.operations.rulebook import pause_data, pause_of
+from engine.store import experiments
 from engine.store import policies as store
-from engine.store.database import Database
+from engine.store.database import Connection, Database
+
+T = TypeVar("T")
 
 
 class Activation(NamedTuple):
@@ -39,13 +44,21 @@ class Activation(NamedTuple):
 _READERS = ThreadPoolExecutor(max_workers=1, thread_name_prefix="takt-policy")
 
 
+async def apart(function: Callable[..., T], *arguments: object) -> T:
+    """What a function makes of a text, while decisions go on."""
+    return await asyncio.get_running_loop().run_in_executor(_READERS, function, *arguments)
+
+
 async def read(source: str, name: str = "policy") -> Policy:
-    """The policy in the text, while decisions go on. Raises `InvalidPolicy`."""
-    return await asyncio.get_running_loop().run_in_executor(_READERS, load_policy, source, name)
+    """The policy in the text. Raises `InvalidPolicy`."""
+    return await apart(load_policy, source, name)
 
 
 async def activate(database: Database, source: str, *, author: str, note: str = "", name: str = "policy") -> Activation:
-    """Validate a policy, keep it as a new version, and put it in force. Raises `InvalidPolicy`."""
+    """Validate a policy, keep it as a new version, and put it in force.
+
+    Raises `InvalidPolicy`, and `Conflict` where a running experiment stands on a budget that would change under it.
+    """
     return await _activate(database, await read(source, name), source, author, note)
 
 
@@ -66,8 +79,9 @@ async def activate_version(database: Database, version: int, *, author: str) -> 
     async with database.transaction() as connection:
         await store.lock_activation(connection)
         kept = await store.policy_version(connection, version)
-        ruleset = await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
-    return _activation(ruleset, read_policy(kept.data))
+        policy = read_policy(kept.data)
+        ruleset = await _put_in_force(connection, version, author, await _touched(connection, policy))
+    return _activation(ruleset, policy)
 
 
 async def in_force(database: Database) -> Activation | None:
@@ -137,9 +151,33 @@ def diff(old: Policy, new: Policy, old_name: str, new_name: str) -> str:
 async def _activate(database: Database, policy: Policy, source: str, author: str, note: str) -> Activation:
     async with database.transaction() as connection:
         await store.lock_activation(connection)
+        touched = await _touched(connection, policy)
         version = await store.add_policy(connection, author, note, source, policy_data(policy))
-        ruleset = await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
+        ruleset = await _put_in_force(connection, version, author, touched)
     return _activation(ruleset, policy)
+
+
+async def _touched(connection: Connection, policy: Policy) -> list[int]:
+    """The running experiments whose budgets a policy changes; raises `Conflict` where they could not go on under it."""
+    running = await experiments.running(connection)
+    if not running:
+        return []
+    plans = [read_plan(each.plan) for each in running]
+    check_policy(policy, plans)
+    newest = await store.newest_ruleset(connection)
+    before = read_policy((await store.policy_version(connection, newest.policy_version)).data) if newest else policy
+    return [
+        record.number
+        for record, plan in zip(running, plans, strict=True)
+        if patched_budgets(before, plan) != patched_budgets(policy, plan)
+    ]
+
+
+async def _put_in_force(connection: Connection, version: int, author: str, touched: list[int]) -> store.Ruleset:
+    for number in touched:
+        note = f"a budget of this experiment changed with version {version} of the policy"
+        await experiments.add_entry(connection, number, "policy", author, note, {"version": version})
+    return await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
 
 
 async def _change_pauses(database: Database, change: Callable[[list[Pause]], list[Pause]], author: str) -> Activation:
