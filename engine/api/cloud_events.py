@@ -14,7 +14,7 @@ from engine.api.batches import sized
 from engine.api.bodies import parsed, read
 from engine.api.event_schemas import CloudEventIn, EventIn
 from engine.core.errors import Invalid, Problem
-from engine.core.reading import described
+from engine.core.reading import described, join
 
 _STRUCTURED: Final = "application/cloudevents+json"
 _BATCH: Final = "application/cloudevents-batch+json"
@@ -59,7 +59,7 @@ async def form_of(request: Request) -> Form:
     document = cast("dict[str, object]", data)
     others = [name for name in document if name != "events"]
     if others:
-        raise Invalid([Problem(others[0][:80], described(document[others[0]]), "no such field beside `events`")])
+        raise Invalid([Problem(join("", others[0]), described(document[others[0]]), "no such field beside `events`")])
     items = document["events"]
     if not isinstance(items, list):
         raise Invalid([Problem("events", described(items), "a list")])

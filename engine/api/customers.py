@@ -25,9 +25,10 @@ from engine.api.schemas import (
     microseconds,
 )
 from engine.core.customer import Preference
-from engine.core.errors import Invalid, Problem
+from engine.core.errors import Invalid, Problem, TaktError
 from engine.core.suppression import BINDS_EXEMPT_BY_DEFAULT, Consent, Scope, Suppression
 from engine.core.tokens import Scope as KeyScope
+from engine.operations.addresses import PURPOSE, PutReachable, hashed
 from engine.operations.file import UNSET, Filed, Lift, PutCustomer, PutPreferences, Suppress
 from engine.operations.look import journal, look
 
@@ -37,13 +38,16 @@ CustomerId = Annotated[Id, BeforeValidator(exact), Path(description="A slash in 
 
 @router.put(
     "/v1/customers/{customer_id}",
-    summary="Time zone, attributes and consents",
+    summary="Time zone, attributes, consents and addresses",
     response_model=FiledOut,
     openapi_extra=body(CustomerIn, CUSTOMER, KeyScope.INGEST),
 )
 async def put_customer(customer_id: CustomerId, request: Request, _key: Ingests) -> Response:
     """Each field that is given replaces what is on file; null clears it; what is not given stays."""
-    filed = await request.app.state.decider.settle(_put(customer_id, await body_of(request, CustomerIn)))
+    key = await request.app.state.decider.secret(PURPOSE)
+    (filed,) = await request.app.state.intake.put([_put(customer_id, await body_of(request, CustomerIn), key)])
+    if isinstance(filed, TaktError):
+        raise filed
     return json_response(filed_data(filed))
 
 
@@ -55,11 +59,13 @@ async def put_customer(customer_id: CustomerId, request: Request, _key: Ingests)
 )
 async def put_customers(request: Request, _key: Ingests) -> Response:
     """As the single put; each on its own."""
+    key = await request.app.state.decider.secret(PURPOSE)
 
-    def command_of(given: CustomerRowIn) -> PutCustomer:
-        return _put(given.customer_id, given)
+    def command_of(given: CustomerRowIn) -> PutCustomer | PutReachable:
+        return _put(given.customer_id, given, key)
 
-    return await settle_items(request, "customers", CustomerRowIn, command_of, filed_data)
+    put = request.app.state.intake.put
+    return await settle_items(request, "customers", CustomerRowIn, command_of, filed_data, put)
 
 
 @router.get(
@@ -152,14 +158,18 @@ def filed_data(filed: Filed) -> dict[str, Any]:
     }
 
 
-def _put(customer_id: str, given: CustomerIn) -> PutCustomer:
+def _put(customer_id: str, given: CustomerIn, key: bytes) -> PutCustomer | PutReachable:
     fields = given.model_fields_set
-    return PutCustomer(
+    put = PutCustomer(
         customer_id,
         given.time_zone if "time_zone" in fields else UNSET,
         (given.attributes or {}) if "attributes" in fields else UNSET,
         tuple(_consent(each) for each in given.consents or ()) if "consents" in fields else UNSET,
     )
+    if "addresses" not in fields:
+        return put
+    addresses = {hashed(key, each.channel, each.address) for each in given.addresses or ()}
+    return PutReachable(customer_id, put, tuple(sorted(addresses)))
 
 
 def _consent(given: ConsentIn) -> Consent:

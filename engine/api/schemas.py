@@ -16,12 +16,15 @@ from pydantic import (
     Field,
     StrictBool,
     StrictInt,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 
 from engine.core.policy import Channel, OnExpiry
 from engine.core.suppression import SuppressionReason
 from engine.core.windows import UnknownTimeZone, zone
+from engine.operations.addresses import normalised
 from engine.operations.decide import Mode
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -165,12 +168,26 @@ class ConsentIn(In):
     text_version: Label | None = None
 
 
+class AddressIn(In):
+    """Where a customer is reached: an e-mail address, a number, a device's token. Hashed, and never kept."""
+
+    channel: Channel
+    address: Annotated[str, Field(min_length=1, max_length=1_000, pattern=_PRINTABLE, examples=["ada@example.com"])]
+
+    @field_validator("address")
+    @classmethod
+    def _is_one(cls, address: str, info: ValidationInfo) -> str:
+        channel: Channel | None = info.data.get("channel")
+        return address if channel is None else normalised(channel, address)
+
+
 class CustomerIn(In):
     """Each field that is given replaces what is on file; null clears it; what is not given stays."""
 
     time_zone: TimeZone | None = None
     attributes: Annotated[dict[Label, AttributeValue] | None, Field(max_length=100)] = None
     consents: Annotated[list[ConsentIn] | None, Field(max_length=100)] = None
+    addresses: Annotated[list[AddressIn] | None, Field(max_length=50)] = None
 
 
 class CustomerRowIn(CustomerIn):

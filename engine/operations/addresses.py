@@ -34,11 +34,12 @@ class NoAddress(ValueError):
 
 def hashed(key: bytes, channel: Channel, text: str) -> Address:
     """The address as it may be kept. Ways to write the same one give the same hash; raises `NoAddress`."""
-    data = f"{channel.value}\n{_normalised(channel, text)}".encode()
+    data = f"{channel.value}\n{normalised(channel, text)}".encode()
     return Address(channel.value, hmac.digest(key, data, "sha256")[:_DIGEST_BYTES].hex())
 
 
-def _normalised(channel: Channel, text: str) -> str:
+def normalised(channel: Channel, text: str) -> str:
+    """The one way of writing an address; raises `NoAddress`."""
     text = unicodedata.normalize("NFC", text).strip()
     if channel is Channel.EMAIL:
         name, at, domain = text.lower().rpartition("@")

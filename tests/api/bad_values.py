@@ -9,7 +9,29 @@ Document = dict[str, Any]
 MARK = "@@@"
 
 CONSENT = {"channel": "email", "topic": "promotions", "given": True, "at": "2026-01-01T00:00:00Z", "source": "form"}
-CUSTOMER: Document = {"time_zone": "UTC", "attributes": {"orders": 3}, "consents": [{**CONSENT, "text_version": "1"}]}
+CUSTOMER: Document = {
+    "time_zone": "UTC",
+    "attributes": {"orders": 3},
+    "consents": [{**CONSENT, "text_version": "1"}],
+    "addresses": [{"channel": "email", "address": "eve@example.com"}],
+}
+EVENT: Document = {
+    "id": "e-1",
+    "source": "shop",
+    "type": "bounced",
+    "at": "2026-01-01T00:00:00Z",
+    "customer_id": "eve",
+    "address": "eve@example.com",
+    "channel": "email",
+    "topic": "promotions",
+    "campaign": "autumn",
+    "message_id": "m-1",
+    "value": 1,
+    "margin": 0.5,
+    "bounce": "soft",
+    "suspect": False,
+    "properties": {},
+}
 ASK: Document = {
     **ask("eve", "m-1", mode="check"),
     "campaign": "autumn",
@@ -65,6 +87,7 @@ LISTS: dict[str, tuple[str, str, Document]] = {
     "contacts": ("/v1/contacts/confirm", "results", CONTACT),
     "releases": ("/v1/contacts/release", "results", CONTACT),
     "records": ("/v1/contacts/record", "results", RECORD),
+    "events": ("/v1/events", "results", EVENT),
 }
 
 # Values as JSON texts: some of them no JSON library would write.
@@ -93,6 +116,7 @@ ZONES = [*NEVER, '"+02:00"', '"UTC+2"', '"Etc/GMT-2"', '"EST"', '"europe/berlin"
 FLAGS = [*NEVER, "0", '"true"', '"yes"']
 VALUES = [*NEVER[:-2], '"\\ud800"', "null", f'"{"a" * 501}"', '"a\\u0000"', "9007199254740993", "1e300", "-1e18"]
 FIELDS: dict[str, list[str]] = {
+    "id": TEXTS,
     "message_id": TEXTS,
     "customer_id": TEXTS,
     "topic": TEXTS,
@@ -124,6 +148,32 @@ FIELDS: dict[str, list[str]] = {
     "attributes": ["[]", "1", '""', json.dumps({str(n): n for n in range(101)}), '{"\\ud800": 1}', '{"": 1}'],
     "consents": ["{}", "1", "[1]", json.dumps([CONSENT] * 101)],
     "preferences": ["{}", "1", "[1]", "null", json.dumps([{"channel": "email", "limit": 1}] * 101)],
+    "type": [*TEXTS, '"Sent"', '"opted_down"', '"erased"', '"1st"', '"a b"', f'"{"a" * 65}"'],
+    "value": [*NEVER[:-2], '"1"', "true", "9007199254740993", "-1e300", '"\\ud800"'],
+    "margin": [*NEVER[:-2], '"1"', "true"],
+    "bounce": WORDS,
+    "suspect": FLAGS,
+    "address": [
+        *NEVER,
+        "1",
+        '""',
+        '"nobody"',
+        '"@example.com"',
+        '"eve@"',
+        '"e ve@example.com"',
+        '"eve@example.com\\u0000"',
+    ],
+    "addresses": ["{}", "1", "[1]", json.dumps([{"channel": "email", "address": "eve@example.com"}] * 51)],
+    "properties": [
+        "[]",
+        "1",
+        '""',
+        *(f'{{"a": {value}}}' for value in [*NEVER[4:-2], '"\\ud800"', '"a\\u0000"', "9007199254740993", "[[[[1]]]]"]),
+        json.dumps({"a": list(range(500))}),
+        json.dumps({"a": "b" * 8_001}),
+        '{"\\ud800": 1}',
+        '{"a": {"a": {"a": {"a": {}}}}}',
+    ],
     "channels": ['"email"', "[]", '["pigeon"]', '["\\ud800"]', json.dumps(["email"] * 7)],
     "topics": ['"a"', "[]", '[""]', '["\\ud800"]', json.dumps(["a"] * 501)],
     "campaigns": ["[]", '["a\\u0000"]'],
