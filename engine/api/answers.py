@@ -60,7 +60,11 @@ class BudgetOut(Out):
 
 
 class AnswerOut(Out):
-    """The answer. Only `state: reserved` permits sending; every verdict explains itself."""
+    """The answer. Only `state: reserved` permits sending; every verdict explains itself.
+
+    `variants` are those of the experiments that the ask is about. Not `recorded` (the mode peek), nothing was written
+    down: neither the ask, nor that the customer entered an experiment by it.
+    """
 
     message_id: str | None
     customer_id: str
@@ -75,6 +79,7 @@ class AnswerOut(Out):
     budgets: list[BudgetOut]
     variants: dict[str, str]
     observed: Verdict | None
+    recorded: bool
     ruleset: int
     decided_at: datetime
     replayed: bool

@@ -126,6 +126,7 @@ def answer_data(answer: Answer) -> Mapping[str, Any]:
         ],
         "variants": dict(answer.variants),
         "observed": answer.observed,
+        "recorded": answer.recorded,
         "ruleset": answer.ruleset,
         "decided_at": instant(answer.decided_us),
         "replayed": answer.replayed,

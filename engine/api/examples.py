@@ -29,6 +29,7 @@ ANSWER: dict[str, Any] = {
     ],
     "variants": {},
     "observed": None,
+    "recorded": True,
     "ruleset": 1,
     "decided_at": "2026-10-05T09:00:00Z",
     "replayed": False,

@@ -24,6 +24,8 @@ from engine.core.situation import situation
 from engine.core.verdict import Ask, Code, Decision, Verdict
 
 NOTHING_SHOWN: Mapping[str, str] = MappingProxyType({})
+HOLDOUT: Final = "holdout"  # these two are reasons as a formula has them
+STORED: Final = "stored"
 _OUTRIGHT: Final = (Code.SUPPRESSED, Code.NO_CONSENT)
 _NO_LIMIT: Final = float("inf")
 _RIVALS_MAX: Final = 50_000
@@ -44,6 +46,14 @@ class Treated(NamedTuple):
     memberships: Mapping[int, Membership]
     steps: tuple[Step, ...]
     shown: Mapping[str, str]
+
+
+class Evaluated(NamedTuple):
+    """A customer's place in one experiment, and what telling it did."""
+
+    place: Place
+    memberships: Mapping[int, Membership]
+    steps: tuple[Step, ...]
 
 
 class _World(NamedTuple):
@@ -90,6 +100,26 @@ def treat(rules: Rules, customer_id: str, customer: Customer, account: Account, 
     )
     memberships = MappingProxyType({**was, **now}) if steps else was
     return Treated(decision, memberships, steps, _shown(concerned, memberships))
+
+
+def evaluate(
+    rules: Rules, customer_id: str, customer: Customer, experiment: RunningExperiment, now_us: int
+) -> Evaluated:
+    """Which variant a customer gets where an experiment is evaluated by itself, and what being told makes of it.
+
+    In an experiment that changes no budget, the evaluation is the exposure. One that changes budgets is exposed to by
+    asks alone: nothing changes here.
+    """
+    was = customer.variants
+    if rules.of(customer_id, now_us) is not rules:
+        return Evaluated(Place(None, HOLDOUT), was, ())
+    found = was.get(experiment.number)
+    place = Place(found.variant, STORED) if found else experiment.assign(customer_id, customer, now_us)
+    if place.variant is None or experiment.number in rules.patches or (found and found.stage >= Stage.ELIGIBLE):
+        return Evaluated(place, was, ())
+    membership = Membership(place.variant, Stage.ELIGIBLE)
+    step = Step(experiment, membership, None if found else place)
+    return Evaluated(place, MappingProxyType({**was, experiment.number: membership}), (step,))
 
 
 def rules_for(rules: Rules, customer_id: str, customer: Customer, now_us: int) -> Rules:

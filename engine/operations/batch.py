@@ -15,6 +15,7 @@ from engine.core.rules import Rules
 from engine.core.suppression import Suppression, find_suppression
 from engine.store.addresses import Link
 from engine.store.customers import CustomerTexts, customer_of, texts_of
+from engine.store.exposures import Exposure
 from engine.store.journal import Change, Changed, Entry, Message, Resolution, Resolved
 
 
@@ -64,6 +65,7 @@ class Batch:
     events: list[Event] = field(default_factory=list[Event])
     linked: list[Link] = field(default_factory=list[Link])
     unlinked: list[Link] = field(default_factory=list[Link])
+    exposures: dict[tuple[str, int], Exposure] = field(default_factory=dict[tuple[str, int], Exposure])
 
     def resolve(self, held: Held, message: Message, resolution: Resolution, end_us: int) -> Message:
         """Journal what became of a contact, and let the account follow."""

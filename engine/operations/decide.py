@@ -9,9 +9,11 @@ from engine.core.account import Kind, State
 from engine.core.decision import decide, needs_since_us
 from engine.core.errors import InvalidAsk, MessageReused, Problem
 from engine.core.policy import DAY_US
-from engine.core.rules import NO_VARIANTS, Rules
+from engine.core.rules import Rules
+from engine.core.treatments import NOTHING_SHOWN, Treated, rules_for, shown, treat
 from engine.core.verdict import Ask, BudgetLine, Code, Decision, Reason, Verdict
 from engine.operations.batch import Batch, Held
+from engine.operations.exposing import enter
 from engine.store.journal import MEMORY_US, Message, Refusal
 
 FARTHEST_SEND_US = 14 * DAY_US
@@ -28,7 +30,8 @@ class Mode(StrEnum):
 class Answer(NamedTuple):
     """The answer to an ask. Instants and durations in microseconds; `now_us` is when it was given.
 
-    `observed`: what an observed policy would have said; the reasons are then its reasons.
+    `observed`: what an observed policy would have said; the reasons are then its reasons. `variants` are those of the
+    experiments that the ask is about; not `recorded`, they are those that the customer would have been given by it.
     """
 
     message_id: str | None
@@ -47,6 +50,7 @@ class Answer(NamedTuple):
     replayed: bool
     attempt: int
     observed: Verdict | None
+    recorded: bool
     now_us: int
 
 
@@ -63,7 +67,7 @@ class AskCommand:
         return (self.ask.topic, self.ask.campaign, self.ask.team, self.sender)
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return needs_since_us(rules, held.customer, self.ask, held.now_us)
+        return needs_since_us(rules.of(self.customer_id, held.now_us), held.customer, self.ask, held.now_us)
 
     def apply(self, batch: Batch, held: Held) -> Answer:
         attempt = 1
@@ -74,22 +78,36 @@ class AskCommand:
                 state = message.state(held.now_us)
                 if state.is_live:
                     self._check_content(message)
-                    return _replay(message, state, held.now_us)
+                    return _replay(message, state, held.now_us, self._shown(batch.rules, held))
                 if state is State.REVOKED:
-                    return self._refuse(batch, held, _revoked(batch.rules, held, self.ask), message.attempt)
+                    decision = _revoked(batch.rules, held, self.ask)
+                    return self._refuse(batch, held, decision, message.attempt, self._shown(batch.rules, held))
                 attempt = message.attempt + 1
-        decision = decide(batch.rules, held.customer, held.account, self.ask, held.now_us)
+        treated = self._treated(batch.rules, held)
+        enter(batch, held, treated.memberships, treated.steps)
+        decision = treated.decision
         if decision.verdict is Verdict.ALLOW and self.ask.reserves and self.message_id is not None:
-            return self._reserve(batch, held, decision, self.message_id, attempt)
-        return self._refuse(batch, held, decision, attempt)
+            return self._reserve(batch, held, decision, self.message_id, attempt, treated.shown)
+        return self._refuse(batch, held, decision, attempt, treated.shown)
 
     def peek(self, rules: Rules, held: Held) -> Answer:
         """The answer, without a trace. A live contact under the message id is not looked up."""
         self._check_send_at(held.now_us)
-        decision = decide(rules, held.customer, held.account, self.ask, held.now_us)
-        return _answer(self, decision, rules, held.now_us, 1, None)
+        treated = self._treated(rules, held)
+        return _answer(self, treated.decision, rules, held.now_us, 1, None, treated.shown, recorded=False)
 
-    def _reserve(self, batch: Batch, held: Held, decision: Decision, message_id: str, attempt: int) -> Answer:
+    def _treated(self, rules: Rules, held: Held) -> Treated:
+        if rules.experiments or rules.holdouts:
+            return treat(rules, self.customer_id, held.customer, held.account, self.ask, held.now_us)
+        decision = decide(rules, held.customer, held.account, self.ask, held.now_us)
+        return Treated(decision, held.customer.variants, (), NOTHING_SHOWN)
+
+    def _shown(self, rules: Rules, held: Held) -> Mapping[str, str]:
+        return shown(rules, self.customer_id, held.customer, self.ask, held.now_us)
+
+    def _reserve(
+        self, batch: Batch, held: Held, decision: Decision, message_id: str, attempt: int, variants: Mapping[str, str]
+    ) -> Answer:
         ask, seq = self.ask, held.stamp()
         message = Message(
             self.customer_id,
@@ -119,9 +137,11 @@ class AskCommand:
         batch.entries.append(message)
         held.account.add(decision.contact(ask, seq))
         held.learn(message)
-        return _answer(self, decision, batch.rules, held.now_us, attempt, State.RESERVED)
+        return _answer(self, decision, batch.rules, held.now_us, attempt, State.RESERVED, variants)
 
-    def _refuse(self, batch: Batch, held: Held, decision: Decision, attempt: int) -> Answer:
+    def _refuse(
+        self, batch: Batch, held: Held, decision: Decision, attempt: int, variants: Mapping[str, str]
+    ) -> Answer:
         """Journal an ask that makes no contact: refused, or allowed but only checked."""
         ask = self.ask
         batch.entries.append(
@@ -151,7 +171,7 @@ class AskCommand:
                 decision.observed,
             )
         )
-        return _answer(self, decision, batch.rules, held.now_us, attempt, None)
+        return _answer(self, decision, batch.rules, held.now_us, attempt, None, variants)
 
     def _standing(self, held: Held, message_id: str) -> Message | None:
         """The live attempt under this id, else the newest, of those remembered. An earlier one lives if it was
@@ -192,12 +212,13 @@ class AskCommand:
 
 def _revoked(rules: Rules, held: Held, ask: Ask) -> Decision:
     """A message that a suppression revoked stays refused, whatever has been lifted since."""
-    decision = decide(rules, held.customer, held.account, ask, held.now_us)
+    own = rules_for(rules, held.customer_id, held.customer, held.now_us)
+    decision = decide(own, held.customer, held.account, ask, held.now_us)
     reason = Reason(Code.REVOKED, "message_id", None)
     return decision._replace(verdict=Verdict.DENY, reasons=(reason,), retry_at_us=None, retry_certain=True, budgets=())
 
 
-def _replay(message: Message, state: State, now_us: int) -> Answer:
+def _replay(message: Message, state: State, now_us: int, variants: Mapping[str, str]) -> Answer:
     """The verdict that a live contact was given, with what has become of it since."""
     reserved = state is State.RESERVED
     return Answer(
@@ -211,18 +232,27 @@ def _replay(message: Message, state: State, now_us: int) -> Answer:
         message.end_us if reserved else None,
         message.end_us - now_us if reserved else None,
         (),
-        NO_VARIANTS,
+        variants,
         message.ruleset,
         message.at_us,
         True,
         message.attempt,
         message.observed,
+        True,
         now_us,
     )
 
 
 def _answer(
-    command: AskCommand, decision: Decision, rules: Rules, now_us: int, attempt: int, state: State | None
+    command: AskCommand,
+    decision: Decision,
+    rules: Rules,
+    now_us: int,
+    attempt: int,
+    state: State | None,
+    variants: Mapping[str, str],
+    *,
+    recorded: bool = True,
 ) -> Answer:
     reserved = state is State.RESERVED
     return Answer(
@@ -236,11 +266,12 @@ def _answer(
         decision.lease_end_us if reserved else None,
         decision.lease_end_us - now_us if reserved else None,
         decision.budgets,
-        NO_VARIANTS,
+        variants,
         rules.number,
         now_us,
         False,
         attempt,
         decision.observed,
+        recorded,
         now_us,
     )

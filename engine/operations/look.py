@@ -10,6 +10,7 @@ from engine.core.decision import needs_since_us
 from engine.core.errors import NotFound
 from engine.core.rules import Rules
 from engine.core.standing import Standing, probes, standings
+from engine.core.treatments import rules_for
 from engine.operations.batch import Batch, Held
 from engine.operations.decider import Decider
 from engine.operations.patience import in_time
@@ -44,8 +45,9 @@ class Look:
         return ()
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
-        asks = probes(rules, held.account)
-        return min((needs_since_us(rules, held.customer, ask, held.now_us) for ask in asks), default=held.now_us)
+        own = rules_for(rules, self.customer_id, held.customer, held.now_us)
+        asks = probes(own, held.account)
+        return min((needs_since_us(own, held.customer, ask, held.now_us) for ask in asks), default=held.now_us)
 
     def apply(self, batch: Batch, held: Held) -> object:
         return self.peek(batch.rules, held)
@@ -54,7 +56,8 @@ class Look:
         account = held.account
         current = [each for each in account.contacts if not each.has_expired(held.now_us)]
         current.sort(key=lambda each: -each.start_us)
-        lines = standings(rules, held.customer, account, held.now_us)
+        own = rules_for(rules, self.customer_id, held.customer, held.now_us)
+        lines = standings(own, held.customer, account, held.now_us)
         return View(held.customer_id, held.customer, lines, current, rules.number, account.seq, held.now_us)
 
 

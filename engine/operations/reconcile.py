@@ -4,11 +4,12 @@ The account may have let go of what `Account.settle` allows it to: expired lease
 whatever ended before `complete_since_us`, which then is in the totals. Everything else must be there, to the bit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from engine.core.account import Account, Contact
 from engine.operations.replay import Finding, Replay
 from engine.store.customers import customer_of, texts_of
+from engine.store.exposures import Exposure
 from engine.store.journal_reading import Dossier
 
 
@@ -30,6 +31,22 @@ def reconcile(replay: Replay, dossier: Dossier) -> Iterator[Finding]:
     for name, found, told in zip(on_file._fields, on_file, texts_of(replay.customer), strict=True):
         if found != told:
             yield Finding(replay.customer_id, None, f"on file is {name} {found}, but the journal says {told}")
+    for sentence in _exposures(dossier.exposures, replay.exposures):
+        yield Finding(replay.customer_id, None, sentence)
+
+
+def _exposures(rows: Mapping[int, Exposure], told: Mapping[int, Exposure]) -> Iterator[str]:
+    """Where the rows that readouts go by differ from what the journal says of who entered, where and when."""
+    for number in sorted(rows.keys() | told.keys()):
+        row, entry = rows.get(number), told.get(number)
+        if row is None or entry is None:
+            where = "the journal says that the customer is in it" if row is None else "the journal knows nothing of it"
+            yield f"of experiment {number} there is {'no' if row is None else 'an'} exposure, but {where}"
+            continue
+        for name in ("variant", "assigned_us", "eligible_us", "diverged_us"):
+            found, expected = getattr(row, name), getattr(entry, name)
+            if found != expected:
+                yield f"the exposure to experiment {number} says {name} {found}, the journal {expected}"
 
 
 def _account(replay: Replay, account: Account) -> Iterator[tuple[int | None, str]]:

@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, assert_never
 
 from engine.core.account import Contact, Kind, Lease, State
-from engine.core.customer import UNKNOWN, Customer
+from engine.core.customer import UNKNOWN, Customer, Membership, Stage
 from engine.core.decision import decide
 from engine.core.policy import OnExpiry
 from engine.core.rules import Rules
 from engine.core.suppression import Suppression, find_suppression
+from engine.core.treatments import rules_for, treat
 from engine.core.verdict import Ask, Code, Decision, Verdict
 from engine.operations.holdings import Holdings
 from engine.operations.resolve import OLDEST_RECORD_US
@@ -27,6 +28,7 @@ from engine.store.customers import (
     suppressions_of,
     variants_of,
 )
+from engine.store.exposures import Exposure
 from engine.store.journal import MEMORY_US, Change, Changed, Message, Refusal, Resolution, Resolved
 from engine.store.journal_reading import Read, Unreadable
 
@@ -74,11 +76,13 @@ class Replay:
         self.seq = 0
         self.latest_us = 0
         self.customer: Customer = UNKNOWN
+        self.exposures: dict[int, Exposure] = {}  # what readouts are to find, by experiment
         self._messages: dict[int, Message] = {}
         self._seqs: dict[str, list[int]] = {}  # the attempts under a message id, the newest last
         self._holdings = Holdings(max((each.rules.longest_us for each in rulesets.values()), default=0))
         self._rulesets = rulesets
         self._exempt_topics = exempt_topics
+        self._entered: tuple[Changed, Mapping[int, Membership]] | None = None  # the memberships before this entry
         self._due: tuple[Changed, list[Contact]] | None = None  # open leases that a suppression must revoke
 
     def tell(self, entries: Iterable[Read]) -> None:
@@ -162,7 +166,7 @@ class Replay:
         if message.attempt != attempt:
             self._find(message.seq, f"it is attempt {message.attempt}, and should be {attempt}")
         self._expect_unsuppressed(message)
-        decision = self._decide(message, reserves=True)
+        decision = self._decide(message, reserves=True, revoked=False)
         if decision is not None:
             claims = (
                 ("the start", message.start_us, decision.start_us),
@@ -191,7 +195,7 @@ class Replay:
         if revoked != (refusal.reasons == REVOKED_REASONS):
             was = "was" if revoked else "was not"
             self._find(refusal.seq, f"message {refusal.message_id!r} {was} revoked, but the reasons say otherwise")
-        decision = self._decide(refusal, reserves=not refusal.checked)
+        decision = self._decide(refusal, reserves=not refusal.checked, revoked=refusal.reasons == REVOKED_REASONS)
         if decision is None:
             return
         reasons = _reasons(decision)
@@ -220,7 +224,7 @@ class Replay:
         if found is not None:
             self._find(message.seq, f"it was allowed in the scope {found.scope}, which was suppressed before")
 
-    def _decide(self, entry: Message | Refusal, *, reserves: bool) -> Decision | None:
+    def _decide(self, entry: Message | Refusal, *, reserves: bool, revoked: bool) -> Decision | None:
         """What the rules that an entry names say of its ask, of what was on record before it."""
         ruleset = self._rulesets.get(entry.ruleset)
         if ruleset is None:
@@ -242,7 +246,27 @@ class Replay:
             OnExpiry.PRESUME_SENT if entry.lease is Lease.PRESUMED else OnExpiry.RELEASE,
             reserves,
         )
-        return decide(ruleset.rules, self.customer, self._holdings.account(entry.at_us), ask, entry.at_us)
+        account, rules = self._holdings.account(entry.at_us), ruleset.rules
+        if revoked:
+            rules = rules_for(rules, self.customer_id, self.customer, entry.at_us)
+        if revoked or not (rules.experiments or rules.holdouts):
+            return decide(rules, self.customer, account, ask, entry.at_us)
+        treated = treat(rules, self.customer_id, self._before(entry), account, ask, entry.at_us)
+        for number in rules.patches:
+            found, told = self.customer.variants.get(number), treated.memberships.get(number)
+            if found != told:
+                self._find(
+                    entry.seq, f"experiment {number}: {_told(found)} on record, but the replay says {_told(told)}"
+                )
+        return treated.decision
+
+    def _before(self, entry: Message | Refusal) -> Customer:
+        """The customer as an ask met them: what it made of memberships stands right before its own entry."""
+        if self._entered is not None:
+            changed, variants = self._entered
+            if (changed.seq, changed.at_us) == (entry.seq - 1, entry.at_us):
+                return replace(self.customer, variants=variants)
+        return self.customer
 
     def _compare(
         self, seq: int, verdict: Verdict, decision: Decision, claims: Sequence[tuple[str, object, object]]
@@ -318,10 +342,24 @@ class Replay:
             case Change.ADDRESSES:
                 self.customer = replace(self.customer, addresses=addresses_of(entry.data))
             case Change.VARIANTS:
+                self._entered = entry, self.customer.variants
                 self.customer = replace(self.customer, variants=variants_of(entry.data))
+                self._expose(entry.at_us)
         new = [each for each in self.customer.in_force if each not in before]
         if new:
             self._due = entry, self._bound(new, entry.at_us)
+
+    def _expose(self, at_us: int) -> None:
+        """What the memberships as they now are leave for readouts to find."""
+        found: dict[int, Exposure] = {}
+        for number, (variant, stage) in self.customer.variants.items():
+            was = self.exposures.get(number) or Exposure(self.customer_id, number, variant, at_us)
+            found[number] = was._replace(
+                variant=variant,
+                eligible_us=was.eligible_us or (at_us if stage >= Stage.ELIGIBLE else None),
+                diverged_us=was.diverged_us or (at_us if stage is Stage.DIVERGED else None),
+            )
+        self.exposures = found
 
     def _bound(self, suppressions: Sequence[Suppression], now_us: int) -> list[Contact]:
         """The open leases that these suppressions end, under whichever policy."""
@@ -337,6 +375,10 @@ def _with_profile(customer: Customer, data: Mapping[str, Any]) -> Customer:
     attributes = MappingProxyType(dict(data["attributes"]))
     consents = consents_of(data["consents"])
     return replace(customer, time_zone=data["time_zone"], attributes=attributes, consents=consents)
+
+
+def _told(membership: Membership | None) -> str:
+    return "nothing" if membership is None else f"variant {membership.variant}, {membership.stage.name.lower()}"
 
 
 def _reasons(decision: Decision) -> tuple[tuple[Code, str], ...]:

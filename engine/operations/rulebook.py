@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from engine.core.policy import Selector
+from engine.core.policy import Policy, Selector
 from engine.core.policy_reader import read_policy
 from engine.core.rules import Pause, Rules
+from engine.operations.running import rules_of
 from engine.store.database import Connection
-from engine.store.policies import ruleset_row
+from engine.store.policies import policy_version, ruleset_row
 
 _KEPT = 64
 
@@ -15,17 +16,24 @@ class Rulebook:
     """Compiled rules by their number. A number's content never changes, so nothing here can be stale."""
 
     def __init__(self) -> None:
+        self.newest: Rules | None = None  # of those this process has met: good for what no decision depends on
         self._rules: dict[int, Rules] = {}
+        self._frozen: dict[int, Policy] = {}  # the policies of holdouts, by version
 
     async def rules(self, connection: Connection, number: int) -> Rules:
         """The rules of a ruleset, read once."""
         found = self._rules.get(number)
         if found is None:
             row = await ruleset_row(connection, number)
-            found = Rules(number, read_policy(row.policy), tuple(pause_of(each) for each in row.pauses))
+            for version in {each["policy_version"] for each in row.holdouts} - self._frozen.keys():
+                self._frozen[version] = read_policy((await policy_version(connection, version)).data)
+            pauses = tuple(pause_of(each) for each in row.pauses)
+            found = rules_of(number, read_policy(row.policy), pauses, row.experiments, row.holdouts, self._frozen)
             if len(self._rules) >= _KEPT:
                 self._rules.pop(min(self._rules))
             self._rules[number] = found
+            if self.newest is None or self.newest.number < number:
+                self.newest = found
         return found
 
 

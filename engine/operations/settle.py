@@ -16,7 +16,7 @@ from engine.core.rules import Rules
 from engine.operations.batch import Batch, Command, Held
 from engine.operations.happened import HappenedCommand
 from engine.operations.rulebook import Rulebook
-from engine.store import accounts, addresses, customers, events, journal_rows
+from engine.store import accounts, addresses, customers, events, exposures, journal_rows
 from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, ConnectionFailed, Database, LockBusy, Row
 from engine.store.exchange import BEGIN, COMMIT, Call, exchange
@@ -215,6 +215,8 @@ class Settler:
         calls = journal_rows.appending(batch.entries, self._labels)
         if files:
             calls.append(customers.saving(files))
+        if batch.exposures:
+            calls += exposures.writing(batch.exposures.values())
         if dirty:
             calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
         if batch.events:

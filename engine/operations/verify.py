@@ -11,11 +11,11 @@ from typing import TypeAlias
 
 from engine.core.policy import Policy
 from engine.core.policy_reader import read_policy
-from engine.core.rules import Rules
 from engine.core.windows import tzdata_version
 from engine.operations.reconcile import reconcile
 from engine.operations.replay import Finding, Replay, Ruleset
 from engine.operations.rulebook import pause_of
+from engine.operations.running import rules_of
 from engine.store import journal_reading, policies
 from engine.store.database import Connection, Database
 from engine.store.journal import Message, Refusal
@@ -129,11 +129,13 @@ class _Rulesets:
             self._known = {each.number: each for each in await policies.rulesets(connection)}
         for number in wanted & self._known.keys():
             row = self._known[number]
-            policy = self._policies.get(row.policy_version)
-            if policy is None:
-                kept = await policies.policy_version(connection, row.policy_version)
-                policy = self._policies[row.policy_version] = read_policy(kept.data)
-            rules = Rules(number, policy, tuple(pause_of(each) for each in row.pauses))
+            for version in {row.policy_version, *(each["policy_version"] for each in row.holdouts)}:
+                if version not in self._policies:
+                    kept = await policies.policy_version(connection, version)
+                    self._policies[version] = read_policy(kept.data)
+            pauses = tuple(pause_of(each) for each in row.pauses)
+            policy = self._policies[row.policy_version]
+            rules = rules_of(number, policy, pauses, row.experiments, row.holdouts, self._policies)
             self._made[number] = Ruleset(rules, row.tzdata_version == tzdata_version())
 
     def named_by(self, dossier: Dossier) -> dict[int, Ruleset]:

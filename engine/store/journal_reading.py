@@ -15,6 +15,7 @@ from engine.core.account import Account
 from engine.core.account_row import decode, encode
 from engine.store.customers import COLUMNS, NOTHING, CustomerTexts
 from engine.store.database import Connection, clock_us
+from engine.store.exposures import COMPARED, Exposure
 from engine.store.journal import Change, Changed, Entry, Resolution, Resolved, message_key
 from engine.store.journal_rows import MESSAGE_COLUMNS, REFUSAL_COLUMNS, message_of, refusal_of
 from engine.store.labels import Labels, UnknownNumber
@@ -38,13 +39,17 @@ Read: TypeAlias = Entry | Unreadable
 
 
 class Dossier(NamedTuple):
-    """All there is of one customer, the entries by their seq. `account` may be None for want of a row, or of sense."""
+    """All there is of one customer, the entries by their seq. `account` may be None for want of a row, or of sense.
+
+    `exposures` are by experiment.
+    """
 
     customer_id: str
     has_account: bool
     account: Account | None
     texts: CustomerTexts
     entries: list[Read]
+    exposures: dict[int, Exposure]
 
 
 class Page(NamedTuple):
@@ -153,8 +158,18 @@ async def _dossiers(
         is_whole = not data or encode(account, labels.lexicon) == data  # what is cut off or left over decodes as well
         accounts[customer_id] = account if is_whole else None
     files = {row[0]: CustomerTexts._make(row[1:]) for row in await _rows(connection, f"{_FILES} {where}", parameters)}
+    exposures: dict[str, dict[int, Exposure]] = {}
+    for row in await _rows(connection, f"{COMPARED} {where}", parameters):
+        exposures.setdefault(row[0], {})[row[1]] = Exposure(*row)
     return [
-        Dossier(id_, id_ in accounts, accounts.get(id_), files.get(id_, NOTHING), entries.get(id_, []))
+        Dossier(
+            id_,
+            id_ in accounts,
+            accounts.get(id_),
+            files.get(id_, NOTHING),
+            entries.get(id_, []),
+            exposures.get(id_, {}),
+        )
         for id_ in sorted({*accounts, *files, *entries})
     ]
 
