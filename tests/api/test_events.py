@@ -1,38 +1,35 @@
 """`POST /v1/events`: every form, what became of each event, and what they did."""
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
+import psycopg
+import pytest
 
-from tests.api.caller import Caller, is_problem
+from engine.core.tokens import Scope
+from tests.api.caller import Caller, is_problem, row_counts
+from tests.service import Service
 
-NOW = datetime.now(UTC)
 CLOUD_JSON = "application/cloudevents+json"
 CLOUD_BATCH = "application/cloudevents-batch+json"
 
 
+def ago(**since: float) -> str:
+    return (datetime.now(UTC) - timedelta(**since)).isoformat()
+
+
 def event(customer_id: str | None, type_: str = "session", **more: Any) -> dict[str, Any]:
-    given = {"id": f"{type_}-1", "source": f"test-{customer_id}", "type": type_, "at": _text(NOW - timedelta(hours=1))}
+    given = {"id": f"{type_}-1", "source": f"test-{customer_id}", "type": type_, "at": ago(hours=1)}
     return given | ({} if customer_id is None else {"customer_id": customer_id}) | more
 
 
 def cloud(customer_id: str, type_: str = "session", **data: Any) -> dict[str, Any]:
     given = {"specversion": "1.0", "id": f"{type_}-1", "source": f"test-{customer_id}", "type": type_}
-    return given | {"time": _text(NOW), "subject": customer_id, "data": data}
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat()
-
-
-def bring(takt: Caller, *events: dict[str, Any]) -> list[Any]:
-    return [each.get("result") or each["error"] for each in _bring(takt, *events)["results"]]
-
-
-def _bring(takt: Caller, *events: dict[str, Any]) -> Any:
-    return takt.call("POST", "/v1/events", {"events": events})
+    return given | {"time": ago(hours=1), "subject": customer_id, "data": data}
 
 
 def post(takt: Caller, body: object, kind: str = "application/json", **headers: str) -> httpx.Response:
@@ -41,20 +38,249 @@ def post(takt: Caller, body: object, kind: str = "application/json", **headers: 
     return takt.http.post("/v1/events", content=content, headers=given)
 
 
+def bring(takt: Caller, *events: dict[str, Any]) -> list[Any]:
+    """What became of each: a result, or the places of its problems."""
+    results = takt.call("POST", "/v1/events", {"events": events})["results"]
+    return [each.get("result") or [problem["path"] for problem in each["error"]["problems"]] for each in results]
+
+
+def reached(takt: Caller, customer_id: str, *addresses: str) -> Any:
+    listed = [{"channel": "email", "address": each} for each in addresses]
+    return takt.call("PUT", f"/v1/customers/{customer_id}", {"addresses": listed})
+
+
+def rows(service: Service, query: str) -> list[Any]:
+    with psycopg.connect(service.database_url) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def kept(takt: Caller, customer_id: str) -> list[str]:
+    """The types of a customer's events."""
+    query = f"SELECT l.name FROM events e JOIN labels l ON l.number = e.kind WHERE customer_id = '{customer_id}'"
+    return sorted(name for (name,) in rows(takt.service, query))
+
+
+def reasons(takt: Caller, customer_id: str) -> list[str]:
+    return [each["reason"] for each in takt.customer(customer_id)["suppressions"]]
+
+
+@pytest.fixture
+def somewhere() -> str:
+    """An address of the test's own."""
+    return f"{uuid.uuid4().hex[:12]}@example.com"
+
+
 def test_events_are_counted_and_answered_in_their_order(takt: Caller, ada: str) -> None:
-    answer = _bring(takt, event(ada), event(ada, "Session"), event(ada), event(ada, "purchase", value=9.5))
-    assert {name: answer[name] for name in ("accepted", "duplicates", "unresolved", "failed")} == {
-        "accepted": 2,
-        "duplicates": 1,
-        "unresolved": 0,
-        "failed": 1,
-    }
+    events = [event(ada), event(ada, "Session"), event(ada), event(ada, "purchase", value=9.5)]
+    answer = takt.call("POST", "/v1/events", {"events": events})
+    assert [answer[name] for name in ("accepted", "duplicates", "unresolved", "failed")] == [2, 1, 0, 1]
     assert [each.get("result") for each in answer["results"]] == ["accepted", None, "duplicate", "accepted"]
     assert answer["results"][1]["error"]["problems"][0]["path"] == "events[1].type"
     assert bring(takt, event(ada), event(ada, "purchase", value=9.5)) == ["duplicate", "duplicate"]
+
+
+def test_a_list_of_nothing_but_mistakes_names_each(takt: Caller, ada: str) -> None:
+    before = row_counts(takt.service.database_url)
+    assert bring(takt, event(ada, at="soon"), event(None), event(ada, bounce="hard")) == [
+        ["events[0].at"],
+        ["events[1].customer_id"],
+        ["events[2].bounce"],
+    ]
+    assert row_counts(takt.service.database_url) == before
 
 
 def test_one_event_may_come_by_itself(takt: Caller, ada: str) -> None:
     response = post(takt, event(ada))
     assert (response.status_code, response.json()["accepted"]) == (200, 1)
     assert is_problem(post(takt, event(ada, at="soon")), 422, "invalid")
+
+
+def test_every_form_brings_the_same_event(takt: Caller, ada: str) -> None:
+    told = cloud(ada, "purchase", value=9.5, properties={"basket": [1, 2]})
+    headers = {
+        f"ce_{name}": quote(told[name], safe=":+/") for name in ("specversion", "id", "source", "time", "subject")
+    }
+    native = event(ada, "purchase", value=9.5, properties={"basket": [1, 2]})
+    forms = [
+        (native, "application/json", {}),
+        (told, CLOUD_JSON, {}),
+        (told | {"type": "takt.purchase", "traceparent": "00-1-2-00"}, f"{CLOUD_JSON}; charset=utf-8", {}),
+        ([told], CLOUD_BATCH, {}),
+        (told["data"], "application/json", {**headers, "ce_type": "takt.purchase", "ce_traceparent": "00"}),
+        (told["data"] | {"customer_id": ada}, "application/json", {**headers, "ce_type": "purchase"}),
+    ]
+    for turn, (body, kind, more) in enumerate(forms):
+        response = post(takt, body, kind, **more)
+        assert response.json()["results"] == [{"result": "duplicate" if turn else "accepted"}], response.text
+    assert kept(takt, ada) == ["purchase"]
+
+
+def test_what_is_wrong_with_a_cloudevent_is_named_as_its_sender_names_it(takt: Caller, ada: str) -> None:
+    good = cloud(ada)
+    cases: dict[str, dict[str, Any]] = {
+        "specversion": {"specversion": "0.3"},
+        "time": {"time": "2999-01-01T00:00:00Z"},
+        "subject": {"data": {"customer_id": "another"}},
+        "data.channel": {"data": {"channel": "pigeon"}},
+        "data.unknown": {"data": {"unknown": 1}},
+        "data_base64": {"data_base64": "AAAA"},
+        "datacontenttype": {"datacontenttype": "text/xml"},
+        "data.customer_id": {"subject": None},
+        "type": {"type": "erased"},
+        "source": {"source": "takt"},
+    }
+    for path, change in cases.items():
+        response = post(takt, good | change, CLOUD_JSON)
+        assert is_problem(response, 422, "invalid")
+        assert response.json()["problems"][0]["path"] == path
+    answer = post(takt, [good, good | {"time": "now"}, 7], CLOUD_BATCH).json()
+    assert answer["results"][0] == {"result": "accepted"}
+    assert [each["error"]["problems"][0]["path"] for each in answer["results"][1:]] == ["[1].time", "[2]"]
+
+
+def test_the_forms_of_cloudevents_are_told_apart_with_care(takt: Caller, ada: str) -> None:
+    assert post(takt, [], CLOUD_BATCH).json()["results"] == [], "CloudEvents allow an empty batch"
+    assert is_problem(post(takt, {"events": []}, CLOUD_BATCH), 422)
+    assert is_problem(post(takt, [cloud(ada)], CLOUD_JSON), 422)
+    assert is_problem(post(takt, [cloud(ada)]), 422)
+    assert is_problem(post(takt, b"", ce_specversion="1.0", ce_id="1"), 422)
+    assert is_problem(post(takt, {}, ce_specversion="1.0", ce_id="%ff", ce_type="session"), 422)
+    assert is_problem(post(takt, b"<event/>", "application/xml", ce_specversion="1.0"), 415)
+
+
+def test_more_events_than_a_list_may_have_are_refused_as_a_whole(takt: Caller, ada: str) -> None:
+    before = row_counts(takt.service.database_url)
+    many = [event(ada, id=f"e{n}") for n in range(10_001)]
+    assert is_problem(post(takt, {"events": many}), 422, "invalid")
+    assert is_problem(post(takt, [cloud(ada)] * 10_001, CLOUD_BATCH), 422, "invalid")
+    assert is_problem(post(takt, b"[" + b" " * 16 * 1024 * 1024 + b"]"), 413)
+    assert row_counts(takt.service.database_url) == before
+
+
+def test_instants_that_cannot_be_are_refused_and_those_ahead_are_held_to_be_now(takt: Caller, ada: str) -> None:
+    ats = [ago(days=-1, minutes=-5), "1999-12-31T23:59:59Z", ago(hours=-23), "2000-01-01T00:00:00Z"]
+    events = [event(ada, id=str(n), at=at) for n, at in enumerate(ats)]
+    assert bring(takt, *events) == [["events[0].at"], ["events[1].at"], "accepted", "accepted"]
+    query = f"SELECT count(*) FROM events WHERE customer_id = '{ada}' AND at_us > received_us"
+    assert rows(takt.service, query) == [(0,)]
+
+
+def test_an_unsubscribe_is_in_force_when_it_is_acknowledged(takt: Caller, ada: str) -> None:
+    assert takt.ask(ada, "m-1")["state"] == "reserved"
+    assert bring(takt, event(ada, "unsubscribed", channel="email")) == ["accepted"]
+    assert takt.ask(ada, "m-2")["reasons"][0]["code"] == "suppressed"
+    assert takt.release(ada, "m-1")["state"] == "revoked"
+    assert bring(takt, event(ada, "unsubscribed", channel="email")) == ["duplicate"]
+
+
+def test_a_delivery_confirms_the_reservation_of_its_message(takt: Caller, ada: str) -> None:
+    takt.ask(ada, "m-1")
+    delivered = event(ada, "delivered", channel="email", message_id="m-1", at=ago(seconds=0))
+    assert bring(takt, delivered, delivered) == ["accepted", "duplicate"]
+    assert takt.ask(ada, "m-1")["state"] == "confirmed"
+    assert takt.used(ada) == 1
+
+
+def test_events_of_a_customer_never_heard_of_are_kept_and_used(takt: Caller, ada: str) -> None:
+    assert bring(takt, event(ada), event(ada, "complained", channel="email")) == ["accepted", "accepted"]
+    assert takt.ask(ada, "m-1")["verdict"] == "deny"
+    assert kept(takt, ada) == ["complained", "session"]
+
+
+def test_an_address_leads_to_all_who_have_it(takt: Caller, ada: str, somewhere: str) -> None:
+    reached(takt, ada, somewhere)
+    reached(takt, f"{ada}-2", somewhere.upper())
+    bounced = event(None, "bounced", address=f" {somewhere} ", channel="email", bounce="hard")
+    assert bring(takt, bounced) == ["accepted"]
+    for customer_id in (ada, f"{ada}-2"):
+        assert (kept(takt, customer_id), reasons(takt, customer_id)) == (["bounced"], ["hard_bounce"])
+    assert bring(takt, bounced) == ["duplicate"]
+
+
+def test_a_complaint_of_one_customer_suppresses_the_address_of_another(takt: Caller, ada: str, somewhere: str) -> None:
+    reached(takt, ada, somewhere)
+    takt.ask(ada, "m-1")
+    told = event(f"{ada}-2", "complained", address=somewhere, channel="email")
+    assert bring(takt, told) == ["accepted"]
+    assert reasons(takt, ada) == ["complaint"]
+    assert takt.release(ada, "m-1")["state"] == "revoked"
+    assert kept(takt, ada) == [], "the event is of the customer whom it names"
+
+
+def test_whoever_comes_to_have_a_bad_address_is_suppressed_with_it(takt: Caller, ada: str, somewhere: str) -> None:
+    bring(takt, event(f"{ada}-2", "bounced", address=somewhere, channel="email", bounce="hard"))
+    takt.ask(ada, "m-1")
+    filed = reached(takt, ada, somewhere)
+    assert (filed["changed"], filed["revoked"]) == (True, 1)
+    assert takt.ask(ada, "m-2")["reasons"][0]["code"] == "suppressed"
+    reached(takt, ada, f"other-{somewhere}")
+    assert reasons(takt, ada) == [], "the bounce was the address's, which is no longer the customer's"
+
+
+def test_events_of_an_unknown_address_wait_until_it_is_somebodys(takt: Caller, ada: str, somewhere: str) -> None:
+    waiting = [
+        event(None, type_, address=somewhere, channel="email", source=somewhere) for type_ in ("opened", "unsubscribed")
+    ]
+    assert bring(takt, *waiting) == ["unresolved", "unresolved"]
+    assert bring(takt, *waiting) == ["duplicate", "duplicate"]
+    reached(takt, ada, somewhere)
+    assert kept(takt, ada) == ["opened", "unsubscribed"]
+    assert reasons(takt, ada) == ["unsubscribe"]
+    assert bring(takt, *waiting) == ["duplicate", "duplicate"]
+    assert rows(takt.service, "SELECT count(*) FROM unresolved_events") == [(0,)]
+
+
+def test_customers_of_a_list_get_what_waited_for_their_addresses(takt: Caller, ada: str, somewhere: str) -> None:
+    bring(takt, event(None, "purchase", address=somewhere, channel="email"))
+    addresses = [{"channel": "email", "address": somewhere}]
+    listed = [{"customer_id": ada, "addresses": addresses}, {"customer_id": f"{ada}-2", "time_zone": "UTC"}]
+    results = takt.call("POST", "/v1/customers/batch", {"customers": listed})["results"]
+    assert [each["changed"] for each in results] == [True, True]
+    assert kept(takt, ada) == ["purchase"]
+
+
+def test_no_address_is_written_down_anywhere(takt: Caller, ada: str, somewhere: str) -> None:
+    reached(takt, ada, somewhere)
+    bring(takt, event(None, "clicked", address=somewhere, channel="email"))
+    bring(takt, event(None, "clicked", address=f"not-{somewhere}", channel="email"))
+    takt.journal(ada)
+    name = somewhere.partition("@")[0]
+    for table in row_counts(takt.service.database_url):
+        assert rows(takt.service, f"SELECT count(*) FROM {table} t WHERE t::text ILIKE '%{name}%'") == [(0,)], table
+
+
+@pytest.mark.parametrize(
+    ("more", "flags"),
+    [
+        ({"suspect": True}, 1),
+        ({"properties": {"user_agent": "Mozilla/5.0 (compatible; Barracuda Link Protection)"}}, 1),
+        (
+            {"properties": {"user_agent": "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Firefox/11.0 (via GoogleImageProxy)"}},
+            0,
+        ),
+        ({"properties": {"user_agent": 7}}, 0),
+        ({}, 0),
+    ],
+)
+def test_who_says_that_a_machine_did_it_is_believed(takt: Caller, ada: str, more: dict[str, Any], flags: int) -> None:
+    bring(takt, event(ada, "clicked", channel="email", **more))
+    assert rows(takt.service, f"SELECT flags FROM events WHERE customer_id = '{ada}'") == [(flags,)]
+
+
+def test_a_key_needs_the_scope_to_bring_events(takt: Caller, ada: str) -> None:
+    key = takt.service.make_key(Scope.DECIDE, Scope.READ, Scope.MANAGE)
+    with Caller(takt.service, key) as stranger:
+        assert is_problem(stranger.send("POST", "/v1/events", {"events": [event(ada)]}), 403)
+    assert kept(takt, ada) == []
+
+
+def test_events_are_counted_for_prometheus(takt: Caller, ada: str) -> None:
+    bring(takt, event(ada), event(ada), event(ada, "wished"), event(ada, at="soon"))
+    text = takt.http.get("/metrics").text
+    for labels in (
+        'result="duplicate",type="session"',
+        'result="accepted",type="own"',
+        'result="invalid",type="unknown"',
+    ):
+        assert f"takt_events_total{{{labels}}}" in text
+    assert "wished" not in text, "a name of the company's own could be anything"
