@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from engine.api import contacts, customers, decisions, events, health, policies, problems, reference
+from engine.api import contacts, customers, decisions, events, experiments, health, policies, problems, reference
 from engine.api.auth import Authenticator
 from engine.api.limits import Edge
 from engine.core.errors import TaktError
@@ -61,7 +61,15 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         generate_unique_id_function=_operation_id,
     )
     app.state.metrics = metrics
-    routers = (decisions.router, contacts.router, customers.router, events.router, policies.router, health.router)
+    routers = (
+        decisions.router,
+        contacts.router,
+        customers.router,
+        events.router,
+        policies.router,
+        experiments.router,
+        health.router,
+    )
     for router in routers:
         app.include_router(router)
     app.state.routes = [route for router in routers for route in router.routes]

@@ -58,6 +58,29 @@ POLICY: dict[str, Any] = {
     "note": "three a week, whatever the channel",
 }
 PAUSE: dict[str, Any] = {"name": "outage", "channels": ["email", "push"], "until": "2099-10-05T18:00:00Z"}
+EXPERIMENT: dict[str, Any] = {
+    "yaml": (
+        "key: push-more\n"
+        "hypothesis: Three pushes a week lose nobody.\n"
+        "variants:\n"
+        "  - {name: one, control: true, dose: 1}\n"
+        "  - {name: three, dose: 3, policy: {budgets: {push-weekly: {limit: 3}}}}\n"
+        "traffic: 0.2\n"
+        "start: 2026-10-05\n"
+        "end: 2027-01-04\n"
+        "metrics:\n"
+        "  - {name: reachable, kind: reachable, channel: push, day: 28, role: primary, direction: increase}\n"
+        "  - {name: gone, kind: rate, event: unsubscribed, within_days: 28, role: guardrail, direction: decrease,"
+        " margin: 0.002}\n"
+    ),
+    "on_harm": "stop",
+    "note": "asked for by the growth team",
+}
+STEP: dict[str, Any] = {"note": "as agreed on Monday"}
+RAMP: dict[str, Any] = {"traffic": 1.0, "note": "a week without harm", "request_id": "7f9c"}
+PHASE: dict[str, Any] = {"weights": {"one": 1, "three": 3}}
+FINDING: dict[str, Any] = {"note": "Two of six asked why the app talks so much."}
+SHIP: dict[str, Any] = {"variant": "three", "holdout": 0.05}
 
 
 def body(model: type[BaseModel], example: dict[str, Any], scope: Scope) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, by itself."},
 }
+_MAY_CONFLICT: Final = ("add_pause", "activate_policy", "activate_version", "create_experiment")
 _EXAMPLES: Final[dict[int, TaktError]] = {
     401: Unauthenticated("this key is unknown, expired or revoked"),
     403: Forbidden("this key (crm) lacks the scope 'manage'"),
@@ -93,9 +94,12 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         statuses.append(422)
     if "requestBody" in operation:
         statuses += [413, 415]
-    if "{" in path and operation["operationId"].startswith(("get_customer", "get_policy", "activate", "end")):
+    of_an_experiment = path.startswith("/v1/experiments/{")
+    if of_an_experiment or (
+        "{" in path and operation["operationId"].startswith(("get_customer", "get_policy", "activate", "end"))
+    ):
         statuses.append(404)
-    if operation["operationId"] == "add_pause":
+    if (of_an_experiment and "requestBody" in operation) or operation["operationId"] in _MAY_CONFLICT:
         statuses.append(409)
     responses.update({str(each): {"$ref": f"#/components/responses/{_name(each)}"} for each in sorted(statuses)})
 

@@ -6,9 +6,10 @@ the policy has, and a dose must be the limit that it stands for.
 
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from engine.core.errors import InvalidPlan, InvalidPolicy, Problem
 from engine.core.policy import Budget, Policy
@@ -19,7 +20,8 @@ from experiments.errors import PlanError
 from experiments.plans import reader
 from experiments.plans.text import parse
 
-CUSTOMER = "customer_id"
+CUSTOMER: Final = "customer_id"
+_KEY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,11 @@ def _patched(variant: Variant) -> list[str]:
 
 
 def _unread(plan: Plan) -> Iterator[Problem]:
-    """What the service cannot analyse: units other than customers, and columns of tables that it does not have."""
-    unit = plan.experiment.columns.unit
+    """What the service cannot keep or read: keys that lead nowhere, units but customers, columns of tables."""
+    key, unit = plan.experiment.key, plan.experiment.columns.unit
+    if not _KEY.fullmatch(key):
+        expected = "at most 100 letters, digits and - _ . :, so that the key can stand in an address"
+        yield Problem("key", described(key), expected)
     if plan.data.get("unit") != CUSTOMER and unit != CUSTOMER:
         path = "unit" if "unit" in plan.data else "columns.unit"
         yield Problem(path, described(unit), f"{CUSTOMER}: the service assigns customers, and reads them")
