@@ -15,18 +15,17 @@ from math import erfc, exp, inf, isfinite, log, log1p, pi, sqrt
 from typing import NamedTuple, TypeVar
 
 from experiments.estimates import Estimate, Level, Stratum, unknown
+from experiments.estimators import ratios, welch
 from experiments.moments import Counts, Moments, PairMoments
 
 MINIMUM_UNITS = 50
 """Units that each arm must have before a difference of means or rates is given."""
 MINIMUM_UNITS_OF_RATIOS = 1_000
-"""The same for ratios: their moments do not tell how skewed they are."""
+"""The same for ratios: their moments tell how skewed numerators are, not the skewness of both together."""
 SKEWNESS_OF_BOTH = 1 / sqrt(20)
 """The most that the arms' means may add up to. For arms of equal size: 10 times the squared skewness of their units."""
 SKEWNESS_OF_DIFFERENCE = 1 / sqrt(40)
 """The most that may be left after they cancel: where one arm is small, 40 times the squared skewness of its units."""
-STANDARD_ERRORS_OF_DENOMINATOR = 10
-"""The mean of a ratio's denominator must be that many standard errors above 0, in each arm."""
 
 _SMALLEST_SPREAD = 1e-12  # relative to the numbers themselves: below it, what varies is their rounding
 
@@ -43,8 +42,8 @@ def difference(strata: Sequence[Stratum[Moments]], level: Level, planned_units: 
     Of several strata (phases, in their order) the effect is the mean of their effects, weighted by n1 n0 / (n1 + n0).
     The sequence stays valid: with these weights the sum over strata grows by the increments of the present phase alone
     (those before stay as they are), so that it remains a martingale, whose variance is the clock of the boundary. The
-    boundary is tuned by the first stratum. Where phases have different effects, their running weighted mean is
-    estimated. Strata with fewer than two units in an arm are left out.
+    boundary is tuned by the first stratum of 50 units an arm. Where phases have different effects, their running
+    weighted mean is estimated. Strata with fewer than two units in an arm are left out.
 
     Validity region: each arm has at least 50 units; with arms of equal size 10 times the squared skewness of the units,
     up to 40 times in the smaller one of very different arms (`SKEWNESS_OF_BOTH`, `SKEWNESS_OF_DIFFERENCE`). Outside:
@@ -83,20 +82,22 @@ def ratio_difference(strata: Sequence[Stratum[PairMoments]], level: Level, plann
     """The ratio of totals of the treatment less that of the control: as `difference`, each unit linearised.
 
     The ratio R of an arm moves as the mean of (x - R y) / mean(y) over its units (the delta method; Deng, Knoblich and
-    Lu 2018), whose moments follow from those given.
+    Lu 2018), whose moments follow from those given. Strata are weighted by d1 d0 / (d1 + d0) of the arms' total
+    denominators, as in `ratios.difference`: one of a few units adds little and asks for nothing of its own.
 
-    Validity region: each arm has at least 1,000 units, and the mean of the denominator is at least 10 standard errors
-    above 0. The moments do not tell the skewness of the linearised units: from 1,000 units on, arms of equal size bear
-    one of 10, arms of very different size one of 5, more with more units (as the root of their number).
+    Validity region: each arm has at least 1,000 units, its denominator is known to 10 % as in `ratios.difference`, and
+    neither arm is more skewed than in `difference`, by the third moments of the numerators; where these were not taken,
+    by the least that such numbers can have.
     """
     method = _method(planned_units)
     usable = [each for each in strata if _is_usable(each)]
     control, treatment = _sums(usable, PairMoments())
-    arms = [control, treatment, *(arm for each in usable for arm in (each.control, each.treatment))]
+    weighted = ratios.weighted(usable)
     why_not = _too_few_units(control, treatment, MINIMUM_UNITS_OF_RATIOS)
-    if why_not is None and not all(map(_has_denominator, arms)):
+    if why_not is None and not ratios.is_denominator_known(weighted):
         why_not = "not enough data: the denominator of an arm is too close to 0 to divide by"
-    parts = [] if why_not else [_part(each, lambda arm: arm.ratio, _linearised_variance) for each in usable]
+    why_not = why_not or _too_skewed_ratios(*_sums([each for _, each in weighted], PairMoments()))
+    parts = [] if why_not else [_scored(*each) for each in ratios.scores(weighted)]
     return _estimate("difference of ratios", method, parts, level, planned_units, why_not)
 
 
@@ -147,13 +148,14 @@ def tuning(alpha: float) -> float:
 
 class _Part(NamedTuple):
     """A stratum: its effect, the larger of the two numbers that it is the difference of, the variance of it, its weight
-    n1 n0 / (n1 + n0), and its units."""
+    n1 n0 / (n1 + n0), its units, and those of the smaller arm."""
 
     effect: float
     largest: float
     variance: float
     weight: float
     units: int
+    fewest: int
 
 
 def _estimate(
@@ -169,11 +171,18 @@ def _estimate(
         return unknown(estimand, method, level, "the numbers are too large to compute with")
     if error <= _SMALLEST_SPREAD * max(each.largest for each in parts):
         return unknown(estimand, method, level, "not enough data: nothing varies among the units yet")
-    first = next(index for index, each in enumerate(information) if each > 0)
+    first = _first(parts)
     share = sum(information) / (information[first] / parts[first].units * planned_units)
     half = boundary(share, level.alpha_each) * error
     p = level.adjusted(p_value(effect / error, share, level.alpha_each))
     return Estimate(estimand, method, level, effect, effect - half, effect + half, p)
+
+
+def _first(parts: Sequence[_Part]) -> int:
+    """The stratum that tunes the boundary: the first of `MINIMUM_UNITS` in each arm, or else the first that varies. A
+    handful of units, with which a ramp may begin, would tell at random what a unit tells."""
+    varying = [index for index, each in enumerate(parts) if each.weight * each.weight * each.variance > 0]
+    return next((index for index in varying if parts[index].fewest >= MINIMUM_UNITS), varying[0])
 
 
 def _method(planned_units: int) -> str:
@@ -199,13 +208,20 @@ def _part(stratum: Stratum[A], value: Callable[[A], float], variance: Callable[[
         variance(treatment) / n1 + variance(control) / n0,
         n1 * n0 / (n1 + n0),
         n1 + n0,
+        min(n1, n0),
     )
 
 
-def _linearised_variance(arm: PairMoments) -> float:
-    ratio = arm.ratio
-    squares = arm.m2_x - 2 * ratio * arm.c_xy + ratio * ratio * arm.m2_y
-    return max(0.0, squares) / (arm.count - 1) / arm.mean_y / arm.mean_y
+def _scored(weight: float, stratum: Stratum[welch.Average]) -> _Part:
+    control, treatment = stratum.control, stratum.treatment
+    return _Part(
+        treatment.value - control.value,
+        max(abs(treatment.value), abs(control.value)),
+        treatment.squared_error + control.squared_error,
+        weight,
+        treatment.count + control.count,
+        min(treatment.count, control.count),
+    )
 
 
 def _too_few_units(control: A, treatment: A, minimum: int) -> str | None:
@@ -229,6 +245,14 @@ def _too_skewed(control: Moments, treatment: Moments) -> str | None:
     return _skewed(n0, n1, left / SKEWNESS_OF_DIFFERENCE) if left > SKEWNESS_OF_DIFFERENCE else None
 
 
+def _too_skewed_ratios(control: PairMoments, treatment: PairMoments) -> str | None:
+    """As `_too_skewed`, of units linearised. Numbers that are too large for it are `_estimate`'s to refuse."""
+    arms = [ratios.score(arm, arm.ratio) for arm in (control, treatment)]
+    if not all(isfinite(arm.value) and isfinite(arm.m2) and isfinite(arm.m3) for arm in arms):
+        return None
+    return _too_skewed(*(Moments(arm.count, arm.value, arm.m2, arm.m3) for arm in arms))
+
+
 def _third(arm: Moments) -> float:
     """The third moment of the arm's mean, without its sign."""
     return abs(arm.m3) / arm.count / arm.count**2
@@ -244,10 +268,6 @@ def _skewed(n0: int, n1: int, excess: float) -> str:
         f"not enough data: the numbers are too skewed to read arms of {n0:,} and {n1:,} units at any time, "
         f"expected about {excess**2:.3g} times as many"
     )
-
-
-def _has_denominator(arm: PairMoments) -> bool:
-    return arm.mean_y > 0 and arm.mean_y >= STANDARD_ERRORS_OF_DENOMINATOR * sqrt(arm.m2_y) / arm.count
 
 
 def _log_p(z: float, share: float, alpha: float) -> float:

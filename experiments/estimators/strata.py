@@ -2,6 +2,7 @@
 
 The weight of a stratum is n0 * n1 / (n0 + n1), that of Mantel and Haenszel (1959), whatever its outcomes were: so the
 average estimates the same thing under every outcome. A stratum without units in one arm has weight 0 and is left out.
+Of ratios the size of an arm is its total denominator, in place of its units (`ratios.weighted`).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from experiments.estimates import Stratum
 T = TypeVar("T")
 
 
-def weighted(strata: Sequence[Stratum[T]], size: Callable[[T], int]) -> list[tuple[float, Stratum[T]]]:
+def weighted(strata: Sequence[Stratum[T]], size: Callable[[T], float]) -> list[tuple[float, Stratum[T]]]:
     """The strata with units in both arms, each with its weight; the weights sum to 1. Empty if none is left."""
     sizes = [(size(each.control), size(each.treatment)) for each in strata]
     raw = [n0 * n1 / (n0 + n1) if n0 and n1 else 0.0 for n0, n1 in sizes]

@@ -121,7 +121,7 @@ def _net(usable: _Usable, loss: float) -> welch.Difference | None:
 def _average(pairs: PairMoments, loss: float) -> welch.Average:
     """The third moment is that of money less that of a loss at this rate: what both share of it is left out."""
     m2 = max(0.0, pairs.m2_x - 2 * loss * pairs.c_xy + loss**2 * pairs.m2_y)
-    m3 = None if pairs.m3_x is None else pairs.m3_x - loss**3 * pairs.m2_y * (1 - 2 * pairs.mean_y)
+    m3 = 0.0 if pairs.m3_x is None else pairs.m3_x - loss**3 * pairs.m2_y * (1 - 2 * pairs.mean_y)
     return welch.Average(pairs.count, pairs.mean_x - loss * pairs.mean_y, m2, m3)
 
 

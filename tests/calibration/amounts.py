@@ -14,9 +14,10 @@ from tests.calibration.counting import Floats, log_normal, moments_of, moments_o
 
 LEVEL = Level()
 MEANS = "Means, Welch"
-EDGE = "Means of few buyers whose arms differ in skewness, Welch"
+EDGE = "Means at the edge: twice as much paid, few buyers in a small arm, Welch"
 PHASES = "Means over phases, Welch with Mantel-Haenszel weights"
 RATIOS = "Ratios by customer, delta method"
+RATIO_PHASES = "Ratios over phases, delta method with Mantel-Haenszel weights of denominators"
 VALUES = "Net value, Welch"
 TIES = "Break-even, Fieller"
 
@@ -33,6 +34,8 @@ def cases() -> list[Case]:
         *(replace(_spend(*each), family=EDGE, claim=SKEWED) for each in _SPENDING_AT_THE_EDGE),
         _phases(),
         *(_ratio(*each) for each in ((100, 100, 1.0), (1_000, 1_000, 1.1), (3_000, 1_000, 1.0), (9_000, 1_000, 1.0))),
+        _ratio_phases(),
+        *(_bought(*each) for each in _BUYING),
         *(_net(*each) for each in ((2_000, 2_000, 1.0), (9_000, 1_000, 1.0), (5_000, 5_000, 2.0))),
         _tie(4_000, 4_000),
     ]
@@ -42,6 +45,7 @@ _SPENDING = [
     # units of either arm, share of buyers, sigma of what they pay, how many times as much the treatment's pay
     (2_000, 2_000, 0.02, 1.0, 1.0),
     (2_000, 2_000, 0.02, 1.0, 1.1),
+    (2_000, 2_000, 0.02, 1.0, 1.5),
     (20_000, 20_000, 0.02, 1.0, 1.25),
     (20_000, 20_000, 0.02, 1.5, 1.0),
     (200, 200, 1.0, 1.0, 1.0),
@@ -51,7 +55,8 @@ _SPENDING = [
     (90_000, 10_000, 0.05, 1.0, 1.0),
 ]
 _SPENDING_AT_THE_EDGE = [
-    (2_000, 2_000, 0.02, 1.0, 1.5),
+    (2_000, 2_000, 0.02, 1.0, 2.0),
+    (20_000, 20_000, 0.02, 1.5, 2.0),
     (45_000, 5_000, 0.02, 1.3, 1.0),
 ]
 
@@ -118,8 +123,8 @@ _BUSY, _CALM = (6.0, 0.1), (1.0, 0.3)  # sessions beyond the first, clicks a ses
 _CLICK_RATE = (7 * 0.1 + 2 * 0.3) / (7 + 2)
 
 
-def _clicks(random: np.random.Generator, units: int, times: float) -> PairMoments:
-    is_busy = random.random(units) < 0.5
+def _clicks(random: np.random.Generator, units: int, times: float, share: float = 0.5) -> PairMoments:
+    is_busy = random.random(units) < share
     sessions = 1 + random.poisson(np.where(is_busy, _BUSY[0], _CALM[0]))
     clicks = random.binomial(sessions, times * np.where(is_busy, _BUSY[1], _CALM[1]))
     return _pairs(clicks.astype(np.float64), sessions.astype(np.float64))
@@ -129,6 +134,90 @@ def _pairs(x: Floats, y: Floats) -> PairMoments:
     dx, dy = x - x.mean(), y - y.mean()
     return PairMoments(
         len(x), float(x.mean()), float(y.mean()), float(dx @ dx), float(dy @ dy), float(dx @ dy), float((dx * dx) @ dx)
+    )
+
+
+def _ratio_phases() -> Case:
+    """The first phase is so small that nothing could be said of its ratio; the others differ in weights, in how many
+    customers are busy, and in what the treatment does."""
+    phases = ((5, 5, 0.5, 1.3), (2_700, 300, 0.2, 1.1), (800, 800, 0.7, 1.2))
+    busy, calm = (_BUSY[0] + 1, _BUSY[1]), (_CALM[0] + 1, _CALM[1])
+    weights, effects = [], []
+    for n0, n1, share, times in phases:
+        sessions = share * busy[0] + (1 - share) * calm[0]
+        weights.append(sessions * n0 * n1 / (n0 + n1))
+        effects.append((times - 1) * (share * busy[0] * busy[1] + (1 - share) * calm[0] * calm[1]) / sessions)
+    truth = sum(w * e for w, e in zip(weights, effects, strict=True)) / sum(weights)
+
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        def drawn() -> list[Stratum[PairMoments]]:
+            return [
+                Stratum(_clicks(random, n0, 1.0, share), _clicks(random, n1, times, share))
+                for n0, n1, share, times in phases
+            ]
+
+        return tally((ratios.difference(drawn(), LEVEL) for _ in range(simulations)), truth)
+
+    return Case(RATIO_PHASES, "clicks a session, 5 and 5, 2,700 and 300, 800 and 800 units", MARGINAL, run)
+
+
+_BUYING = [
+    # by order or message, units of either arm, share of buyers, sigma of what they pay, how many times as much
+    (True, 20_000, 20_000, 0.02, 1.0, 1.5),
+    (True, 30_000, 10_000, 0.05, 1.0, 1.0),
+    (False, 5_000, 5_000, 0.02, 1.0, 1.5),
+    (False, 18_000, 2_000, 0.05, 1.0, 1.0),
+    (False, 20_000, 20_000, 0.02, 1.5, 1.0),
+]
+
+
+def _bought(by_order: bool, n0: int, n1: int, share: float, sigma: float, times: float) -> Case:
+    truth = exp(sigma**2 / 2) * (times - 1) * (1.0 if by_order else share / _MESSAGES)
+    draw = _orders if by_order else _messages
+
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        arms = (
+            (draw(random, n0, share, sigma, 1.0), draw(random, n1, share, sigma, times)) for _ in range(simulations)
+        )
+        return tally((ratios.difference([Stratum(*each)], LEVEL) for each in arms), truth)
+
+    name = f"spent {'an order' if by_order else 'a message'}, {share:.0%} of {n0:,} and {n1:,} units spend, "
+    name += f"log-normal with sigma {sigma:g}"
+    return Case(RATIOS, name + (f", the treatment {times:g} times as much" if times != 1 else ""), MARGINAL, run)
+
+
+def _orders(random: np.random.Generator, units: int, share: float, sigma: float, times: float) -> PairMoments:
+    """Who buys does so once or more, each time for an amount of its own; no order, nothing spent."""
+    orders = (1 + random.poisson(0.5, random.binomial(units, share))).astype(np.float64)
+    return _pairs_of_some(units, orders * times * np.exp(sigma * random.standard_normal(len(orders))), orders)
+
+
+_MESSAGES = 5.0
+
+
+def _messages(random: np.random.Generator, units: int, share: float, sigma: float, times: float) -> PairMoments:
+    """Everybody gets 1 to 9 messages, and few spend."""
+    buyers = random.binomial(units, share)
+    counts, numbers = random.multinomial(units - buyers, [1 / 9] * 9), np.arange(1, 10)
+    amounts, messages = times * np.exp(sigma * random.standard_normal(buyers)), random.integers(1, 10, buyers)
+    return _pairs_of_some(
+        units, amounts, messages.astype(np.float64), (float(counts @ numbers), float(counts @ numbers**2))
+    )
+
+
+def _pairs_of_some(units: int, x: Floats, y: Floats, others: tuple[float, float] = (0.0, 0.0)) -> PairMoments:
+    """Of units of which some have a numerator; `others`: the sum of the others' denominators, and of their squares."""
+    more, squares = others
+    mean_x, mean_y, x2 = float(x.sum()) / units, (float(y.sum()) + more) / units, float(x @ x)
+    m3_x = float((x * x) @ x) - 3 * mean_x * x2 + 2 * units * mean_x**3
+    return PairMoments(
+        units,
+        mean_x,
+        mean_y,
+        x2 - units * mean_x**2,
+        float(y @ y) + squares - units * mean_y**2,
+        float(x @ y) - units * mean_x * mean_y,
+        m3_x,
     )
 
 

@@ -97,6 +97,7 @@ def cases() -> list[Case]:
         _normal(BEYOND, 500),
         _clicks(ENOUGH, 10_000, even),
         _clicks(ENOUGH, 20_000, uneven),
+        _clicks_of_phases(),
         _phases("from 10 to 50 % treated at a quarter", (0.1, 0.5), 0.1, 0.1),
         _phases("rates triple at a quarter", (0.5, 0.5), 0.05, 0.15),
         _phases("from 90 to 50 % treated at a quarter", (0.9, 0.5), 0.04, 0.04),
@@ -212,46 +213,98 @@ def _normal(family: str, planned: int) -> Case:
 
 
 def _clicks(family: str, planned: int, share: float) -> Case:
-    """Clicks over sessions. In cells of equal customers, so that sums are binomial: how many came k times, and how
-    many clicks they made; the square of clicks would need the customers, so that a customer clicks once or never."""
-    sessions = np.arange(1, 9)
-    chance = exp(-2.0) * 2.0 ** np.arange(8) / np.cumprod(np.maximum(np.arange(8), 1))
-    chance = chance / chance.sum()
-    clicks = 0.3 / sessions**0.5
-
     def run(random: np.random.Generator, simulations: int) -> Tally:
         sizes = _sizes(family, planned, share)
-        came = np.cumsum(_multinomial(random, _steps(sizes), chance, simulations), axis=1)
-        new = np.diff(came, axis=1, prepend=0)
-        clicked = np.cumsum(random.binomial(new, clicks), axis=1)
-        n = sizes.astype(np.float64)
-        x, y = clicked.sum(axis=3) / n, (came * sessions).sum(axis=3) / n
-        m2_x, m2_y = n * x * (1 - x), (came * sessions**2).sum(axis=3) - n * y * y
-        c_xy = (clicked * sessions).sum(axis=3) - n * x * y
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = x / y
-            squares = (m2_x - 2 * ratio * c_xy + ratio**2 * m2_y) / (n - 1) / y**2 / n
-            z = np.nan_to_num((ratio[..., 1] - ratio[..., 0]) / np.sqrt(squares.sum(axis=2)))
-
-        def arm(i: int, look: int, which: int) -> PairMoments:
-            columns = (x, y, m2_x, m2_y, c_xy)
-            return PairMoments(int(sizes[look, which]), *(float(each[i, look, which]) for each in columns))
-
-        return watched(
-            Seen(
-                z,
-                np.broadcast_to(_lines(sizes, planned), z.shape),
-                lambda i, look: [Stratum(arm(i, look, 0), arm(i, look, 1))],
-                anytime.ratio_difference,
-                ratios.difference,
-                planned,
-                _look_at_end(sizes, planned),
-                0.0,
-            ),
-            random,
-        )
+        clicked = _Clicked.drawn(random, simulations, sizes, 1.0)
+        return watched(_clicks_seen([clicked], 0, planned, _look_at_end(sizes, planned)), random)
 
     return Case(family, f"customers who clicked a session, {_words(family, planned, share)}", EVER, run)
+
+
+def _clicks_of_phases() -> Case:
+    """Ten customers to begin with, then a tenth treated for a quarter, then half of them, of whom twice as many click.
+    What is seen of a look is right from where the second phase has 50 units in each arm; before, nothing is known."""
+    planned, shares, rates = 20_000, (0.5, 0.1, 0.5), (1.0, 1.0, 2.0)
+
+    def run(random: np.random.Generator, simulations: int) -> Tally:
+        total = np.linspace(planned / LOOKS, planned, LOOKS)
+        until = np.minimum.outer((10.0, planned / 4, float(planned)), total)
+        phases = [
+            _Clicked.drawn(random, simulations, np.rint(np.stack((n * (1 - s), n * s), axis=1)).astype(np.int64), rate)
+            for n, s, rate in zip(np.diff(until, axis=0, prepend=0), shares, rates, strict=True)
+        ]
+        return watched(_clicks_seen(phases, 1, planned, LOOKS - 1), random)
+
+    words = "of ten customers, from 10 to 50 % treated at a quarter, twice as many click"
+    return Case(ENOUGH, f"customers who clicked a session, three phases, {words}, {planned:,} units planned", EVER, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clicked:
+    """Clicks over sessions of one phase, by simulation, look and arm. In cells of equal customers, so that sums are
+    binomial: how many came k times, and how many clicks they made; the square of clicks would need the customers, so
+    that a customer clicks once or never."""
+
+    sizes: Ints
+    x: Floats
+    y: Floats
+    m2_x: Floats
+    m2_y: Floats
+    c_xy: Floats
+
+    @classmethod
+    def drawn(cls, random: np.random.Generator, simulations: int, sizes: Ints, rate: float) -> "_Clicked":
+        sessions = np.arange(1, 9)
+        chance = exp(-2.0) * 2.0 ** np.arange(8) / np.cumprod(np.maximum(np.arange(8), 1))
+        came = np.cumsum(_multinomial(random, _steps(sizes), chance / chance.sum(), simulations), axis=1)
+        new = np.diff(came, axis=1, prepend=0)
+        clicked = np.cumsum(random.binomial(new, rate * 0.3 / sessions**0.5), axis=1)
+        n = np.maximum(sizes, 1).astype(np.float64)
+        x, y = clicked.sum(axis=3) / n, (came * sessions).sum(axis=3) / n
+        m2_y, c_xy = (came * sessions**2).sum(axis=3) - n * y * y, (clicked * sessions).sum(axis=3) - n * x * y
+        return cls(sizes, x, y, n * x * (1 - x), m2_y, c_xy)
+
+    def arm(self, simulation: int, look: int, which: int) -> PairMoments:
+        columns = (self.x, self.y, self.m2_x, self.m2_y, self.c_xy)
+        n = int(self.sizes[look, which])
+        return PairMoments(n, *(float(each[simulation, look, which]) for each in columns)) if n else PairMoments()
+
+    def variance(self, slopes: Floats) -> Floats:
+        """Of the difference of ratios, where a unit adds (x - slope * y) / mean of y."""
+        squares = self.m2_x - 2 * slopes * self.c_xy + slopes**2 * self.m2_y
+        return (squares / (self.sizes - 1) / self.y**2 / self.sizes).sum(axis=2)
+
+
+def _clicks_seen(phases: Sequence[_Clicked], tuned: int, planned: int, planned_look: int) -> Seen:
+    """The boundary is that of what was told, relative to what the phase `tuned` tells a unit."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = [each.x / each.y for each in phases]
+        totals = [each.sizes * each.y for each in phases]
+        is_there = [each.sizes.min(axis=1) >= 2 for each in phases]
+        weights = [
+            np.where(there, t.prod(axis=2) / t.sum(axis=2), 0.0) for there, t in zip(is_there, totals, strict=True)
+        ]
+        apart = [np.where(there, each[..., 1] - each[..., 0], 0.0) for there, each in zip(is_there, ratio, strict=True)]
+        weight = np.sum(weights, axis=0)
+        effect = np.sum([w * d for w, d in zip(weights, apart, strict=True)], axis=0) / weight
+        grown: list[Floats] = []
+        for each, r, t, w, d in zip(phases, ratio, totals, weights, apart, strict=True):
+            off = (d - effect)[..., np.newaxis] * np.flip(t, axis=2) / t.sum(axis=2, keepdims=True)
+            grown.append(np.where(w > 0, w**2 * each.variance(r + off * np.array((1, -1))), 0.0))
+        told: Floats = np.sum(grown, axis=0)
+        z = np.nan_to_num(effect * weight / np.sqrt(told))
+        share = told / (grown[tuned] / phases[tuned].sizes.sum(axis=1) * planned)
+    share = np.where(np.isfinite(share) & (share > 0), share, 1.0)
+    return Seen(
+        z,
+        np.vectorize(lambda each: anytime.boundary(float(each), 0.05))(share),
+        lambda i, look: [Stratum(each.arm(i, look, 0), each.arm(i, look, 1)) for each in phases],
+        anytime.ratio_difference,
+        ratios.difference,
+        planned,
+        planned_look,
+        0.0,
+    )
 
 
 def _multinomial(random: np.random.Generator, steps: Ints, chance: Floats, simulations: int) -> Ints:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -185,6 +186,51 @@ def test_phases_are_weighted_by_sizes_and_their_clock_is_the_variance_of_what_wa
     assert (found.effect, found.low, found.high) == pytest.approx(
         (effect, effect - reach * error, effect + reach * error), rel=1e-9
     )
+
+
+def clicked(random: np.random.Generator, units: int, rate: float = 0.1) -> PairMoments:
+    sessions = 1.0 + random.poisson(4, units)
+    return pairs(random.binomial(sessions.astype(int), rate).astype(float), sessions)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_tiny_phase_neither_silences_a_ratio_nor_moves_it(size: int):
+    random = np.random.default_rng(30)
+    large = [Stratum(clicked(random, 2_000), clicked(random, n)) for n in (300, 2_000)]
+    expected = anytime.ratio_difference(large, LEVEL, 5_000)
+    assert expected.effect is not None
+    assert expected.low is not None
+    for _ in range(20):
+        tiny = Stratum(clicked(random, size), clicked(random, size))
+        for strata in ([tiny, *large], [*large, tiny]):
+            found = anytime.ratio_difference(strata, LEVEL, 5_000)
+            assert found.effect == pytest.approx(expected.effect, abs=0.1 * (expected.effect - expected.low))
+            assert found.low == pytest.approx(expected.low, abs=0.1 * (expected.effect - expected.low))
+
+
+def test_ratios_of_phases_whose_weights_changed_make_no_effect_where_there_is_none():
+    """Ratios triple when most units are treated: summed up, the treatment would seem to raise them."""
+    random = np.random.default_rng(31)
+    strata = [
+        Stratum(clicked(random, 9_000, 0.1), clicked(random, 1_000, 0.08)),
+        Stratum(clicked(random, 1_000, 0.3), clicked(random, 9_000, 0.25)),
+    ]
+    found = anytime.ratio_difference(strata, LEVEL, 20_000)
+    assert found.high is not None
+    assert found.high < 0
+
+
+def test_a_ratio_of_few_large_amounts_is_too_skewed_for_any_time():
+    random = np.random.default_rng(32)
+
+    def spent(units: int) -> PairMoments:
+        paid, y = random.lognormal(0, 1.5, units) * (random.random(units) < 0.02), 1.0 + random.poisson(4, units)
+        return replace(pairs(paid, y), m3_x=float(((paid - paid.mean()) ** 3).sum()))
+
+    found = anytime.ratio_difference([Stratum(spent(2_000), spent(2_000))], LEVEL, 10_000)
+    assert found.why_not is not None
+    assert "too skewed" in found.why_not
+    assert anytime.ratio_difference([Stratum(clicked(random, 2_000), clicked(random, 2_000))], LEVEL, 10_000).is_known
 
 
 def test_a_phase_without_units_in_one_arm_is_left_out():

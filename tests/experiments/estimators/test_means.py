@@ -44,24 +44,34 @@ def test_interval_and_p_value_are_those_of_scipy(sizes: tuple[int, int]):
     assert [found.low, found.high] == pytest.approx([interval.low, interval.high], abs=1e-9)
 
 
-def test_few_buyers_in_a_small_arm_are_corrected_as_the_raw_data_say():
+@pytest.mark.parametrize(("sizes", "share", "is_scaled"), [((9_000, 2_500), 0.1, False), ((3_000, 1_500), 0.05, True)])
+def test_few_buyers_in_a_small_arm_are_corrected_as_the_raw_data_say(
+    sizes: tuple[int, int], share: float, is_scaled: bool
+):
     rng = np.random.default_rng(2)
-    one, other = spend(rng, 9_000), spend(rng, 2_500)
+    one, other = (spend(rng, units, share) for units in sizes)
     found = compare((one, other))
     assert found.method == means.STRAIGHTENED
     n0, n1 = len(one), len(other)
     residuals = np.concatenate([one - one.mean(), other - other.mean()])
-    variance = (residuals**2).sum() / (n0 + n1 - 2)
-    skewness = (residuals**3).mean() * (1 / n1**2 - 1 / n0**2) / (variance * (1 / n0 + 1 / n1)) ** 1.5
+    variance, third = (residuals**2).sum() / (n0 + n1 - 2), (residuals**3).mean()
     welch = stats.ttest_ind(other, one, equal_var=False)
     error = (other.mean() - one.mean()) / welch.statistic
     critical = stats.t.ppf(0.975, welch.df)
 
+    def skewness(effect: float) -> float:
+        """Of arms of this pooled variance and third moment, the treatment's units `scale` times the control's."""
+        total = one.sum() + other.sum()
+        scale = (total + n0 * effect) / (total - n1 * effect)
+        v, k = variance * (n0 + n1) / (n0 + n1 * scale**2), third * (n0 + n1) / (n0 + n1 * scale**3)
+        return k * (scale**3 / n1**2 - 1 / n0**2) / (v * (scale**2 / n1 + 1 / n0)) ** 1.5
+
     def straight(effect: float) -> float:
         t = (other.mean() - one.mean() - effect) / error
-        return t + skewness * (2 * t**2 + 1) / 6 + skewness**2 * t**3 / 27
+        plain = t + skewness(0) * (2 * t**2 + 1) / 6 + skewness(0) ** 2 * t**3 / 27
+        return plain + is_scaled * (skewness(effect) - skewness(0)) * (2 * critical**2 + 1) / 6
 
-    wide = 20 * error
+    wide = 3.5 * error
     low, high = (
         brentq(lambda effect, c=c: straight(effect) - c, found.effect - wide, found.effect + wide, xtol=1e-12)
         for c in (critical, -critical)
@@ -72,9 +82,32 @@ def test_few_buyers_in_a_small_arm_are_corrected_as_the_raw_data_say():
     assert found.high - found.effect > found.effect - found.low
 
 
-def test_arms_of_one_size_are_left_as_they_are():
+def test_arms_of_one_size_are_tested_as_they_are():
+    """The third moment is noise to a test of no effect, which arms of one size need no correction for."""
     rng = np.random.default_rng(3)
-    assert compare((spend(rng, 3_000, sigma=1.5), spend(rng, 3_000, sigma=1.5))).method == means.WELCH
+    one, other = spend(rng, 3_000, sigma=1.5), spend(rng, 3_000, sigma=1.5)
+    found = compare((one, other))
+    assert found.p_value == pytest.approx(stats.ttest_ind(other, one, equal_var=False).pvalue, rel=1e-9)
+    # An effect of that size would be large payments in one arm: each bound reaches farther than without them.
+    error = np.sqrt(one.var(ddof=1) / 3_000 + other.var(ddof=1) / 3_000)
+    assert found.high - found.effect > 2 * error
+    assert found.effect - found.low > 2 * error
+
+
+def test_each_bound_is_wrong_in_at_most_3_percent_where_few_buyers_pay_half_as_much_more():
+    rng = np.random.default_rng(9)
+    truth = 0.02 * 0.5 * np.exp(3 + 0.5)
+    below = above = plain = 0
+    for _ in range(4_000):
+        one, other = _sparse(rng, 2_000, 0.02, 1.0), _sparse(rng, 2_000, 0.02, 1.0, 1.5)
+        found = means.difference([Stratum(one, other)], LEVEL)
+        below, above = below + (truth < found.low), above + (truth > found.high)
+        error = np.sqrt((one.variance + other.variance) / 2_000)
+        plain += truth > other.mean - one.mean + 1.96 * error
+    # Of 4,000 draws of 2.5 % at most 3.4 % are above by chance, at 1e-4; plain Welch is wrong in more than 4 %.
+    assert below / 4_000 < 0.034
+    assert above / 4_000 < 0.034
+    assert plain / 4_000 > 0.036
 
 
 @pytest.mark.parametrize(("n0", "n1", "sigma", "share"), [(9_000, 1_000, 0.7, 0.03), (4_500, 1_500, 1.0, 0.02)])
@@ -94,9 +127,20 @@ def test_corrected_intervals_cover_where_plain_ones_do_not(n0: int, n1: int, sig
     assert plain_missed / 3_000 > 0.062
 
 
-def _sparse(rng: np.random.Generator, n: int, share: float, sigma: float) -> Moments:
+def test_numbers_on_both_sides_of_0_are_moved_by_an_effect_and_not_multiplied():
+    """Of gains and losses about 0 a few hundred are skewed alike in both arms: equal arms need no correction."""
+    rng = np.random.default_rng(10)
+    one, other = rng.exponential(1, 200) - 0.95, rng.exponential(1, 200) - 0.8
+    found, expected = compare((one, other)), stats.ttest_ind(other, one, equal_var=False).confidence_interval(0.95)
+    assert found.method == means.WELCH
+    assert [found.low, found.high] == pytest.approx([expected.low, expected.high], abs=1e-9)
+    losses = compare((-spend(rng, 3_000, 0.05), -spend(rng, 3_000, 0.05)))
+    assert losses.method == means.STRAIGHTENED
+
+
+def _sparse(rng: np.random.Generator, n: int, share: float, sigma: float, times: float = 1.0) -> Moments:
     """The moments of n units of which few are not 0, without the zeros in memory."""
-    x = rng.lognormal(3, sigma, rng.binomial(n, share))
+    x = times * rng.lognormal(3, sigma, rng.binomial(n, share))
     mean = x.sum() / n
     d, zeros = x - mean, n - len(x)
     return Moments(n, mean, (d**2).sum() + zeros * mean**2, (d**3).sum() - zeros * mean**3, len(x))
