@@ -1,6 +1,20 @@
 """The command line. Errors are one sentence and an exit code, never a traceback."""
 
-from engine.cli import analyze, ask, assign, contacts, customers, db, keys, pause, policy, screen, verify, why
+from engine.cli import (
+    analyze,
+    ask,
+    assign,
+    contacts,
+    customers,
+    db,
+    events,
+    keys,
+    pause,
+    policy,
+    screen,
+    verify,
+    why,
+)
 from engine.cli.app import app, run
 from engine.cli.output import banner
 
@@ -12,6 +26,7 @@ COMMANDS = (
     keys,
     customers,
     contacts,
+    events,
     screen,
     assign,
     analyze,

@@ -39,7 +39,7 @@ def import_contacts(
 
     Example: takt contacts import history.csv --zone Europe/Berlin
     """
-    told = _zone(zone)
+    told = zone_of(zone)
     left_out = frozenset(ignore or ())
 
     def check_columns(name: str, columns: Sequence[str]) -> None:
@@ -69,9 +69,9 @@ def _contact(row: Row, zone: tzinfo | None, left_out: frozenset[str]) -> Contact
     for name in _NEEDED:
         if name not in values:
             raise BadRow(f"{name}: found nothing")
-    customer_id, at = identity(values["customer_id"]), _at(values["at"], zone)
+    customer_id, at = identity(values["customer_id"]), instant_of(values["at"], zone)
     labels = {
-        name: _label(name, values[name])
+        name: label_of(name, values[name])
         for name in ("channel", "topic", "campaign", "team", "sender")
         if name in values
     }
@@ -100,7 +100,8 @@ def _derived(customer_id: str, at: datetime, labels: dict[str, str]) -> str:
     return f"import:{hashlib.sha256(packed).hexdigest()[:32]}"
 
 
-def _at(value: object, zone: tzinfo | None) -> datetime:
+def instant_of(value: object, zone: tzinfo | None) -> datetime:
+    """The `at` of a row, in `zone` where it has no offset."""
     at: datetime | None = None
     if isinstance(value, datetime):
         at = value
@@ -123,7 +124,8 @@ def _at(value: object, zone: tzinfo | None) -> datetime:
         raise BadRow(f"at: found {str(value)[:80]}, expected an instant between 1970 and 2190") from None
 
 
-def _label(name: str, value: object) -> str:
+def label_of(name: str, value: object) -> str:
+    """A text; whole numbers are taken as their digits."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -143,7 +145,8 @@ def _number(name: str, value: object) -> int | None:
     raise BadRow(f"{name}: found {repr(value)[:80]}, expected a whole number")
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def zone_of(name: str | None) -> tzinfo | None:
+    """The zone that an option names."""
     try:
         return None if name is None else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

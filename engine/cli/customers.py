@@ -19,7 +19,8 @@ from engine.client import Filed
 customers_app = typer.Typer(no_args_is_help=True, help="What is known about customers.")
 app.add_typer(customers_app, name="customers", rich_help_panel="Data")
 
-_OWN = ("customer_id", "time_zone", "consents")
+_LISTS = ("consents", "addresses")
+_OWN = ("customer_id", "time_zone", *_LISTS)
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,15})")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,15})\.[0-9]{1,15}")
 
@@ -32,13 +33,13 @@ def import_customers(
     ] = None,
     skip: Annotated[int, typer.Option(min=0, help="Rows to pass over: where an earlier import stopped.")] = 0,
 ) -> None:
-    """Bring in customers, a row each: time zone, consents, attributes.
+    """Bring in customers, a row each: time zone, consents, addresses, attributes.
 
-    Columns: customer_id, time_zone (as Europe/Berlin), consents (a JSON list, as
-    the API takes it). Every other column is an attribute, and the attributes of a
-    row replace those on file. An empty cell says nothing. In CSV, 12, 1.5, true
-    and false are numbers and truth values, unless --text names the column; 007
-    stays a text. It may be run again: what is on file already stays as it is.
+    Columns: customer_id, time_zone (as Europe/Berlin), consents and addresses (JSON
+    lists, as the API takes them). Every other column is an attribute, and the
+    attributes of a row replace those on file. An empty cell says nothing. In CSV,
+    12, 1.5, true and false are numbers and truth values, unless --text names the
+    column; 007 stays a text. It may be run again: what is on file stays as it is.
 
     Example: takt customers import customers.csv --text postcode
     """
@@ -63,28 +64,32 @@ def _customer(row: Row, texts: frozenset[str]) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     for name, value in row.values.items():
         if name not in _OWN and not is_nothing(value):
-            attributes[name] = _guessed(value) if row.is_text and name not in texts else _attribute(name, value)
+            attributes[name] = scalar_of(name, value, is_guessed=row.is_text and name not in texts)
     if row.values.keys() - set(_OWN):
         found["attributes"] = attributes
     if not is_nothing(row.values.get("time_zone")):
         found["time_zone"] = row.values["time_zone"]
-    if not is_nothing(row.values.get("consents")):
-        found["consents"] = _consents(row.values["consents"])
+    found |= {name: _list(name, row.values[name]) for name in _LISTS if not is_nothing(row.values.get(name))}
     return found
 
 
-def identity(value: object) -> str:
+def identity(value: object, name: str = "customer_id") -> str:
     """A customer's or a message's id; whole numbers are taken as their digits."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
-        raise BadRow(f"customer_id: found {'nothing' if is_nothing(value) else repr(value)[:80]}, expected an id")
+        raise BadRow(f"{name}: found {'nothing' if is_nothing(value) else repr(value)[:80]}, expected an id")
     return value
 
 
 def is_nothing(value: object) -> bool:
     """Whether a cell is empty, in any format's way of saying so."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
+def scalar_of(name: str, value: Any, *, is_guessed: bool) -> Any:
+    """A cell as JSON has it; where formats know texts alone, what looks like a number or a truth value is one."""
+    return _guessed(value) if is_guessed else _attribute(name, value)
 
 
 def _guessed(value: str) -> Any:
@@ -109,19 +114,19 @@ def _attribute(name: str, value: object) -> Any:
             raise BadRow(f"{name}: found {repr(value)[:80]}, expected a text, a number, true or false")
 
 
-def _consents(value: object) -> object:
+def _list(name: str, value: object) -> object:
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise BadRow("consents: found something that is not JSON, expected a JSON list") from None
+            raise BadRow(f"{name}: found something that is not JSON, expected a JSON list") from None
     if not isinstance(value, list):
-        raise BadRow("consents: expected a JSON list")
+        raise BadRow(f"{name}: expected a JSON list")
     return [_without_nothing(each) for each in cast("list[object]", value)]
 
 
-def _without_nothing(consent: object) -> object:
+def _without_nothing(item: object) -> object:
     """Parquet fills every field of a struct: what is null there was not given."""
-    if not isinstance(consent, dict):
-        return consent
-    return {name: value for name, value in cast("dict[str, Any]", consent).items() if value is not None}
+    if not isinstance(item, dict):
+        return item
+    return {name: value for name, value in cast("dict[str, Any]", item).items() if value is not None}

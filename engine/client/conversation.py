@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import httpx
 
-from engine.client.reading import answer_of, fields_of, filed_of, item_of, problem_of, resolution_of
+from engine.client.reading import answer_of, fields_of, filed_of, item_of, problem_of, resolution_of, result_of
 from engine.client.values import (
     BATCH_ITEMS,
     Answer,
@@ -123,6 +123,9 @@ class Conversations:
 
     def put_customers(self, rows: Iterable[Mapping[str, Any]]) -> Steps[list[Filed | Problem]]:
         return (yield from self._many("/v1/customers/batch", "customers", "results", rows, filed_of))
+
+    def bring_events(self, events: Iterable[Mapping[str, Any]]) -> Steps[list[str | Problem]]:
+        return (yield from self._many("/v1/events", "events", "results", events, result_of))
 
     def customer(self, customer_id: str) -> Steps[dict[str, Any]]:
         return (yield from self.call("GET", f"/v1/customers/{_segment(customer_id)}"))

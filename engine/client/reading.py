@@ -13,6 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _PLACE_IN_LIST = re.compile(r"^\w+\[\d+\]\.?")
 _VERDICTS = ("allow", "defer", "deny")
+_RESULTS = ("accepted", "duplicate", "unresolved")
 
 
 def _strictly(read: Callable[P, T]) -> Callable[P, T]:
@@ -73,6 +74,13 @@ def item_of(data: Any, read: Callable[[Any], T]) -> T | Problem:
 def resolution_of(data: Mapping[str, Any]) -> Resolution:
     at = datetime.fromisoformat(data["at"])
     return Resolution(data["customer_id"], data["message_id"], data["attempt"], data["state"], data["applied"], at)
+
+
+@_strictly
+def result_of(data: Mapping[str, Any]) -> str:
+    if data["result"] not in _RESULTS:
+        raise ValueError("result")
+    return data["result"]
 
 
 @_strictly

@@ -74,6 +74,10 @@ class Client:
         """`{"customer_id", "time_zone"?, "attributes"?, "consents"?}` each; what is not given stays as it is."""
         return self._carry_out(self._say.put_customers(rows))
 
+    def bring_events(self, events: Iterable[Mapping[str, Any]]) -> list[str | Problem]:
+        """What happened, each as the API has it: `accepted`, `duplicate`, `unresolved`, or what was wrong with it."""
+        return self._carry_out(self._say.bring_events(events))
+
     def customer(self, customer_id: str) -> dict[str, Any]:
         """What is on file, and how each budget stands, as the API has it."""
         return self._carry_out(self._say.customer(customer_id))
