@@ -109,9 +109,12 @@ NO_OUTCOMES = Outcomes()
 
 def acts(event: Event, policy: Policy) -> bool:
     """Whether an event can change what decisions read, apart from `seen`: if so it is told under the account's lock."""
-    if event.type in _SENDS:
-        return event.message_id is not None
-    return event.type in _ALWAYS or bool(_opened_by(event, policy) or _closed_by(event, policy))
+    if event.type in _ALWAYS or is_send(event):
+        return True
+    return any(
+        event.type in (each.from_event, each.until_event) or (each.from_event == DETRACTOR and _is_detractor(event))
+        for each in policy.pauses
+    )
 
 
 def is_send(event: Event) -> bool:
@@ -261,8 +264,7 @@ def _in_order(scope: Scope) -> tuple[str, str]:
 def _opened_by(event: Event, policy: Policy) -> set[str]:
     """The kinds of cases that an event opens."""
     names = {each.from_event for each in policy.pauses} | {EventType.CASE_OPENED.value}
-    kind = DETRACTOR if _is_detractor(event) else event.type
-    return {kind} & names
+    return {event.type, DETRACTOR if _is_detractor(event) else event.type} & names
 
 
 def _closed_by(event: Event, policy: Policy) -> set[str]:

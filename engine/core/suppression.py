@@ -107,24 +107,25 @@ def joined(known: Iterable[Suppression], told: Iterable[Suppression]) -> tuple[S
     return tuple(found[key] for key in sorted(found))
 
 
-def lifted_us(facts: Iterable[Suppression], fact: Suppression) -> int:
-    """When a fact was lifted last: itself, or with all of its scope and reason; 0 for never."""
-    wide = (each for each in facts if each.digest is None and each.scope == fact.scope and each.reason is fact.reason)
-    return max([fact.lifted_us, *(each.lifted_us for each in wide)])
-
-
-def in_force(facts: Collection[Suppression], addresses: Collection[tuple[str, str]]) -> tuple[Suppression, ...]:
-    """The facts that bind a customer with these addresses (channel, digest)."""
+def standing(facts: Iterable[Suppression]) -> tuple[Suppression, ...]:
+    """The facts that were told and not lifted since, by themselves or with all of their scope and reason."""
+    facts = tuple(facts)
+    wide = {(each.scope, each.reason): each.lifted_us for each in facts if each.lifted_us and each.digest is None}
     return tuple(
         each
         for each in facts
-        if each.at_us > 0 and each.at_us >= lifted_us(facts, each) and _is_reached(each, addresses)
+        if each.at_us > 0 and each.at_us >= max(each.lifted_us, wide.get((each.scope, each.reason), 0) if wide else 0)
     )
+
+
+def in_force(facts: Iterable[Suppression], addresses: Collection[tuple[str, str]]) -> tuple[Suppression, ...]:
+    """The facts that bind a customer with these addresses (channel, digest)."""
+    return tuple(each for each in standing(facts) if each.digest is None or _is_reached(each, addresses))
 
 
 def _is_reached(each: Suppression, addresses: Collection[tuple[str, str]]) -> bool:
     """Whether the fact's address is the customer's, as far as is known."""
-    if each.digest is None or (each.scope.channel, each.digest) in addresses:
+    if (each.scope.channel, each.digest) in addresses:
         return True
     return all(channel != each.scope.channel for channel, _ in addresses)
 
@@ -163,12 +164,7 @@ def has_consent(
     consent denies under every rule. `existing_customer` is met by a consent, or by the attribute
     `existing_customer: true` (§ 7 (3) UWG: a purchase, and no objection).
     """
-    newest: Consent | None = None
-    for each in consents:
-        if each.scope.covers(channel, topic) and (
-            newest is None or (each.at_us, not each.given) > (newest.at_us, not newest.given)
-        ):
-            newest = each
+    newest = _newest(consents, channel, topic)
     if newest is not None:
         return newest.given
     if ConsentRule.OPT_IN in rules:
@@ -176,3 +172,19 @@ def has_consent(
     if ConsentRule.EXISTING_CUSTOMER in rules:
         return attributes.get("existing_customer") is True
     return True
+
+
+def is_withdrawn(consents: Iterable[Consent], channel: str, topic: str) -> bool:
+    """Whether the newest word on such contacts is a no."""
+    newest = _newest(consents, channel, topic)
+    return newest is not None and not newest.given
+
+
+def _newest(consents: Iterable[Consent], channel: str, topic: str) -> Consent | None:
+    newest: Consent | None = None
+    for each in consents:
+        if each.scope.covers(channel, topic) and (
+            newest is None or (each.at_us, not each.given) > (newest.at_us, not newest.given)
+        ):
+            newest = each
+    return newest

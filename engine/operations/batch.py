@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from engine.core.account import Account
+from engine.core.account import Account, Contact
 from engine.core.customer import Customer
 from engine.core.events import Event
 from engine.core.rules import Rules
-from engine.core.suppression import Suppression, find_suppression
+from engine.core.suppression import Consent, Suppression, find_suppression, is_withdrawn
 from engine.store.addresses import Link
 from engine.store.customers import CustomerTexts, customer_of, texts_of
 from engine.store.exposures import Exposure
@@ -53,6 +53,35 @@ class Held:
         known = [each for each in self.messages[message.message_id] if each.seq != message.seq]
         # Not by attempt: attempts are counted anew once the last one has been forgotten.
         self.messages[message.message_id] = sorted([message, *known], key=lambda each: -each.seq)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """What forbids contacts to a customer that did not before: suppressions, and consents withdrawn since."""
+
+    suppressions: tuple[Suppression, ...]
+    consents_before: tuple[Consent, ...] = ()
+    consents: tuple[Consent, ...] = ()
+
+    @classmethod
+    def between(cls, before: Customer, after: Customer) -> "Refusals | None":
+        """None where nothing more is forbidden."""
+        was = before.in_force
+        new = tuple(each for each in after.in_force if each not in was)
+        if before.consents != after.consents:
+            return cls(new, before.consents, after.consents)
+        return cls(new) if new else None
+
+    def binds(self, contact: Contact, *, exempt: bool) -> bool:
+        """Whether such a contact is forbidden by them."""
+        channel, topic = contact.channel, contact.topic
+        if find_suppression(self.suppressions, channel, topic, exempt=exempt) is not None:
+            return True
+        return (
+            not exempt
+            and is_withdrawn(self.consents, channel, topic)
+            and not is_withdrawn(self.consents_before, channel, topic)
+        )
 
 
 @dataclass(slots=True)
@@ -98,20 +127,16 @@ class Batch:
 
     def refile(self, held: Held, change: Change, customer: Customer, data: object) -> int:
         """Journal a change that may forbid more than before, and end the open leases that it forbids; how many."""
-        before = held.customer.in_force
+        news = Refusals.between(held.customer, customer)
         self.change(held, change, customer, data)
-        new = [each for each in customer.in_force if each not in before]
-        return self.revoke_bound(held, new) if new else 0
-
-    def revoke_bound(self, held: Held, suppressions: Iterable[Suppression]) -> int:
-        """End every open lease that these suppressions bind; how many."""
+        if not news:
+            return 0
         revoked = 0
         for contact in list(held.account.contacts):
             if not contact.is_open(held.now_us):
                 continue
             topic = self.rules.topic(contact.topic)
-            exempt = topic is not None and topic.exempt
-            if find_suppression(suppressions, contact.channel, contact.topic, exempt=exempt) is not None:
+            if news.binds(contact, exempt=topic is not None and topic.exempt):
                 self.revoke(held, contact.seq)
                 revoked += 1
         return revoked

@@ -8,7 +8,7 @@ from engine.core.account import LINGER_US
 from engine.core.customer import Customer, Preference
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
-from engine.core.suppression import Consent, Scope, Suppression, joined, lifted_us
+from engine.core.suppression import Consent, Scope, Suppression, joined, standing
 from engine.operations.batch import Batch, Held
 from engine.store.customers import consent_data, preference_data, suppression_data
 from engine.store.journal import Change
@@ -49,7 +49,10 @@ class _FileCommand:
 
 @dataclass(frozen=True, slots=True)
 class PutCustomer(_FileCommand):
-    """Replaces those of time zone, attributes and consents that are given, and leaves the others."""
+    """Replaces those of time zone, attributes and consents that are given, and leaves the others.
+
+    A consent that was withdrawn ends the open leases in its scope.
+    """
 
     time_zone: str | Unset | None = UNSET
     attributes: Mapping[str, Scalar] | Unset = UNSET
@@ -64,9 +67,8 @@ class PutCustomer(_FileCommand):
             consents=was.consents if isinstance(self.consents, Unset) else self.consents,
         )
         changed = customer != was
-        if changed:
-            batch.change(held, Change.PROFILE, customer, profile_data(customer))
-        return Filed(held.customer_id, customer, changed, 0, held.now_us)
+        revoked = batch.refile(held, Change.PROFILE, customer, profile_data(customer)) if changed else 0
+        return Filed(held.customer_id, customer, changed, revoked, held.now_us)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,10 @@ class Suppress(_FileCommand):
         given = self.suppression
         was = next((each for each in held.customer.suppressions if each.key == given.key), None)
         held_before = was is not None and was in held.customer.in_force
-        lifted = lifted_us(held.customer.suppressions, was or given)
-        new = replace(given, at_us=max(min(given.at_us, held.now_us), lifted, 1))
+        lifted_us = was.lifted_us if was is not None else 0
+        new = replace(given, at_us=max(min(given.at_us, held.now_us), lifted_us, 1))
         if was is not None:  # what was lifted leaves no trace of how far it once reached
-            new = was.joined(new) if held_before else replace(new, lifted_us=was.lifted_us)
+            new = was.joined(new) if held_before else replace(new, lifted_us=lifted_us)
         others = [each for each in held.customer.suppressions if each.key != given.key]
         customer = replace(held.customer, suppressions=joined(others, [new]))
         revoked = 0
@@ -102,7 +104,7 @@ class Lift(_FileCommand):
     scope: Scope
 
     def apply(self, batch: Batch, held: Held) -> Filed:
-        changed = any(each.scope == self.scope for each in held.customer.in_force)
+        changed = any(each.scope == self.scope for each in standing(held.customer.suppressions))
         if changed:
             facts = tuple(self._lifted(each, held.now_us) for each in held.customer.suppressions)
             customer = replace(held.customer, suppressions=facts)

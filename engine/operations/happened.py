@@ -122,16 +122,16 @@ def _tell(batch: Batch, held: Held, events: list[Event]) -> int:
     """File what the events say, each sort of change as one entry; the number of leases that this ended."""
     policy = batch.rules.policy
     customer = _told(held.customer, events, policy, held.now_us)
-    was = held.customer
+    was, revoked = held.customer, 0
     if customer.consents != was.consents:
         profile = replace(was, consents=customer.consents)
-        batch.change(held, Change.PROFILE, profile, profile_data(profile))
+        revoked += batch.refile(held, Change.PROFILE, profile, profile_data(profile))
     if customer.outcomes != was.outcomes:
         heard = replace(held.customer, outcomes=customer.outcomes)
         batch.change(held, Change.OUTCOMES, heard, outcomes_data(heard.outcomes))
-    if customer.suppressions == was.suppressions:
-        return 0
-    return batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+    if customer.suppressions != was.suppressions:
+        revoked += batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
+    return revoked
 
 
 def _told(customer: Customer, events: list[Event], policy: Policy, now_us: int) -> Customer:

@@ -15,9 +15,10 @@ from engine.core.customer import UNKNOWN, Customer, Membership, Stage
 from engine.core.decision import decide
 from engine.core.policy import OnExpiry
 from engine.core.rules import Rules
-from engine.core.suppression import Suppression, find_suppression
+from engine.core.suppression import find_suppression, is_withdrawn
 from engine.core.treatments import rules_for, treat
 from engine.core.verdict import Ask, Code, Decision, Verdict
+from engine.operations.batch import Refusals
 from engine.operations.holdings import Holdings
 from engine.operations.resolve import OLDEST_RECORD_US
 from engine.store.customers import (
@@ -314,22 +315,24 @@ class Replay:
             self._holdings.resolve(message.seq, resolved.contact())
 
     def _expect_suppressed(self, entry: Resolved, message: Message) -> None:
-        if not any(each.scope.covers(message.channel, message.topic) for each in self.customer.in_force):
+        channel, topic = message.channel, message.topic
+        covering = any(each.scope.covers(channel, topic) for each in self.customer.in_force)
+        if not covering and not is_withdrawn(self.customer.consents, channel, topic):
             self._find(entry.seq, f"contact {message.seq} was revoked, but no suppression covers it")
         if self._due is not None:
             self._due = self._due[0], [each for each in self._due[1] if each.seq != message.seq]
 
     def _expect_revoked(self) -> None:
-        """The open leases in the scope of a new suppression are revoked right behind it."""
+        """The open leases in the scope of a new suppression or withdrawal are revoked right behind it."""
         if self._due is None:
             return
         entry, contacts = self._due
         self._due = None
         for each in contacts:
-            self._find(entry.seq, f"it suppresses {each.channel}/{each.topic}, but contact {each.seq} was not revoked")
+            self._find(entry.seq, f"it forbids {each.channel}/{each.topic}, but contact {each.seq} was not revoked")
 
     def _changed(self, entry: Changed) -> None:
-        before = self.customer.in_force
+        before = self.customer
         match entry.change:
             case Change.PROFILE:
                 self.customer = _with_profile(self.customer, entry.data)
@@ -345,9 +348,9 @@ class Replay:
                 self._entered = entry, self.customer.variants
                 self.customer = replace(self.customer, variants=variants_of(entry.data))
                 self._expose(entry.at_us)
-        new = [each for each in self.customer.in_force if each not in before]
-        if new:
-            self._due = entry, self._bound(new, entry.at_us)
+        news = Refusals.between(before, self.customer)
+        if news is not None:
+            self._due = entry, self._bound(news, entry.at_us)
 
     def _expose(self, at_us: int) -> None:
         """What the memberships as they now are leave for readouts to find."""
@@ -361,14 +364,10 @@ class Replay:
             )
         self.exposures = found
 
-    def _bound(self, suppressions: Sequence[Suppression], now_us: int) -> list[Contact]:
-        """The open leases that these suppressions end, under whichever policy."""
-        exempt = self._exempt_topics
-        return [
-            each
-            for each in self._holdings.open(now_us)
-            if any(one.binds(each.channel, each.topic, exempt=each.topic in exempt) for one in suppressions)
-        ]
+    def _bound(self, news: Refusals, now_us: int) -> list[Contact]:
+        """The open leases that what is newly forbidden ends, under whichever policy."""
+        open_ = self._holdings.open(now_us)
+        return [each for each in open_ if news.binds(each, exempt=each.topic in self._exempt_topics)]
 
 
 def _with_profile(customer: Customer, data: Mapping[str, Any]) -> Customer:

@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.core.customer import Preference
 from engine.core.errors import Conflict, InvalidAsk, NotFound
+from engine.core.events import Event, EventType, Flag
 from engine.core.policy import DAY_US, HOUR_US, MINUTE_US, OnExpiry, Selector
 from engine.core.rules import Pause
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
@@ -14,6 +15,7 @@ from engine.operations import policies
 from engine.operations.decide import AskCommand
 from engine.operations.decider import Decider
 from engine.operations.file import Lift, PutCustomer, PutPreferences, Suppress
+from engine.operations.happened import HappenedCommand
 from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand
 from tests.conftest import set_clock
 
@@ -42,6 +44,10 @@ budgets:
   - {name: tighter, channels: [email], limit: 1, window: {rolling: 3d}, shadow: true}
 quiet_hours:
   - {channels: [push, sms], from: "21:00", to: "08:00"}
+pauses:
+  - {from: case_opened, until: case_closed, at_most: 14d, topics: [promotions]}
+  - {from: moved_out, until: moved_in, at_most: 3d}
+soft_bounces: {suppress_after: 3, within: 30d}
 """
 )
 LENIENT = (
@@ -130,7 +136,31 @@ class History:
             at_us = now_us - choose((0, 0, HOUR_US, 3 * DAY_US, 60 * DAY_US, -DAY_US))
             weight = self.random.randint(1, 2)
             return RecordCommand(customer_id, message_id, choose(CHANNELS), choose(TOPIC_NAMES), at_us, weight=weight)
-        return self.filing(customer_id, now_us)
+        if kind < 0.94:
+            return self.filing(customer_id, now_us)
+        return self.telling(customer_id, now_us)
+
+    def telling(self, customer_id: str, now_us: int) -> HappenedCommand:
+        """Events of all types, of the past weeks or of what the sender takes for tomorrow."""
+        choose = self.random.choice
+        events = [
+            Event(
+                customer_id,
+                choose(("provider", "app")),
+                f"e{self.random.randrange(400)}",
+                choose((*EventType, *EventType, "sent", "delivered", "moved_out", "moved_in")),
+                now_us - choose((0, 0, HOUR_US, 3 * DAY_US, 60 * DAY_US, 500 * DAY_US, -DAY_US)),
+                choose((None, *CHANNELS, *CHANNELS)),
+                choose((None, None, "promotions", "orders")),
+                message_id=choose((None, f"m{self.random.randrange(120)}")),
+                value=choose((None, 0.0, 9.0)),
+                flags=choose((0, Flag.HARD, Flag.SOFT)),
+                digest=choose((None, "a" * 32, "b" * 32)),
+                properties=choose(({}, {"given": False}, {"scope": "topic"}, {"scope": "all"}, {"case": 1})),
+            )
+            for _ in range(self.random.randint(1, 4))
+        ]
+        return HappenedCommand(customer_id, tuple(events))
 
     def ask(self, now_us: int, *, reserves: bool) -> Ask:
         choose = self.random.choice

@@ -14,6 +14,7 @@ from engine.core.rules import Rules
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
 from engine.core.verdict import Verdict
 from engine.operations.file import Lift, PutCustomer, Suppress
+from engine.operations.happened import Happened
 from engine.operations.policy_file import load_policy
 from engine.store.journal import Change
 from tests.operations.held_world import ADDRESS, BOUNCED, NOW_US, OTHER_ADDRESS, World, event
@@ -184,6 +185,25 @@ def test_consents_are_filed_newest_first_said_and_satisfy_a_topic_that_asks_for_
     assert world.held.customer.consents == (Consent(Scope("email"), True, NOW_US - 5, "provider", "v3"),)
     world.tell(event("consented", 1, channel="email", properties={"given": False}))
     assert world.ask("m2") is Verdict.DENY
+
+
+@pytest.mark.parametrize("by_event", [True, False])
+def test_a_withdrawn_consent_ends_the_open_leases_in_its_scope(by_event: bool) -> None:
+    world = World()
+    for id_, channel, topic in (("m", "email", "news"), ("push", "push", "news"), ("order", "email", "orders")):
+        assert world.ask(id_, channel, topic) is Verdict.ALLOW
+    consent = Consent(Scope("email"), False, NOW_US, "form")
+    if by_event:
+        told = event("consented", channel="email", properties={"given": False})
+        assert world.tell(told) == Happened("ada", 0, 0, 0, 1)
+    else:
+        assert world.do(PutCustomer("ada", consents=(consent,))).revoked == 1
+    assert (world.state("m"), world.state("push"), world.state("order")) == (
+        State.REVOKED,
+        State.RESERVED,
+        State.RESERVED,
+    )
+    assert world.do(PutCustomer("ada", consents=(replace(consent, source="desk"),))).revoked == 0
 
 
 def test_cases_end_by_their_name_and_nameless_ones_by_any_end() -> None:
