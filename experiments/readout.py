@@ -36,7 +36,9 @@ class CheckCode(StrEnum):
 class Check:
     """One look at whether the arms can be compared at all. `where` narrows it (a phase, a segment, a metric).
 
-    `p_value` is of the check, never of an effect; None where it has none. `sentence` says what was found.
+    `p_value` is of the check, never of an effect; None where it has none. `effect_size`, of a look at shares against
+    the weights, is Cohen's w, how far off they are whatever the number of customers (0.1 is small). `sentence` says
+    what was found.
     """
 
     code: CheckCode
@@ -44,6 +46,7 @@ class Check:
     sentence: str
     where: str = ""
     p_value: float | None = None
+    effect_size: float | None = None
 
 
 class CautionCode(StrEnum):

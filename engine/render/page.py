@@ -134,6 +134,7 @@ _SAID: Final[tuple[Callable[..., str], ...]] = (
     numbers.percent,
     numbers.plain,
     sentences.arm_text,
+    sentences.check_line,
     sentences.effect_line,
     sentences.estimate_text,
     sentences.headline,

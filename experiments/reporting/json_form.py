@@ -2,24 +2,30 @@
 
 The field names are those of the values in `experiments.readout`, so that there is one place to look them up. The
 verdicts are written for the reader and computed anew when read: a readout whose verdicts do not follow from its
-numbers is refused.
+numbers is refused, and so is one whose parts do not agree (`reporting.agreement`).
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum
 from functools import lru_cache
-from math import inf, isinf
+from math import inf, isfinite, isinf
 from types import NoneType, UnionType
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, NoReturn, cast, get_args, get_origin, get_type_hints
 
-from experiments.readout import Readout
+from experiments.estimates import Estimate
+from experiments.estimators.value import BreakEven
+from experiments.readout import Check, Readout
+from experiments.reporting.agreement import check_agreement
 
 SCHEMA = 1
 _DERIVED = ("verdicts", "recommendation")
 _INFINITE = {"infinity": inf, "-infinity": -inf}
+_OPEN_ENDED: Final[Mapping[type, Collection[str]]] = {Estimate: ("low", "high"), BreakEven: ("parts",)}
+_NEWER: Final[Mapping[type, Collection[str]]] = {Check: ("effect_size",)}  # than the schema's first documents
+_LARGEST = 2**53  # of whole numbers: beyond, JSON's readers round them
 
 
 def to_json(readout: Readout) -> str:
@@ -36,10 +42,13 @@ def document(readout: Readout) -> dict[str, Any]:
 def from_json(text: str | bytes) -> Readout:
     """The readout that `to_json` wrote.
 
-    Raises ValueError for another schema, a missing or unknown field, a value of the wrong type (all naming the place),
-    and for verdicts that do not follow from the numbers.
+    Raises ValueError for another schema, a missing or unknown field, a value of the wrong type, parts that do not agree
+    (all naming the place), and for verdicts that do not follow from the numbers. What it answers prints.
     """
-    read = json.loads(text)
+    try:
+        read = json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("found JSON that is nested too deeply, expected a readout") from None
     if not isinstance(read, dict):
         raise ValueError("found no JSON object, expected a readout")
     found = cast(dict[str, Any], read)
@@ -47,6 +56,7 @@ def from_json(text: str | bytes) -> Readout:
         raise ValueError(f"schema: found {found.get('schema')!r}, expected {SCHEMA}")
     body = {name: value for name, value in found.items() if name not in ("schema", *_DERIVED)}
     readout = cast(Readout, _value(Readout, body, "readout"))
+    check_agreement(readout)
     for name in _DERIVED:
         if name not in found or found[name] != _plain(getattr(readout, name)):
             raise ValueError(f"{name}: found something else than follows from the readout's own numbers")
@@ -93,11 +103,19 @@ def _tuple(kinds: tuple[Any, ...], found: Any, where: str) -> tuple[Any, ...]:
 def _dataclass(kind: type, found: Any, where: str) -> Any:
     if not isinstance(found, dict):
         raise ValueError(f"{where}: found {found!r}, expected an object")
-    given, kinds = cast(dict[str, Any], found), _kinds(kind)
+    kinds = _kinds(kind)
+    given = dict.fromkeys(_NEWER.get(kind, ())) | cast(dict[str, Any], found)
     if given.keys() != kinds.keys():
         differing = ", ".join(sorted(given.keys() ^ kinds.keys()))
         raise ValueError(f"{where}: found fields missing or unknown: {differing}")
-    return kind(**{name: _value(each, given[name], f"{where}.{name}") for name, each in kinds.items()})
+    values = {name: _value(each, given[name], f"{where}.{name}") for name, each in kinds.items()}
+    for name, value in values.items():
+        if name not in _OPEN_ENDED.get(kind, ()) and isinstance(value, float) and isinf(value):
+            raise ValueError(f"{where}.{name}: found {given[name]!r}, expected a number with an end")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 @lru_cache
@@ -114,10 +132,17 @@ def _scalar(kind: Any, found: Any, where: str) -> Any:
             return date.fromisoformat(found)
     except (TypeError, ValueError):
         raise ValueError(f"{where}: found {found!r}, expected {kind.__name__}") from None
-    if kind is float and found in _INFINITE:
+    if kind is float and isinstance(found, str) and found in _INFINITE:
         return _INFINITE[found]
-    if kind is float and isinstance(found, int | float) and not isinstance(found, bool):
-        return found
+    if isinstance(found, int | float) and not isinstance(found, bool):
+        if not (abs(found) <= _LARGEST if isinstance(found, int) else isfinite(found)):
+            raise ValueError(f"{where}: found a number too large to compute with")
+        if kind is float:
+            return found
     if isinstance(found, kind) and (kind is bool or not isinstance(found, bool)):
         return found
     raise ValueError(f"{where}: found {found!r}, expected {kind.__name__}")
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"found {name}, which is no number of JSON")

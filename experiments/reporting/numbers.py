@@ -47,7 +47,7 @@ def percent(rate: float) -> str:
     ('10.62 %', '0.573 %', '0 %', '100 %')
     """
     value = 100 * rate
-    if value == round(value):
+    if isinf(value) or value == round(value):
         return f"{value:.0f} %"
     return f"{value:.{max(2, _decimals(value, _DIGITS))}f} %"
 
@@ -96,14 +96,15 @@ def interval(low: float, high: float, scale: Scale) -> str:
     >>> interval(-0.001, 0.002, Scale.SHARE), interval(float("-inf"), 2, Scale.NUMBER)
     ('-10 to +20', 'at most +2')
     """
+    low, high = _scaled(low, scale), _scaled(high, scale)
     if isinf(low) and isinf(high):
         return "anything"
     if isinf(low):
-        return f"at most {signed(_scaled(high, scale))}"
+        return f"at most {signed(high)}"
     if isinf(high):
-        return f"at least {signed(_scaled(low, scale))}"
-    digits = _shared_digits(_scaled(low, scale), _scaled(high, scale))
-    return f"{signed(_scaled(low, scale), digits)} to {signed(_scaled(high, scale), digits)}"
+        return f"at least {signed(low)}"
+    digits = _shared_digits(low, high)
+    return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def unit(scale: Scale, currency: str | None = None, value: float | None = None) -> str:
@@ -150,7 +151,7 @@ def _decimals(value: float, digits: int) -> int:
 
 def _shared_digits(low: float, high: float) -> int:
     """Enough digits to tell two ends apart that agree in their first ones."""
-    if low == high:
+    if low == high or isinf(high - low):
         return _DIGITS
     apart = floor(log10(max(abs(low), abs(high)))) - floor(log10(high - low))
     return min(12, max(_DIGITS, apart + 2))

@@ -10,7 +10,7 @@ from typing import assert_never
 from experiments.design import Direction, Role
 from experiments.estimates import Estimate
 from experiments.estimators.value import BreakEven
-from experiments.readout import Arm, MetricReadout, Readout, result
+from experiments.readout import Arm, Check, MetricReadout, Readout, result
 from experiments.reporting.numbers import (
     PEOPLE,
     Scale,
@@ -18,6 +18,7 @@ from experiments.reporting.numbers import (
     count,
     interval,
     measured,
+    p_value,
     percent,
     plain,
     share,
@@ -86,6 +87,16 @@ def break_even_text(tie: BreakEven, currency: str) -> str:
         case _:
             return tie.sentence
     return f"The variants may be worth the same if a lost customer costs {costs}."
+
+
+def check_line(check: Check) -> str:
+    """What a check found, with its effect size and its p-value where it has them."""
+    parts = [check.sentence.removesuffix(".")]
+    if check.effect_size is not None:
+        parts.append(f"effect size {plain(check.effect_size)}")
+    if check.p_value is not None:
+        parts.append(p_value(check.p_value))
+    return f"{', '.join(parts)}."
 
 
 def arms_line(metric: MetricReadout, variant: str, control: str) -> str:

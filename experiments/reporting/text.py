@@ -14,6 +14,7 @@ from experiments.reporting.sentences import (
     arm_text,
     arms_line,
     beside_text,
+    check_line,
     effect_line,
     estimate_text,
     headline,
@@ -103,8 +104,7 @@ def _methods(readout: Readout) -> Iterator[str]:
     for check in readout.checks:
         if check.code is CheckCode.BALANCE and check.p_value is None:
             continue  # nothing was compared
-        p = f", {p_value(check.p_value)}" if check.p_value is not None else ""
-        yield f"{check.sentence.removesuffix('.')}{p}."
+        yield check_line(check)
 
 
 def _method(metric: MetricReadout) -> Iterator[str]:

@@ -5,6 +5,7 @@ before any effect.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from experiments.aggregates import Aggregates, Cell
 from experiments.design import Experiment
@@ -50,7 +51,7 @@ def units_by_phase(cells: Mapping[Cell, int]) -> dict[int, Units]:
 def _leaks(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
     for phase, units in units_by_phase(aggregates.units).items():
         for leak in checks.leak(units, weights_of(plan, phase)):
-            where = f"phase {phase + 1}" if plan.phases else ""
+            where = _phase(plan, phase) if plan.phases else ""
             sentence = f"{leak.variant} has {leak.units:,} customers{_in(where)}, where its weight is 0."
             yield Check(CheckCode.LEAK, True, sentence, where)
 
@@ -59,13 +60,15 @@ def _phases(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
     parts = {str(phase): units for phase, units in units_by_phase(aggregates.units).items()}
     several = len(parts) > 1
     for name, check in srm.several(parts, {name: weights_of(plan, int(name)) for name in parts}).items():
-        where = f"phase {int(name) + 1}" if several else ""
+        where = _phase(plan, int(name)) if several else ""
         yield _shares(CheckCode.SRM_PHASE if several else CheckCode.SRM, check, where)
 
 
 def _day_by_day(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
     days: dict[tuple[int, int], Units] = {}
     for cell, units in aggregates.units.items():
+        if not units:
+            continue  # a variant in which nobody is has no day of entry
         if cell.entry_day is None:
             return
         by_variant = days.setdefault((cell.entry_day, cell.phase), {})
@@ -77,8 +80,8 @@ def _day_by_day(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
     is_alarm = found.first_alarm is not None
     sentence = f"Day by day, the shares of the variants are as planned: {found.method}."
     if found.first_alarm is not None:
-        day = sorted(days)[found.first_alarm][0]
-        sentence = f"Day by day, the shares of the variants are not those planned, first after day {day} of entries."
+        day = plan.start + timedelta(days=sorted(days)[found.first_alarm][0])
+        sentence = f"Day by day, the shares of the variants are not those planned, first with the entries of {day}."
     yield Check(CheckCode.SRM_SEQUENTIAL, is_alarm, sentence, p_value=found.p_value)
 
 
@@ -90,7 +93,7 @@ def _segments(plan: Experiment, aggregates: Aggregates) -> Iterator[Check]:
     for column, values in aggregates.segments.items():
         for value, segment in values.items():
             for phase, units in units_by_phase(segment.units).items():
-                where = f"{column} {value}, phase {phase + 1}" if several else f"{column} {value}"
+                where = f"{column} {value} in {_phase(plan, phase)}" if several else f"{column} {value}"
                 if any(units.values()):
                     parts[where], weights[where] = units, weights_of(plan, phase)
     for name, check in srm.several(parts, weights).items():
@@ -113,21 +116,19 @@ def _shares(code: CheckCode, check: srm.Check, where: str) -> Check:
     if check.why_not is not None:
         return Check(code, False, f"The shares of the variants{_in(where)} were not tested: {check.why_not}.", where)
     if not check.is_mismatch:
-        return Check(
-            code, False, f"The variants{_in(where)} hold the shares planned: {check.method}.", where, check.p_value
-        )
+        sentence = f"The variants{_in(where)} hold the shares planned: {check.method}."
+        return Check(code, False, sentence, where, check.p_value, check.effect_size)
     counted = ", ".join(
         f"{name} has {check.units[name]:,} customers where {plain(round(expected))} were expected"
         for name, expected in check.expected.items()
     )
-    size = f"an effect size of {plain(check.effect_size)}"
-    return Check(
-        code,
-        True,
-        f"The variants{_in(where)} do not hold the shares planned: {counted} ({size}).",
-        where,
-        check.p_value,
-    )
+    sentence = f"The variants{_in(where)} do not hold the shares planned: {counted}."
+    return Check(code, True, sentence, where, check.p_value, check.effect_size)
+
+
+def _phase(plan: Experiment, number: int) -> str:
+    """By its first date: readers do not count phases, and tables count them from 0."""
+    return f"the phase from {plan.phases[number].start if plan.phases else plan.start}"
 
 
 def _in(where: str) -> str:

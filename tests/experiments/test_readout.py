@@ -1,6 +1,8 @@
 """The verdict follows from what a readout shows: recomputed from its JSON alone, by rules written a second time."""
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 from math import inf
@@ -169,6 +171,21 @@ def test_json_holds_no_number_that_json_does_not_know() -> None:
         (["groups", 0], None, r"readout.groups\[0\]"),
         (["surplus"], 1, "surplus"),
         (["verdicts", 0, "call"], "stop", "verdicts"),
+        (["groups"], [], "readout.groups"),
+        (["groups", 0, "variant"], "x", r"readout.metrics\[0\].arms"),
+        (["groups", 1, "variant"], "one", "readout.groups"),
+        (["metrics", 0, "comparisons"], [], r"readout.metrics\[0\].comparisons"),
+        (["metrics", 0, "arms", 0, "numerator"], "infinity", r"readout.metrics\[0\].arms\[0\].numerator"),
+        (["metrics", 0, "arms", 0, "numerator"], {}, r"readout.metrics\[0\].arms\[0\].numerator"),
+        (["metrics", 0, "arms", 0, "numerator"], float("nan"), "NaN"),
+        (["metrics", 0, "arms", 0, "numerator"], 10**400, r"arms\[0\].numerator"),
+        (["metrics", 0, "comparisons", 0, "estimate", "low"], None, r"comparisons\[0\].estimate"),
+        (["metrics", 0, "comparisons", 0, "estimate", "level", "alpha"], 2.0, r"estimate.level: .* alpha"),
+        (["metrics", 1, "name"], "reachable_28", "readout.metrics"),
+        (["metrics", 1, "margin"], None, r"readout.metrics\[1\].margin"),
+        (["min_days"], 10**9, "readout.min_days"),
+        (["end"], "9999-12-31", "readout.end"),
+        (["checks", 0, "p_value"], "x", r"readout.checks\[0\].p_value"),
     ],
 )
 def test_json_that_is_no_readout_is_refused_and_the_place_named(path: list[Any], value: object, named: str) -> None:
@@ -191,6 +208,43 @@ def test_json_with_an_effect_moved_is_refused_as_its_verdict_no_longer_follows()
 def test_something_else_than_an_object_is_refused() -> None:
     with pytest.raises(ValueError, match="no JSON object"):
         Readout.from_json("[]")
+    with pytest.raises(ValueError, match="too deeply"):
+        Readout.from_json("[" * 200_000)
+
+
+def test_an_older_document_lacks_the_newer_fields_and_no_others() -> None:
+    read = json.loads(SHIPPING.to_json())
+    del read["checks"][0]["effect_size"]
+    assert Readout.from_json(json.dumps(read)) == SHIPPING
+    del read["checks"][0]["p_value"]
+    with pytest.raises(ValueError, match=r"checks\[0\]: found fields missing or unknown: p_value"):
+        Readout.from_json(json.dumps(read))
+
+
+@given(st.data())
+def test_json_of_which_any_part_was_changed_is_refused_by_name_or_prints(data: st.DataObject) -> None:
+    read = json.loads(SHIPPING.to_json())
+    holder, path = read, data.draw(st.sampled_from(sorted(set(places(read)), key=str)))
+    for step in path[:-1]:
+        holder = holder[step]
+    values = [None, "x", "", -1, 0, 0.5, 1e308, -1e308, 10**9, 10**400, [], {}, True, "infinity", "2199-01-01", "stop"]
+    holder[path[-1]] = data.draw(st.sampled_from(values))
+    try:
+        found = Readout.from_json(json.dumps(read))
+    except ValueError as error:
+        if not re.search(r"schema|readout[.\[: ]|verdicts", str(error)):
+            raise
+    else:
+        assert str(Readout.from_json(found.to_json())) == str(found)
+
+
+def places(found: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of each part of a document, but of what follows from the rest."""
+    within = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list) else ()
+    for step, each in within:
+        if step not in ("verdicts", "recommendation"):
+            yield (*path, step)
+            yield from places(each, (*path, step))
 
 
 def test_a_check_that_alarms_makes_every_variant_invalid_unless_it_only_warns() -> None:

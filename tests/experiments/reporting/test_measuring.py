@@ -108,7 +108,10 @@ def test_phases_are_strata_and_days_of_entry_are_summed() -> None:
     found = ex.readout_of(plan, Aggregates({cell: each.count for cell, each in halves.items()}, {"visit": halves}))
     whole = [Stratum(Counts(*parts["one", phase]), Counts(*parts["three", phase])) for phase in (0, 1)]
     assert found.metric("visit").comparison("three").estimate == proportions.difference(whole, Level())
-    assert [each.where for each in found.checks if each.code is CheckCode.SRM_PHASE] == ["phase 1", "phase 2"]
+    assert [each.where for each in found.checks if each.code is CheckCode.SRM_PHASE] == [
+        "the phase from 2026-10-05",
+        "the phase from 2026-11-02",
+    ]
     assert not found.problems
 
 

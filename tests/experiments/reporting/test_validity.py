@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from math import sqrt
+
+import pytest
 
 import experiments as ex
 from experiments.aggregates import Aggregates, Cell, Segment
@@ -10,7 +13,8 @@ from experiments.design import (
     Variant,
 )
 from experiments.moments import Moments
-from experiments.readout import CautionCode, CheckCode
+from experiments.readout import CautionCode, CheckCode, Readout
+from experiments.reporting.numbers import plain
 from experiments.reporting.verdicts import Call
 from tests.experiments.planned import ALL, START, TWO, VISIT, a_plan, codes
 
@@ -41,6 +45,33 @@ def test_shares_are_tested_day_by_day_where_there_are_days() -> None:
     broken = {**days, **{Cell("three", 0, day): 250 for day in range(10, 20)}}
     found = ex.readout_of(a_plan(), replace(ALL, units=broken, as_of=START + timedelta(days=20)))
     assert {each.code for each in found.checks if each.is_alarm} == {CheckCode.SRM, CheckCode.SRM_SEQUENTIAL}
+    alarm = next(each.sentence for each in found.checks if each.code is CheckCode.SRM_SEQUENTIAL)
+    assert alarm.endswith("not those planned, first with the entries of 2026-10-17.")
+
+
+def test_a_variant_in_which_nobody_is_leaves_the_test_day_by_day_in_place() -> None:
+    """The totals are as planned, and three came three days after the others: only the test by day can see it."""
+    variants = (Variant("one", control=True), Variant("three"), Variant("five", weight=0))
+    days = {Cell("one", 0, day): 400 for day in range(10)} | {Cell("three", 0, 3 + day): 400 for day in range(10)}
+    for units in (days, {**days, Cell("five"): 0}):
+        aggregates = replace(ALL, units=units, as_of=START + timedelta(days=14))
+        found = ex.readout_of(a_plan(variants=variants if len(units) > len(days) else TWO), aggregates)
+        assert [(each.code, each.is_alarm) for each in found.checks] == [
+            (CheckCode.SRM, False),
+            (CheckCode.SRM_SEQUENTIAL, True),
+        ]
+
+
+def test_how_far_the_shares_are_off_is_a_number_and_is_printed_alarm_or_not() -> None:
+    off = {Cell("one"): 10_000, Cell("three"): 9_400, Cell("five"): 9_950}
+    for units in (ALL.units, off):
+        found = ex.readout_of(a_plan(), replace(ALL, units=units))
+        counts = list(units.values())
+        even = sum(counts) / 3
+        w = sqrt(sum((each - even) ** 2 / even for each in counts) / sum(counts))
+        assert found.checks[0].effect_size == pytest.approx(w)
+        assert f"effect size {plain(w)}, p " in " ".join(str(found).split("METHODS")[1].split())
+        assert Readout.from_json(found.to_json()) == found
 
 
 def test_segments_and_balance_warn_and_void_nothing() -> None:
@@ -66,12 +97,14 @@ def test_segments_are_tested_in_each_phase_against_its_weights() -> None:
     found = ex.readout_of(plan, Aggregates(units, {}, segments={"lifecycle": {"new": new, "old": old}}))
     looked = {each.where: each.is_alarm for each in found.checks if each.code is CheckCode.SRM_SEGMENT}
     assert looked == {
-        "lifecycle new, phase 1": True,
-        "lifecycle new, phase 2": True,
-        "lifecycle old, phase 1": False,
-        "lifecycle old, phase 2": False,
+        "lifecycle new in the phase from 2026-10-05": True,
+        "lifecycle new in the phase from 2026-11-02": True,
+        "lifecycle old in the phase from 2026-10-05": False,
+        "lifecycle old in the phase from 2026-11-02": False,
     }
-    assert "in lifecycle new, phase 1 do not hold the shares planned" in " ".join(str(found).split())
+    assert "in lifecycle new in the phase from 2026-10-05 do not hold the shares planned" in " ".join(
+        str(found).split()
+    )
 
 
 def test_a_segment_of_which_nobody_was_in_a_phase_is_not_tested_in_it() -> None:
@@ -81,4 +114,4 @@ def test_a_segment_of_which_nobody_was_in_a_phase_is_not_tested_in_it() -> None:
     late = Segment({Cell("one", 1): 50, Cell("three"): 0})
     found = ex.readout_of(plan, Aggregates(units, {}, segments={"lifecycle": {"late": late}}))
     looked = [(each.where, each.is_alarm) for each in found.checks if each.code is CheckCode.SRM_SEGMENT]
-    assert looked == [("lifecycle late, phase 2", True)]
+    assert looked == [("lifecycle late in the phase from 2026-11-02", True)]
