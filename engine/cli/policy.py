@@ -106,16 +106,16 @@ def activate(
     Example: takt policy activate policy.yaml --note "one push a week"
     """
     source = _find(what)
-    author = _author()
+    who = author()
     if source.version is not None and not observe:
         version = source.version
         if why is not None:
             note("A version keeps its note; --note is left out.")
-        activation = database(lambda opened: policies.activate_version(opened, version, author=author))
+        activation = database(lambda opened: policies.activate_version(opened, version, author=who))
     else:
         text, name = _observing(source) if observe else _text(source), source.name
         reason = why if why is not None else f"{name}, only observing" if observe else name
-        activation = database(lambda opened: policies.activate(opened, text, author=author, note=reason, name=name))
+        activation = database(lambda opened: policies.activate(opened, text, author=who, note=reason, name=name))
     print(
         wrapped(
             f"In force: version {activation.policy_version} ({activation.policy.mode}), as ruleset {activation.ruleset}"
@@ -189,7 +189,8 @@ def _observing(source: Source) -> str:
     return policy_yaml(replace(policy, mode=PolicyMode.OBSERVE))
 
 
-def _author() -> str:
+def author() -> str:
+    """Whoever typed the command, for the history."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -16,7 +16,6 @@ from engine.operations.plan_file import patched, patched_budgets
 from engine.store import traffic
 from engine.store.database import Connection, Database, clock_us
 from engine.store.traffic import Asked, Happened
-from experiments import power
 from experiments.design import (
     Experiment,
     Inference,
@@ -145,6 +144,8 @@ def _event_of(metric: Metric) -> tuple[tuple[str, ...], str | None, int, bool] |
 
 def _needed(experiment: Experiment, metric: Metric, base: _Base, customers: int, is_known: bool) -> Needed:
     """Of the comparison of the control with the smallest other arm."""
+    from experiments import power  # loads scipy, for which no other command should wait
+
     weights = _weights(experiment)
     control = weights[experiment.control.name]
     treatment = min(weight for each in experiment.treatments if (weight := weights[each.name]) > 0)
