@@ -94,19 +94,23 @@ def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) 
             continue
         days = count(metric.horizon_days, "day")
         for variant in plan.variants:
-            matured, table = _matured(metric, aggregates, variant.name, readout)
+            table, early = _entered_early(metric, aggregates, variant.name, readout)
+            estimate = readout.metric(metric.name).arm(variant.name).value
+            matured, how = _matured(early, metric.horizon_days, estimate or 0.0)
             found = checks.maturity(matured, table, metric.horizon_days)
             if found is not None:
                 sentence = (
-                    f"{metric.name} of {variant.name}: of those watched for the whole {days} "
-                    f"{percent(found.matured)} had the event, of all {percent(found.estimate)} are estimated to. "
+                    f"{metric.name} of {variant.name}: of those who entered early enough to be watched for {days} "
+                    f"{how}{percent(found.matured)} had the event, of all {percent(found.estimate)} are estimated to. "
                     "Who came early differs from who came late, or being watched has to do with the event."
                 )
                 yield Caution(CautionCode.RATE_AGAINST_SURVIVAL, sentence)
 
 
-def _matured(metric: Survival, aggregates: Aggregates, variant: str, readout: Readout) -> tuple[Counts, RiskTable]:
-    """Of those who entered early enough to be watched to the horizon, who had the event; and the table of all."""
+def _entered_early(
+    metric: Survival, aggregates: Aggregates, variant: str, readout: Readout
+) -> tuple[RiskTable, RiskTable]:
+    """All, and of them those who entered early enough to be watched to the horizon: nobody, without days of entry."""
     tables: list[RiskTable] = []
     matured: list[RiskTable] = []
     for cell, found in aggregates.outcomes.get(metric.name, {}).items():
@@ -115,8 +119,20 @@ def _matured(metric: Survival, aggregates: Aggregates, variant: str, readout: Re
         tables.append(found)
         if cell.entry_day is not None and cell.entry_day + metric.horizon_days <= readout.calendar.days - 1:
             matured.append(found)
-    table, early = risk_tables(tables), risk_tables(matured)
-    return Counts(sum(n for day, n in early.events.items() if day < metric.horizon_days), early.count), table
+    return risk_tables(tables), risk_tables(matured)
+
+
+def _matured(early: RiskTable, horizon_days: int, estimate: float) -> tuple[Counts, str]:
+    """Of those who entered early, who had the event; and "at least" or "at most" where that is not known of all.
+
+    Some may have been watched no longer than a shorter while: the table says nothing of when it was made, or they were
+    lost from sight. They may all have had the event later, or none of them: counted is what is nearest the estimate.
+    """
+    had = sum(n for day, n in early.events.items() if day < horizon_days)
+    lost = sum(n for day, n in early.censored.items() if day < horizon_days)
+    counted = min(max(round(estimate * early.count), had), had + lost)
+    how = ("at least " if counted == had else "at most ") if lost else ""
+    return Counts(counted, early.count), how
 
 
 def _about_time(plan: Experiment, readout: Readout) -> Iterator[Caution]:

@@ -42,7 +42,7 @@ def headline(readout: Readout, verdict: Verdict) -> str:
         case Call.DO_NOT_SHIP:
             return f"Do not ship {name}: {clauses}."
         case Call.INCONCLUSIVE:
-            return f"{name} is inconclusive: {clauses or 'no metric that decides has an estimate'}."
+            return f"{name} is inconclusive: {clauses or 'no metric decides'}."
         case Call.KEEP_RUNNING:
             return f"Keep running {name} until {verdict.until}{_next_look(verdict)}{_so_far(clauses)}."
         case _:
@@ -147,12 +147,11 @@ def sized(metric: MetricReadout, value: float) -> str:
 
 
 def _because(readout: Readout, verdict: Verdict) -> list[str]:
-    names = [name for name, how in verdict.standings if how is not Standing.UNKNOWN]
-    chosen = [name for name in names if name in verdict.because]
     is_stop = verdict.call is Call.STOP
+    chosen = verdict.because
     if verdict.call is Call.KEEP_RUNNING:
-        chosen = [name for name in names if readout.metric(name).role is Role.PRIMARY]
-    clauses = [_moved(readout.metric(name), verdict, is_stop) for name in (verdict.because if is_stop else chosen)]
+        chosen = _so_far_of(readout, verdict)
+    clauses = [_moved(readout.metric(name), verdict, is_stop) for name in chosen]
     money = [
         _money(each, verdict.variant)
         for each in readout.metrics
@@ -161,9 +160,23 @@ def _because(readout: Readout, verdict: Verdict) -> list[str]:
     return clauses + [each for each in money if each]
 
 
+def _so_far_of(readout: Readout, verdict: Verdict) -> list[str]:
+    """The primaries that have an estimate; where one is good, also the guardrails that alone keep it undecided."""
+    how_of = dict(verdict.standings)
+    primaries = [name for name in how_of if readout.metric(name).role is Role.PRIMARY]
+    known = [name for name in primaries if how_of[name] is not Standing.UNKNOWN]
+    if not any(how_of[name] is Standing.GOOD for name in primaries):
+        return known
+    open_ones = (Standing.UNKNOWN, Standing.OPEN)
+    return known + [name for name, how in how_of.items() if name not in primaries and how in open_ones]
+
+
 def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
     found = metric.comparison(verdict.variant)
     estimate = found.bound if is_stop and found.bound else found.estimate
+    if not estimate.is_known:
+        against = f" against its margin of {sized(metric, metric.margin)}" if metric.margin else ""
+        return f"{metric.name} could not be judged{against} ({estimate_text(metric, estimate)})"
     low, high = _ends(estimate)
     span = interval(low, high, metric.scale)
     how = standing(result(metric, verdict.variant), Interval(low, high))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import experiments as ex
-from experiments.aggregates import Aggregates, Cell, Exclusion
+from experiments.aggregates import Aggregate, Aggregates, Cell, Exclusion
 from experiments.design import (
     Columns,
     Inference,
@@ -42,6 +42,35 @@ def test_a_matured_rate_that_parts_from_the_survival_estimate_warns() -> None:
     mixed = survival_aggregates()
     found = ex.readout_of(plan, replace(mixed, outcomes={"churn": {**mixed.outcomes["churn"], **heavy}}))
     assert CautionCode.RATE_AGAINST_SURVIVAL in codes(found)
+
+
+@pytest.mark.parametrize("has_days", [True, False])
+def test_who_was_not_watched_to_the_horizon_is_not_counted_as_if(has_days: bool) -> None:
+    """A table that says nothing of when it was made, on day 45: who entered on day 30 was watched for 15 days."""
+    cells: dict[Cell, Aggregate] = {}
+    for variant in ("one", "three"):
+        for entered in (0, 10, 30, 40):
+            watched = 45 - entered
+            events = dict.fromkeys(range(min(watched, 40)), 100)  # a hundred a day, of 6,000
+            table = RiskTable(events, {}, {watched: 6_000 - sum(events.values())})
+            cell = Cell(variant, 0, entered if has_days else None)
+            before = cells.get(cell)
+            cells[cell] = table + before if isinstance(before, RiskTable) else table
+    units = {cell: each.count for cell, each in cells.items() if isinstance(each, RiskTable)}
+    found = ex.readout_of(a_plan(CHURN, variants=TWO), Aggregates(units, {"churn": cells}))
+    assert CautionCode.RATE_AGAINST_SURVIVAL not in codes(found)
+
+
+def test_a_few_lost_from_sight_do_not_hide_that_rates_part() -> None:
+    mixed = survival_aggregates()
+    for lost in (0, 20):
+        heavy = {Cell("one", 0, 0): RiskTable({3: 900}, {}, {5: lost, 60: 1_100 - lost})}
+        found = ex.readout_of(
+            a_plan(CHURN, variants=TWO), replace(mixed, outcomes={"churn": {**mixed.outcomes["churn"], **heavy}})
+        )
+        said = [each.sentence for each in found.cautions if each.code is CautionCode.RATE_AGAINST_SURVIVAL]
+        assert len(said) == 1
+        assert ("at least" in said[0]) == (lost > 0)
 
 
 def test_a_verdict_that_changes_with_suspects_warns() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from experiments.design import Direction, Inference, Role
 from experiments.estimates import Estimate, Level
-from experiments.readout import Arm, Check, CheckCode, Line, LineKind, Readout
+from experiments.readout import Arm, Check, CheckCode, Comparison, Line, LineKind, MetricReadout, Readout
 from experiments.reporting.numbers import Scale
 from experiments.reporting.text import WIDTH
 from tests.experiments.handmade import (
@@ -30,6 +30,11 @@ END = date(2027, 1, 4)
 def flat(readout: Readout) -> str:
     """The page as one line, so that what is looked for may be wrapped anywhere."""
     return " ".join(str(readout).split())
+
+
+def without_estimate(metric: MetricReadout) -> MetricReadout:
+    nothing = Comparison("three", Estimate("x", "y", Level(), why_not="none came"))
+    return replace(metric, comparisons=(nothing,))
 
 
 def test_a_readout_prints_verdict_then_results_then_doubts_then_methods() -> None:
@@ -98,7 +103,22 @@ def test_a_guardrail_is_read_against_its_margin_and_a_primary_against_nothing() 
         ),
         (
             a_readout(a_metric("visit", Role.PRIMARY, Estimate("x", "y", Level(), why_not="none came")), as_of=END),
-            "three is inconclusive: no metric that decides has an estimate.",
+            "three is inconclusive: visit could not be judged (not enough data: none came).",
+        ),
+        (
+            a_readout(REACHABLE, without_estimate(UNSUBSCRIBED), as_of=END),
+            "three is inconclusive: unsubscribed could not be judged against its margin of 20 in 10,000 customers "
+            "(not enough data: none came).",
+        ),
+        (
+            a_readout(REACHABLE, without_estimate(UNSUBSCRIBED)),
+            "Keep running three until 2027-01-04 (next decision: 2026-11-09). So far reachable_28 rises by 112 in "
+            "10,000 customers (+31 to +193); unsubscribed could not be judged against its margin of 20 in 10,000 "
+            "customers (not enough data: none came).",
+        ),
+        (
+            a_readout(without_estimate(REACHABLE), without_estimate(UNSUBSCRIBED)),
+            "Keep running three until 2027-01-04 (next decision: 2026-11-09).",
         ),
         (
             a_readout(
