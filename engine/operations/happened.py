@@ -88,6 +88,8 @@ def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:
     known = held.messages.get(event.message_id or "", ())
     if known:
         newest = known[0]
+        if event.at_us <= newest.at_us - MEMORY_US:
+            return None  # told again of one that bore the id before: that one had its contact
         if newest.state(held.now_us) is not State.RESERVED and any(_is_sent(held, each) for each in known[1:]):
             return None  # an earlier attempt was confirmed late: it is the same message
         return Kind.ASKED if confirm(batch, held, newest).applied else None

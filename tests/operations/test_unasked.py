@@ -99,6 +99,16 @@ def test_what_makes_no_unasked_contact(sent: Event) -> None:
     assert world.batch.events == [sent]
 
 
+def test_a_send_of_long_ago_is_not_taken_for_that_of_a_message_with_the_same_id_now() -> None:
+    world = World()
+    world.ask("m")
+    told = world.tell(event("sent", 17 * DAY_US, message_id="m", channel="email"))
+    assert (told.confirmed, told.unasked, world.state("m")) == (0, 0, State.RESERVED)
+    assert (
+        world.tell(event("sent", 2 * DAY_US, message_id="m", channel="email")).confirmed == 1
+    )  # a clock that is behind
+
+
 def test_a_send_of_an_earlier_attempt_that_was_confirmed_late_makes_no_second_contact() -> None:
     world = World()
     world.ask("m", lease_us=MINUTE_US)
