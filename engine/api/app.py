@@ -9,7 +9,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from engine.api import contacts, customers, decisions, events, experiments, health, policies, problems, reference
+from engine.api import (
+    assignments,
+    contacts,
+    customers,
+    decisions,
+    events,
+    experiments,
+    health,
+    policies,
+    problems,
+    reference,
+)
 from engine.api.auth import Authenticator
 from engine.api.limits import Edge
 from engine.core.errors import TaktError
@@ -68,6 +79,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         events.router,
         policies.router,
         experiments.router,
+        assignments.router,
         health.router,
     )
     for router in routers:

@@ -71,6 +71,28 @@ class Meter:
         other._charges, other._used_us, other._used = self._charges, self._used_us, self._used
         return other
 
+    def has_room_for_good(self) -> bool:
+        """Whether the ask fits now and at every later instant; False also where that takes more than a look.
+
+        Nothing that ended before the window of an ask made now can be in use later, and nothing is added.
+        """
+        limit, gauge, case = self.gauge.budget.limit, self.gauge, self.case
+        if gauge.budget.overrides:
+            return False
+        if limit is None:
+            return True
+        start_us = case.start_us(case.now_us)
+        charges = self.charges
+        if gauge.length_us:
+            over_us = _over_us(start_us, gauge.length_us)
+            charges = [each for each in charges if each[1] > over_us]
+        elif gauge.calendar is not None:
+            begins_us = period(gauge.calendar, self._zone, start_us)[0]
+            charges = [each for each in charges if each[1] >= begins_us]
+        most = self.before + sum([each[_WEIGHT] for each in charges]) + self.weight
+        hold_back = gauge.budget.hold_back
+        return most <= (limit if hold_back is None else limit - hold_back.keep)
+
     @property
     def charges(self) -> Sequence[Charge]:
         """What is charged to this budget."""

@@ -117,11 +117,13 @@ class Rivals(NamedTuple):
     """How an experiment's other variants differ from its control, for asks with the same labels.
 
     `variants` are those whose decisions may differ, without any that lie between two others. Where the control allows,
-    theirs differ only if one of `stricter` refuses; unless `by_decision`: then only their decisions tell.
+    theirs differ only if one of `stricter` refuses; where it does not, only if one of `strictest`, the control's own
+    among them, refuses now or some day. Unless `by_decision`: then only their decisions tell.
     """
 
     variants: tuple[int, ...]
     stricter: tuple[Gauge, ...]
+    strictest: tuple[Gauge, ...]
     by_decision: bool
 
 

@@ -89,7 +89,7 @@ def treat(rules: Rules, customer_id: str, customer: Customer, account: Account, 
     places, now = _entered(concerned, customer_id, customer, now_us)
     open_ = [each for each in concerned if each.number in now and each.number not in showing]
     world = _World(own, customer, account, ask, now_us)
-    if open_ and (decision.verdict is not Verdict.ALLOW or _may_refuse(world, open_, showing, own_meters)):
+    if open_ and _may_differ(world, open_, showing, own_meters, allowed=decision.verdict is Verdict.ALLOW):
         diverged = _diverged(world, open_, now, decision)
         decision = _answer(world, open_, diverged, now, showing, decision)
         now |= {number: now[number]._replace(stage=Stage.DIVERGED) for number in diverged}
@@ -207,20 +207,28 @@ def _answer(
     return decision
 
 
-def _may_refuse(
-    world: _World, open_: Iterable[RunningExperiment], showing: Mapping[int, int], own_meters: Sequence[Meter]
+def _may_differ(
+    world: _World,
+    open_: Iterable[RunningExperiment],
+    showing: Mapping[int, int],
+    own_meters: Sequence[Meter],
+    *,
+    allowed: bool,
 ) -> bool:
-    """Whether, of an ask that all controls allow, some variant of some experiment may say otherwise.
+    """Whether, of an ask that all controls allow, or do not, some variant of some experiment may say otherwise.
 
-    Seldom, so no variant's decision has to be made: their rules differ in the limits of a few budgets alone.
+    Seldom, so hardly any variant's decision has to be made: their rules differ in the limits of a few budgets alone.
     """
     for each in open_:
         rivals = _rivals_of(world, each.number, showing)
         if rivals.by_decision:
             return True
-        for gauge in rivals.stricter:
+        for gauge in rivals.stricter if allowed else rivals.strictest:
             meter = next((meter for meter in own_meters if meter.gauge.bit == gauge.bit), None)
-            if meter is None or meter.beside(gauge).refuses(world.now_us):
+            if meter is None:
+                return True
+            other = meter.beside(gauge)
+            if other.refuses(world.now_us) if allowed else not other.has_room_for_good():
                 return True
     return False
 
@@ -252,7 +260,7 @@ def _rivals(
     rules: Rules, number: int, others: Mapping[int, int], labels: Labels, preferences: tuple[Preference, ...]
 ) -> Rivals:
     if rules.policy.mode is PolicyMode.OBSERVE:
-        return Rivals((), (), by_decision=False)  # no budget binds
+        return Rivals((), (), (), by_decision=False)  # no budget binds
     base = rules.under(others).terms(labels, preferences)
     gauges = _binding(base.gauges)
     differing: list[tuple[int, Mapping[int, Gauge]]] = []
@@ -264,15 +272,13 @@ def _rivals(
         bound = _binding(terms.gauges)
         if bound != gauges and all(bound != each for _, each in differing):
             differing.append((variant, bound))
-    stricter = [
-        gauge
-        for _, bound in differing
-        for bit, gauge in bound.items()
-        if gauge != gauges.get(bit) and (bit not in gauges or _may_be_stricter(gauge, gauges[bit]))
-    ]
+    rival_gauges = [bound[bit] for _, bound in differing for bit in bound if bound[bit] != gauges.get(bit)]
+    stricter = [each for each in rival_gauges if each.bit not in gauges or _may_be_stricter(each, gauges[each.bit])]
+    changed = {bit for _, bound in differing for bit in {*bound, *gauges} if bound.get(bit) != gauges.get(bit)}
+    strictest = _strictest([*rival_gauges, *(each for bit, each in gauges.items() if bit in changed)])
     between = set[int]() if by_decision else _between([each for _, each in differing], gauges)
     variants = [variant for place, (variant, _) in enumerate(differing) if place not in between]
-    return Rivals(tuple(variants), tuple(_strictest(stricter)), by_decision)
+    return Rivals(tuple(variants), tuple(_strictest(stricter)), tuple(strictest), by_decision)
 
 
 def _binding(gauges: Iterable[Gauge]) -> dict[int, Gauge]:
