@@ -1,7 +1,9 @@
 """What the environment says: every variable Takt reads, with its default. Options of the command line come on top."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +23,9 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     admin_key: SecretStr | None = None
     secret: SecretStr | None = None
+    secret_before: SecretStr | None = None
+    public_url: Annotated[str | None, Field(max_length=200)] = None
+    unsubscribe_days: Annotated[int, Field(ge=60, le=4_000)] = 400
     policy: Path | None = None
     docs: bool = True
 
@@ -32,7 +37,7 @@ class Settings(BaseSettings):
     lock_wait_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
 
-    @field_validator("admin_key", "secret")
+    @field_validator("admin_key", "secret", "secret_before")
     @classmethod
     def _hard_to_guess(cls, key: SecretStr | None) -> SecretStr | None:
         """And one that a header can carry. A file's last line break is none of its characters."""
@@ -47,3 +52,32 @@ class Settings(BaseSettings):
         if len(set(secret)) < 8:
             raise ValueError(f"it repeats the same few characters: {make_one}")
         return SecretStr(secret)
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable_from_outside(cls, url: str | None) -> str | None:
+        """Links to it stand in mails: nobody on the way may read or change what is sent there."""
+        if url is None:
+            return None
+        example = "expected an address such as https://takt.example.com"
+        try:
+            parts = urlsplit(url.strip())
+            _ = parts.port
+        except ValueError:
+            raise ValueError(f"it cannot be read; {example}") from None
+        if not url.isascii() or not url.strip().isprintable() or any(each in url.strip() for each in " <>\"'\\,"):
+            raise ValueError(f"it has characters that a mail's header cannot carry; {example}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"it is no web address; {example}")
+        if parts.query or parts.fragment or parts.username is not None or "?" in url or "#" in url:
+            raise ValueError(f"it says more than scheme, host, port and path; {example}")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("http is for this machine alone: mail providers follow https")
+        return url.strip().rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

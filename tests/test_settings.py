@@ -101,3 +101,46 @@ def test_what_nothing_can_work_with_is_refused_by_its_name(
         Settings()
     (error,) = refused.value.errors()
     assert str(error["loc"][0]).upper() in name
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://takt.example.com", "https://takt.example.com"),
+        (" https://takt.example.com/ ", "https://takt.example.com"),
+        ("https://example.com:8443/takt/", "https://example.com:8443/takt"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("http://localhost", "http://localhost"),
+    ],
+)
+def test_a_public_address_is_one_that_a_mail_can_carry(url: str, kept: str) -> None:
+    assert Settings(public_url=url).public_url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://takt.example.com",
+        "http://10.0.0.1",
+        "takt.example.com",
+        "ftp://takt.example.com",
+        "https://",
+        "https:///u",
+        "https://user:pass@example.com",
+        "https://@example.com",
+        "https://example.com?a=1",
+        "https://example.com/#",
+        "https://example.com/a b",
+        "https://example.com/>",
+        "https://example.com/\r\nX: 1",
+        "https://exämple.com",
+        "https://example.com:port",
+        "https://[::1",
+        "https://example.com/" + "a" * 200,
+    ],
+)
+def test_a_public_address_that_a_mail_cannot_carry_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(public_url=url)
+    assert refused.value.errors()[0]["loc"] == ("public_url",)

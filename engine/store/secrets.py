@@ -18,3 +18,9 @@ async def secret(connection: Connection, name: str) -> bytes:
     if row is None:
         raise LookupError(name)
     return bytes(row[0])
+
+
+async def kept(connection: Connection, name: str) -> bytes | None:
+    """The secret of that name, if one was made."""
+    row = await (await connection.execute("SELECT value FROM secrets WHERE name = %s", (name,))).fetchone()
+    return None if row is None else bytes(row[0])
