@@ -64,6 +64,7 @@ class AnswerOut(Out):
 
     `variants` are those of the experiments that the ask is about. Not `recorded` (the mode peek), nothing was written
     down: neither the ask, nor that the customer entered an experiment by it.
+    `headers`: what to put into an e-mail that was reserved, so that one click unsubscribes (RFC 8058).
     """
 
     message_id: str | None
@@ -84,6 +85,7 @@ class AnswerOut(Out):
     decided_at: datetime
     replayed: bool
     attempt: int
+    headers: dict[str, str] | None
 
 
 class AnswersOut(Out):

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from engine.api import (
     assignments,
+    choices,
     contacts,
     customers,
     decisions,
@@ -26,6 +27,7 @@ from engine.api.limits import Edge
 from engine.core.errors import TaktError
 from engine.operations.decider import Decider
 from engine.operations.intake import Intake
+from engine.operations.links import open_links
 from engine.operations.metrics import Metrics
 from engine.settings import Settings
 
@@ -50,6 +52,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
                 await decider.open()
                 metrics.watch_queues(lambda: decider.lanes.queued)
                 app.state.decider = decider
+                app.state.links = await open_links(decider)
                 app.state.intake = Intake(decider)
                 app.state.authenticator = Authenticator(decider.database)
                 yield
@@ -80,6 +83,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         policies.router,
         experiments.router,
         assignments.router,
+        choices.router,
         health.router,
     )
     for router in routers:

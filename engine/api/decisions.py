@@ -19,6 +19,7 @@ from engine.core.errors import InvalidAsk, Problem
 from engine.core.tokens import Scope
 from engine.core.verdict import Ask
 from engine.operations.decide import Answer, AskCommand, Mode
+from engine.operations.links import Links
 from engine.store.keys import Key
 
 _SECOND_US = 1_000_000
@@ -44,8 +45,10 @@ async def ask(request: Request) -> Response:
     """Answers one ask. `reserve` holds the budget until the message is confirmed, released, or its lease ends."""
     key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
     given = await body_of(request, AskIn)
-    answer = await request.app.state.decider.ask(command_of(given, key), given.mode)
-    return json_response(answer_data(answer))
+    command = command_of(given, key)
+    answer = await request.app.state.decider.ask(command, given.mode)
+    links: Links = request.app.state.links
+    return json_response(answer_data(answer, links.headers(command, answer)))
 
 
 @router.post(
@@ -69,7 +72,15 @@ async def ask_batch(request: Request) -> Response:
     places = await read_items(items, "asks", AskIn, results, take)
     for place, answer in zip(places, await request.app.state.decider.ask_all(commands, modes), strict=True):
         results[place] = answer
-    return await batch_response(request, "answers", results, places, answer_data)
+    links: Links = request.app.state.links
+    if not links.are_given:
+        return await batch_response(request, "answers", results, places, answer_data)
+    asked = {id(results[place]): command for place, command in zip(places, commands, strict=True)}
+
+    def with_headers(answer: Answer) -> Mapping[str, Any]:
+        return answer_data(answer, links.headers(asked[id(answer)], answer))
+
+    return await batch_response(request, "answers", results, places, with_headers)
 
 
 def command_of(given: AskIn, key: Key) -> AskCommand:
@@ -91,7 +102,7 @@ def command_of(given: AskIn, key: Key) -> AskCommand:
     return AskCommand(given.customer_id, given.message_id, ask, given.sender)
 
 
-def answer_data(answer: Answer) -> Mapping[str, Any]:
+def answer_data(answer: Answer, headers: Mapping[str, str] | None = None) -> Mapping[str, Any]:
     """An answer as `AnswerOut` describes it."""
     retry_at_us = answer.retry_at_us
     return {
@@ -131,4 +142,5 @@ def answer_data(answer: Answer) -> Mapping[str, Any]:
         "decided_at": instant(answer.decided_us),
         "replayed": answer.replayed,
         "attempt": answer.attempt,
+        "headers": headers,
     }

@@ -34,6 +34,7 @@ ANSWER: dict[str, Any] = {
     "decided_at": "2026-10-05T09:00:00Z",
     "replayed": False,
     "attempt": 1,
+    "headers": None,
 }
 CONTACT: dict[str, Any] = {"customer_id": "customer-42", "message_id": "autumn-sale:2026-10-05:customer-42"}
 RECORD: dict[str, Any] = {

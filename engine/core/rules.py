@@ -301,7 +301,7 @@ def _gauges(gauges: Iterable[Gauge], labels: Labels, preferences: Iterable[Prefe
     for choice in preferences:
         if choice.channel not in (None, labels[0]) or choice.topic not in (None, labels[1]):
             continue
-        matched = [index for index, each in enumerate(found) if _selects_only(each.budget, choice)]
+        matched = [index for index, each in enumerate(found) if selects_only(each.budget, choice)]
         for index in matched:
             chosen[index] = _stricter(chosen[index], choice.limit) if index in chosen else choice.limit
         if all(found[index].budget.shadow for index in matched) and choice.limit is not None:
@@ -324,7 +324,7 @@ def _stricter(one: int | None, other: int | None) -> int | None:
     return other if one is None else one if other is None else min(one, other)
 
 
-def _selects_only(budget: Budget, choice: Preference) -> bool:
+def selects_only(budget: Budget, choice: Preference) -> bool:
     """Whether a budget is about that one channel, or that one topic, and so is the customer's to set."""
     if budget.is_gap:
         return False

@@ -45,6 +45,8 @@ OPERATIONS = {
     "stop_experiment",
     "ship_experiment",
     "assign",
+    "show_choices",
+    "choose",
     "live",
     "ready",
     "metrics",
@@ -129,6 +131,7 @@ def test_every_example_is_answered_as_its_schema_says(service: Service) -> None:
         assert set(example["example"]) == set(asked)
         order = [(m, p, o) for m, p, o in operations(document) if m != "GET"]
         order += [(m, p, o) for m, p, o in operations(document) if m == "GET"]
+        order = [each for each in order if not each[1].startswith("/u/")]  # a customer's, as HTML: test_choices
         order.sort(key=lambda each: each[0] == "DELETE")
         steps = [operation["operationId"] for _, _, operation in order]
         order.insert(steps.index("start_experiment") + 1, order.pop(steps.index("assign")))  # while it runs
