@@ -229,12 +229,13 @@ class Value(AnyMetric):
     """Net value a unit: margin of revenue, less the cost of contacts, less the loss of lost reach.
 
     `loss_of_reach` is what a customer who can no longer be reached costs; without it the readout gives the break-even.
+    `cost_per_contact` is there where `contacts` is, and only there: nobody says by silence that contacts are free.
     """
 
     revenue: Outcome
     margin_share: float = 1.0
     contacts: Outcome | None = None
-    cost_per_contact: float = 0.0
+    cost_per_contact: float | None = None
     lost_reach: Outcome | None = None
     loss_of_reach: float | None = None
     currency: str = "EUR"
@@ -250,11 +251,16 @@ class Value(AnyMetric):
         if revenue and revenue.event is not None and revenue.value is None:
             check.add("revenue.value", As("nothing"), "the field of the event that holds the money")
         check.number("margin_share", self.margin_share, above=0, most=1)
-        check.number("cost_per_contact", self.cost_per_contact, least=0)
         if self.contacts is not None:
             _outcome(check, "contacts", self.contacts)
-        elif self.cost_per_contact:
+            if self.cost_per_contact is None:
+                check.add(
+                    "cost_per_contact", As("nothing"), "what a contact costs: a number from 0, where they are named"
+                )
+        elif self.cost_per_contact is not None:
             check.add("cost_per_contact", self.cost_per_contact, "none where contacts does not say what is counted")
+        if self.cost_per_contact is not None:
+            check.number("cost_per_contact", self.cost_per_contact, least=0)
         if self.lost_reach is not None:
             _outcome(check, "lost_reach", self.lost_reach, sums="a lost customer is lost once")
         elif self.loss_of_reach is not None:

@@ -195,7 +195,7 @@ class Definitions:
 
         def money(units: Table) -> Expression:
             earned = revenue(units) * float(metric.margin_share)
-            return earned if contacts is None else earned - contacts(units) * float(metric.cost_per_contact)
+            return earned if contacts is None else earned - contacts(units) * float(metric.cost_per_contact or 0)
 
         def loss(units: Table) -> Expression:
             return ibis.literal(0.0) if lost is None else (lost(units) > 0).cast("int32").cast("float64")

@@ -146,7 +146,7 @@ class _Building:
     def _value(self, metric: Value) -> tuple[Expression, Expression]:
         money = self._number(metric, metric.revenue) * float(metric.margin_share)
         if metric.contacts is not None:
-            money = money - self._number(metric, metric.contacts) * float(metric.cost_per_contact)
+            money = money - self._number(metric, metric.contacts) * float(metric.cost_per_contact or 0)
         if metric.lost_reach is None:
             return money, ibis.literal(0.0)
         lost = self.fields.is_true(self._named(metric, metric.lost_reach.column), _needed(metric))

@@ -20,6 +20,7 @@ from experiments.risk import RiskTable
 T = TypeVar("T", Counts, Moments, PairMoments, RiskTable)
 
 MONEY_ALONE = "difference of money a unit, lost reach not counted"
+_NET, _MONEY = "money less loss of reach", "money"  # in a method's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,8 @@ def _value(metric: Value) -> Family[PairMoments]:
 
     def fixed(strata: Sequence[Stratum[PairMoments]], level: Level) -> Estimate:
         found = value.net_difference(strata, loss, level)
+        if metric.loss_of_reach is None:
+            found = replace(found, method=found.method.replace(_NET, _MONEY))
         return replace(found, estimand=MONEY_ALONE) if metric.is_open else found
 
     def break_even(strata: Sequence[Stratum[PairMoments]], level: Level) -> value.BreakEven:
@@ -152,7 +155,7 @@ def _value(metric: Value) -> Family[PairMoments]:
 def _value_note(metric: Value) -> str:
     parts = [f"{metric.margin_share:g} of revenue"]
     if metric.contacts is not None:
-        parts.append(f"less {metric.cost_per_contact:g} {metric.currency} a contact")
+        parts.append(f"less {metric.cost_per_contact or 0:g} {metric.currency} a contact")
     if metric.loss_of_reach is not None:
         parts.append(f"less {metric.loss_of_reach:g} {metric.currency} a customer who can no longer be reached")
     return f"{', '.join(parts)}."

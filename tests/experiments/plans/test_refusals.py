@@ -95,6 +95,8 @@ METRICS: list[tuple[str, str, str, str]] = [
     ("kind: value, revenue: {event: a}", "revenue.value", "nothing", "the money"),
     ("kind: value, revenue: {column: a}, column: b", "", "revenue beside column", "one of the two"),
     ("kind: value, column: a, loss_of_reach: 5", "loss_of_reach", "5", "who is lost"),
+    ("kind: value, column: a, contacts: {event: sent}", "cost_per_contact", "nothing", "what a contact costs"),
+    ("kind: value, column: a, cost_per_contact: 0", "cost_per_contact", "0", "contacts does not say"),
 ]
 
 

@@ -145,6 +145,7 @@ def test_a_value_is_money_less_what_lost_reach_costs() -> None:
     found = ex.readout_of(a_plan(VISIT, a_value(6.0), variants=TWO), shown).metric("net_value")
     assert found.comparison("three").estimate == value.net_difference(strata(cells, "three"), 6.0, Level())
     assert (found.scale, found.unit, found.comparison("three").break_even) == (Scale.MONEY, "EUR", None)
+    assert found.comparison("three").estimate.method == "Welch's t interval of money less loss of reach"
     one = pairs(1, 3.0, 0.02)
     assert found.arm("one").value == one.mean_x - 6.0 * one.mean_y
 
@@ -161,6 +162,7 @@ def test_a_value_without_the_loss_of_reach_gives_the_break_even() -> None:
     assert " ".join(found.break_even.sentence.split()) in " ".join(str(readout).split())
     assert f"net_value, break-even: {tie.estimand}, by {tie.method}, 95 %." in " ".join(str(readout).split())
     assert "lost reach not counted" in found.estimate.estimand
+    assert found.estimate.method == "Welch's t interval of money"
     assert Readout.from_json(readout.to_json()) == readout
 
 
