@@ -82,7 +82,7 @@ def _without_cautions(plan: Experiment, aggregates: Aggregates, planned: Mapping
         groups=_groups(plan, aggregates),
         metrics=tuple(metrics),
         received=received(plan, aggregates),
-        doses=dose_tables(plan, aggregates),
+        doses=dose_tables(plan, aggregates, metrics, planned),
         checks=looks(plan, aggregates),
         exclusions=aggregates.exclusions,
     )

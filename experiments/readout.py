@@ -189,7 +189,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Doses:
-    """One metric at the tested doses, in intervals that hold for all doses at once and are read once, at the end."""
+    """One metric at the tested doses, in intervals for all doses at once: of a primary those that decide it."""
 
     metric: str
     table: DoseTable
@@ -259,7 +259,9 @@ class Readout:
             if each.call not in (Call.STOP, Call.DO_NOT_SHIP)
             and all(how is Standing.GOOD for name, how in each.standings if name in guardrails)
         ]
-        return recommended(chosen.table, allowed, self.metric(chosen.metric).direction)
+        metric = self.metric(chosen.metric)
+        undecided = [each.variant for each in metric.comparisons if not _is_better(metric, each.estimate)]
+        return recommended(chosen.table, allowed, metric.direction, undecided)
 
     def metric(self, name: str) -> MetricReadout:
         """The metric of that name; KeyError where there is none."""
@@ -292,6 +294,13 @@ def _rank(metric: MetricReadout) -> int | None:
     if metric.scale is Scale.MONEY:
         return None if any(each.break_even for each in metric.comparisons) else 0
     return 1 if metric.role is Role.PRIMARY else None
+
+
+def _is_better(metric: MetricReadout, estimate: Estimate) -> bool:
+    """Whether the interval that decides lies wholly on the good side of 0."""
+    if estimate.low is None or estimate.high is None:
+        return False
+    return estimate.low > 0 if metric.direction is Direction.INCREASE else estimate.high < 0
 
 
 def result(metric: MetricReadout, variant: str) -> Result:

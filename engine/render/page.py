@@ -139,6 +139,7 @@ _SAID: Final[tuple[Callable[..., str], ...]] = (
     sentences.estimate_text,
     sentences.headline,
     sentences.measured_in,
+    sentences.read_when,
     sentences.role_line,
 )
 

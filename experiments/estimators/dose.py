@@ -130,13 +130,17 @@ def table(control: Arm[T], tested: Sequence[Arm[T]], measure: Measure[T], level:
 
 
 def recommended(
-    values: DoseTable, allowed: Collection[str], direction: Direction = Direction.INCREASE
+    values: DoseTable,
+    allowed: Collection[str],
+    direction: Direction = Direction.INCREASE,
+    undecided: Collection[str] = (),
 ) -> Recommendation | None:
     """The dose with the best value among the control and the variants in `allowed`: those whose guardrails are shown.
 
     `values` is the table of net value, or of what else stands for it, `direction` its good one. The choice looks at the
-    data; the interval shown is simultaneous over all tested doses and so holds for whichever is chosen. None where no
-    tested dose has a known effect: then there is nothing to choose by.
+    data; the interval shown is simultaneous over all tested doses and so holds for whichever is chosen. Of a dose in
+    `undecided`, which the interval that decides does not tell from the control, nothing is said to be shown. None where
+    no tested dose has a known effect: then there is nothing to choose by.
     """
     sign = 1.0 if direction is Direction.INCREASE else -1.0
     known = [
@@ -149,7 +153,7 @@ def recommended(
     if row is control or row.effect is None:
         sentence = f"{control.variant} stays: no tested dose whose guardrails are shown has a better value."
         return Recommendation(control.variant, control.dose, None, False, sentence)
-    is_shown = best > 0 and row.effect.excludes(0)
+    is_shown = best > 0 and row.effect.excludes(0) and row.variant not in undecided
     told = "its value is shown to be better than" if is_shown else "its value is not told apart from"
     dose = "" if row.dose is None else f", a limit of {row.dose:g},"
     sentence = (

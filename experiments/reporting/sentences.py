@@ -7,7 +7,7 @@ money, and every clause carries the interval that it rests on.
 from math import isfinite
 from typing import assert_never
 
-from experiments.design import Direction, Role
+from experiments.design import Direction, Inference, Role
 from experiments.estimates import Estimate
 from experiments.estimators.value import BreakEven
 from experiments.readout import Arm, Check, MetricReadout, Readout, result
@@ -132,6 +132,12 @@ def arm_text(metric: MetricReadout, arm: Arm) -> str:
 def measured_in(metric: MetricReadout, value: float | None = None) -> str:
     """What the metric's effect, or this value of it, is counted in."""
     return metric.unit or "" if metric.scale is Scale.RATIO else unit(metric.scale, metric.unit, value)
+
+
+def read_when(readout: Readout, metric: MetricReadout) -> str:
+    """That the intervals of its doses are read once, where they may not be read at any time."""
+    is_anytime = readout.inference is Inference.ANYTIME and not metric.at_end_only
+    return "" if is_anytime else " (read once, at the end)"
 
 
 def role_line(metric: MetricReadout) -> str:

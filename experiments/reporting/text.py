@@ -5,10 +5,11 @@ No colours and no drawing, so that a pipe, a log and a mail show the same. It ad
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from textwrap import wrap
 
 from experiments.estimates import Estimate, Level
-from experiments.readout import CheckCode, Comparison, MetricReadout, Readout
+from experiments.readout import CheckCode, Comparison, Doses, MetricReadout, Readout
 from experiments.reporting.numbers import count, interval, p_value, plain
 from experiments.reporting.sentences import (
     arm_text,
@@ -19,6 +20,7 @@ from experiments.reporting.sentences import (
     estimate_text,
     headline,
     measured_in,
+    read_when,
     role_line,
 )
 
@@ -68,7 +70,7 @@ def _changed(readout: Readout) -> Iterator[str]:
         if len(metric_rows) < 2 or not any(found.is_known for _, found in metric_rows):
             continue
         metric = readout.metric(doses.metric)
-        yield f"  {metric.name}, against {readout.control}, for all doses at once (read once, at the end)"
+        yield f"  {metric.name}, against {readout.control}, for all doses at once{read_when(readout, metric)}"
         for row, found in metric_rows:
             label = f"  {row.variant}" if row.dose is None else f"  {row.variant}, limit {plain(row.dose)}"
             yield f"  {label:{_NAME}} {estimate_text(metric, found)}"
@@ -99,8 +101,11 @@ def _metric(metric: MetricReadout, variant: str, control: str) -> Iterator[str]:
 
 
 def _methods(readout: Readout) -> Iterator[str]:
+    doses = {each.metric: each for each in readout.doses}
     for metric in readout.metrics:
         yield from _method(metric)
+        if metric.name in doses:
+            yield from _dose_methods(metric, doses[metric.name])
     for check in readout.checks:
         if check.code is CheckCode.BALANCE and check.p_value is None:
             continue  # nothing was compared
@@ -130,6 +135,19 @@ def _method(metric: MetricReadout) -> Iterator[str]:
     bounds = [each for each in metric.comparisons if each.bound and not _is_shown(each)]
     if bounds:
         yield f"{metric.name}, bound for stopping: {'; '.join(_bound(metric, each) for each in bounds)}."
+
+
+def _dose_methods(metric: MetricReadout, doses: Doses) -> Iterator[str]:
+    """How several doses were told apart, where it was not by the intervals named already."""
+    effects = {row.variant: row.effect for row in doses.table.rows if row.effect is not None}
+    ways: dict[str, list[str]] = {}
+    for variant, each in effects.items():
+        ways.setdefault(f"{each.estimand}, by {each.method}, {level(each.level)}", []).append(variant)
+    own = {each.variant: replace(each.estimate, p_value=None) for each in metric.comparisons}
+    if len(effects) > 1 and any(own[variant] != each for variant, each in effects.items()):
+        for way, variants in ways.items():
+            of = f" ({', '.join(variants)})" if len(ways) > 1 else ""
+            yield f"{metric.name}, for all doses at once{of}: {way}."
 
 
 def _is_shown(found: Comparison) -> bool:

@@ -182,7 +182,7 @@ REFUSALS: list[tuple[Callable[[], object], str, str, str]] = [
     (lambda: experiment(metrics=(survival(horizon_days=91),)), "metrics[0].horizon_days", "91", "at most 90"),
     (lambda: experiment(end=START), "end", "2026-10-05", "after the start"),
     (lambda: experiment(end=date(2100, 1, 1)), "end", "2100-01-01", "3,650 days"),
-    (lambda: experiment(min_days=92), "min_days", "92", "at most the 91 days"),
+    (lambda: experiment(min_days=92), "min_days", "92", "at most 91, the days from start to end"),
     (lambda: experiment(start="2026-10-05"), "start", "'2026-10-05'", "a date"),
     (lambda: experiment(traffic=1.1), "traffic", "1.1", "from 0 to 1"),
     (lambda: experiment(traffic=0), "traffic", "0", "nobody"),
@@ -309,7 +309,7 @@ def test_units_that_nothing_names_have_columns() -> None:
         survival(name="x"),
         ratio(name="x"),
         Reachable(**{**PRIMARY, "name": "x"}, day=28, channel="push"),
-        value(name="x", revenue=Outcome(column="spend"), contacts=Outcome(event="sent")),
+        value(name="x", revenue=Outcome(column="spend"), contacts=Outcome(event="sent"), cost_per_contact=0),
     ],
 )
 def test_units_that_nothing_names_have_no_events(metric: Any) -> None:
