@@ -35,7 +35,7 @@ from engine.store.database import Database
 from engine.store.experiments import Entry, Holdout, Record
 
 router = APIRouter(tags=["experiments"])
-Key = Annotated[str, Path(min_length=1, max_length=100)]
+Key = Annotated[str, Path(min_length=1, max_length=100, pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 _SHOWN = 100
 
 

@@ -18,7 +18,11 @@ def conflict(policy: Policy, starting: Experiment, running: Iterable[Experiment]
     """Why one more experiment may not run beside those that do, and what to do about it; None where it may."""
     others = list(running)
     for other in others:
-        why = _overlap_in_layer(starting, other, others) or _shared_asks(policy, starting, other, others)
+        why = (
+            _overlap_in_layer(starting, other, others)
+            or _same_seed(starting, other)
+            or _shared_asks(policy, starting, other, others)
+        )
         if why:
             return why
     return None
@@ -64,9 +68,23 @@ def _overlap_in_layer(starting: Experiment, other: Experiment, others: list[Expe
     )
 
 
+def _same_seed(starting: Experiment, other: Experiment) -> str | None:
+    """Whoever is in an arm of one would be in the same arm of the other: neither could be told apart."""
+    if starting.seed != other.seed or _are_apart(starting, other):
+        return None
+    return (
+        f"it has the seed of the running experiment {other.key!r}, and so the same customers in its arms: give another"
+    )
+
+
+def _are_apart(starting: Experiment, other: Experiment) -> bool:
+    """Whether they are in one layer, in which slots that overlap were refused."""
+    return starting.layer is not None and other.layer is not None and starting.layer.name == other.layer.name
+
+
 def _shared_asks(policy: Policy, starting: Experiment, other: Experiment, others: list[Experiment]) -> str | None:
-    if starting.layer and other.layer and starting.layer.name == other.layer.name:
-        return None  # its slots are known to be others
+    if _are_apart(starting, other):
+        return None
     pairs = (
         (mine, theirs)
         for mine in patched_budgets(policy, starting)

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from engine.core.errors import Conflict, InvalidPlan, NotFound
+from engine.core.errors import Conflict, Invalid, InvalidPlan, NotFound, Problem
 from engine.core.policy import Policy
 from engine.core.policy_reader import read_policy
 from engine.core.windows import tzdata_version
@@ -233,6 +233,8 @@ async def stop(database: Database, key: str, by: By) -> Taken:
 
 async def note(database: Database, key: str, by: By) -> Taken:
     """Keep a finding beside the numbers: of an interview, a user test, a call that many made."""
+    if not by.note.strip():
+        raise Invalid([Problem("note", "nothing", "what was found")])
 
     async def work(step: Step) -> dict[str, Any]:
         return {}

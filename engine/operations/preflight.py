@@ -5,6 +5,7 @@ week of them, or else the plan's `planned_units`; base rates come from the event
 above: an audience is not looked at, and readouts of budgets analyse those whose answers diverged, who are fewer.
 """
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from math import ceil, inf
 from typing import Any, Final, NamedTuple
@@ -23,13 +24,13 @@ from experiments.design import (
     Metric,
     Rate,
     Reachable,
-    Retention,
     Role,
     Survival,
 )
 from experiments.plans.variants import SLOTS
 
 LOOK_BACK_DAYS: Final = 28
+_PATIENCE_S: Final = 8.0  # of all looks together: somebody waits for the start
 _HISTORY_DAYS: Final = 7  # a base rate of fewer days is that of a few weekdays
 _PERIOD_DAYS: Final = {Calendar.DAY: 1, Calendar.WEEK: 7, Calendar.MONTH: 31}
 _LOST: Final = ("unsubscribed", "complained")
@@ -76,7 +77,7 @@ async def look_ahead(database: Database, policy: Policy, experiment: Experiment)
     budgets = patched_budgets(policy, experiment)
     about_rules = tuple(_about_rules(policy, experiment, budgets))
     try:
-        async with traffic.looking(database) as connection:
+        async with asyncio.timeout(_PATIENCE_S), traffic.looking(database) as connection:
             now_us = await clock_us(connection)
             asked = await traffic.asked(connection, now_us, LOOK_BACK_DAYS, *_selected(budgets))
             bases = {
@@ -84,7 +85,7 @@ async def look_ahead(database: Database, policy: Policy, experiment: Experiment)
                 for metric in experiment.metrics
                 if metric.role in (Role.PRIMARY, Role.GUARDRAIL)
             }
-    except DatabaseUnavailable:
+    except (DatabaseUnavailable, TimeoutError):
         slow = "How many customers it will have could not be read in a few seconds, so no margin was looked at."
         return Preflight(warnings=(*about_rules, slow))
     is_known = asked.days >= _HISTORY_DAYS and asked.customers > 0
@@ -132,13 +133,11 @@ def _event_of(metric: Metric) -> tuple[tuple[str, ...], str | None, int, bool] |
             outcome = metric.outcome
             sums = isinstance(metric, Mean) and not metric.is_count
             return (outcome.event or "",), outcome.channel, outcome.within_days or LOOK_BACK_DAYS, sums
-        case Retention() if metric.outcome.event is not None:
-            return None  # a window that begins later: the last weeks do not tell who would be in it
         case Reachable():
             return _LOST, metric.channel, max(metric.day, 1), False
         case Survival():
             return (metric.event,), metric.channel, metric.horizon_days, False
-        case _:
+        case _:  # what begins later, or is a ratio or money, the last weeks do not tell
             return None
 
 

@@ -107,7 +107,8 @@ async def _put_patched_in_force(
         ended_us=None,
     )
     await store.add_holdout(connection, holdout)
-    ruleset = await step.put_in_force(policy_version=version, holdouts=[*newest.holdouts, _in_ruleset(holdout)])
+    open_ = [each for each in newest.holdouts if each["until_us"] > step.now_us]
+    ruleset = await step.put_in_force(policy_version=version, holdouts=[*open_, _in_ruleset(holdout)])
     return {
         "ruleset": ruleset,
         "policy_version": version,

@@ -189,6 +189,26 @@ def test_what_is_at_odds_with_what_runs_is_a_conflict_and_what_is_not_there_not_
     assert is_problem(takt.send("GET", "/v1/experiments?state=wild"), 422)
 
 
+@pytest.mark.parametrize("text", ["\\ud800", "\\u0000"])
+def test_texts_that_no_database_keeps_are_refused_in_every_field(takt: Caller, key: str, text: str) -> None:
+    takt.call("POST", "/v1/experiments", {"yaml": named(key)})
+    step(takt, key, "start")
+    for name, body in (
+        ("notes", '{"note": "TEXT"}'),
+        ("stop", '{"note": "TEXT"}'),
+        ("stop", '{"request_id": "TEXT"}'),
+        ("phase", '{"weights": {"TEXT": 1, "one": 1}}'),
+        ("ship", '{"variant": "TEXT"}'),
+    ):
+        response = takt.http.post(f"/v1/experiments/{key}/{name}", content=body.replace("TEXT", text))
+        assert is_problem(response, 422), (name, body)
+    response = takt.http.post("/v1/experiments", content='{"yaml": "TEXT"}'.replace("TEXT", text))
+    assert is_problem(response, 422)
+    for path in ("%00", "%ed%a0%80", "a%20b", "a" * 101, "%C3%A9"):
+        assert is_problem(takt.send("GET", f"/v1/experiments/{path}"), 422), path
+        assert is_problem(takt.send("POST", f"/v1/experiments/{path}/stop"), 422), path
+
+
 def test_a_step_may_come_without_a_body_and_twice_with_the_same_id(takt: Caller, key: str) -> None:
     takt.call("POST", "/v1/experiments", {"yaml": named(key)})
     path = f"/v1/experiments/{key}/start"

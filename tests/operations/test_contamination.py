@@ -92,6 +92,13 @@ def test_the_room_that_is_left_is_the_widest_between_all():
     assert "is full" in full
 
 
+def test_the_seed_of_a_running_experiment_is_taken_unless_a_layer_keeps_them_apart():
+    told = why(AA + "seed: push-more\n", PLAN)
+    assert told is not None
+    assert "the seed of the running experiment 'push-more'" in told
+    assert why(layered(AA + "seed: push-more\n", 0, 5000), layered(PLAN, 5000, 10000)) is None
+
+
 def test_a_policy_may_not_take_away_what_a_running_experiment_stands_on():
     running = [plan().experiment]
     check_policy(load_policy(POLICY.replace("lease", "lease")), running)

@@ -449,6 +449,20 @@ async def test_shipping_does_not_move_the_control_of_another_that_runs_on_the_sa
     await ship(database, "push-more", ANN, variant="three")
 
 
+async def test_a_holdout_that_has_ended_is_carried_on_by_no_later_ship(database: Database):
+    await running(database)
+    await ship(database, "push-more", ANN, variant="three", held_days=28)
+    jump(database, 20)
+    await running(database, EMAIL)
+    await ship(database, "email-more", ANN, variant="three", held_days=28)
+    assert [each["name"] for each in (await in_force(database)).holdouts] == ["push-more", "email-more"]
+    jump(database, 30)
+    again = PLAN.replace("push-more", "push-again").replace("dose: 1", "dose: 3").replace("limit: 3", "limit: 1")
+    await running(database, again.replace("dose: 3, policy", "dose: 1, policy"))
+    await ship(database, "push-again", ANN, variant="three")
+    assert [each["name"] for each in (await in_force(database)).holdouts] == ["email-more", "push-again"]
+
+
 # --- the log, and requests made twice -------------------------------------------------------------------------------
 
 
