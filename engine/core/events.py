@@ -58,6 +58,7 @@ class Flag(IntFlag):
 
 
 SUSPECT: Final = Flag.SUSPECT_SAID | Flag.SUSPECT_SOON
+_SUSPECT: Final = int(SUSPECT)  # asked of every event: a plain number takes a tenth of the time
 NO_PROPERTIES: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -89,7 +90,7 @@ class Event(NamedTuple):
 
     @property
     def is_suspect(self) -> bool:
-        return bool(self.flags & SUSPECT)
+        return bool(self.flags & _SUSPECT)
 
 
 def event_key(source: str, event_id: str) -> int:

@@ -112,18 +112,23 @@ class Intake:
     async def _take(self, given: Sequence[Event]) -> list[Outcome]:
         await self._labels.intern(events.labels_of(given))
         whose = await self._whose([each for each in given if each.digest is not None])
+        event_keys = [each.key for each in given]
         told: dict[Key, Event] = {}
         facts: dict[str, list[Suppression]] = {}
-        for event in given:
-            for customer_id in _customers(event, whose):
-                told.setdefault((customer_id, event.key), event._replace(customer_id=customer_id))
-            for customer_id, fact in _others(event, whose):
-                facts.setdefault(customer_id, []).append(fact)
+        for event, event_key in zip(given, event_keys, strict=True):
+            if event.customer_id:
+                told.setdefault((event.customer_id, event_key), event)
+            else:
+                for customer_id in _customers(event, whose):
+                    told.setdefault((customer_id, event_key), event._replace(customer_id=customer_id))
+            if event.digest is not None:
+                for customer_id, fact in _others(event, whose):
+                    facts.setdefault(customer_id, []).append(fact)
         became, failed = await self._tell(told, facts)
         if whose.found:
             async with self._database.connection() as connection:
                 await addresses.forget(connection, whose.found, self._labels)
-        return _results(given, whose, became, failed)
+        return _results(given, event_keys, whose, became, failed)
 
     async def _whose(self, addressed: Sequence[Event]) -> _Whose:
         """Note what events say of addresses, then whose they are, then keep what is nobody's; and look once more."""
@@ -221,17 +226,24 @@ def _others(event: Event, whose: _Whose) -> list[tuple[str, Suppression]]:
 
 
 def _results(
-    given: Sequence[Event], whose: _Whose, became: Mapping[Key, Outcome], failed: Mapping[str, TaktError]
+    given: Sequence[Event],
+    event_keys: Sequence[int],
+    whose: _Whose,
+    became: Mapping[Key, Outcome],
+    failed: Mapping[str, TaktError],
 ) -> list[Outcome]:
     """What became of each event, in order; one that came twice in the list is news once."""
     seen: set[Key] = set()
     results: list[Outcome] = []
-    for event in given:
-        keys = [(customer_id, event.key) for customer_id in _customers(event, whose)] or [("", event.key)]
-        errors = [failed[id_] for id_, _ in _others(event, whose) if id_ in failed]
+    for event, event_key in zip(given, event_keys, strict=True):
+        errors: list[TaktError] = []
+        if event.digest is not None:
+            errors = [failed[id_] for id_, _ in _others(event, whose) if id_ in failed]
         outcome: Outcome = Result.DUPLICATE
-        for key in keys:
-            found = became[key] if key[0] else (Result.UNRESOLVED if event.key in whose.news else Result.DUPLICATE)
+        for customer_id in _customers(event, whose) or ("",):
+            key = (customer_id, event_key)
+            kept = Result.UNRESOLVED if event_key in whose.news else Result.DUPLICATE
+            found = became[key] if customer_id else kept
             if isinstance(found, TaktError):
                 errors.append(found)
             elif key not in seen and found is not Result.DUPLICATE:
