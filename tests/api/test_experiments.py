@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from engine.core.tokens import Scope
+from experiments.assigning.draws import Draw, threshold
 from tests.api.caller import DAY_S, Caller, advance_clock, at_once, is_problem, row_counts
 from tests.operations.plans import AA, EMAIL, PLAN, POLICY, written
 from tests.service import Service
@@ -64,6 +65,33 @@ def test_an_experiment_goes_from_plan_to_policy(takt: Caller, key: str) -> None:
     assert now["versions"][0]["note"] == f"shipped {key}: three"
     assert "# the one that is argued about" in takt.call("GET", f"/v1/policies/{now['versions'][0]['version']}")["yaml"]
     assert key in [each["key"] for each in takt.call("GET", "/v1/experiments?state=shipped")["experiments"]]
+
+
+def test_asks_are_decided_as_things_stand_once_a_step_has_answered(takt: Caller, key: str) -> None:
+    def allowed(customer_id: str, pushes: int = 4) -> int:
+        """How many of so many pushes at once are allowed."""
+        verdicts = [
+            takt.ask(customer_id, f"{customer_id}-{number}", channel="push")["verdict"] for number in range(pushes)
+        ]
+        return verdicts.count("allow")
+
+    people = [f"{key}-{number}" for number in range(80)]
+    before, during, after, held = people[:10], people[10:40], people[40:50], people[50:]
+    assert {allowed(each) for each in before} == {1}
+    takt.call("POST", "/v1/experiments", {"yaml": named(key)})
+    assert takt.ask(during[0], None, channel="push", mode="peek")["variants"] == {}, "a draft"
+    step(takt, key, "start")
+    arms = {each: takt.ask(each, None, channel="push", mode="check")["variants"][key] for each in during}
+    assert set(arms.values()) == {"one", "three"}
+    assert all(allowed(each) == (3 if arm == "three" else 1) for each, arm in arms.items())
+    step(takt, key, "stop")
+    assert takt.ask(after[0], None, channel="push", mode="check")["variants"] == {}
+    assert {allowed(each) for each in after} == {1}
+    step(takt, key, "ship", variant="three", holdout=0.1)
+    outside = Draw("holdout", f"{key}:holdout")
+    for each in held:
+        is_held = outside.pair(each.encode())[0] < threshold(0.1)
+        assert allowed(each) == (1 if is_held else 3), each
 
 
 def test_a_plan_as_a_document_is_the_same_plan(takt: Caller, key: str) -> None:
