@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import analyze_bench, assign_bench, events_bench, load, measures
+from bench import analyze_bench, assign_bench, events_bench, experiments_bench, load, measures
 from bench.report import Report
 from bench.service import Service, database, service
 from engine.store import embedded
@@ -57,6 +57,7 @@ def usual(server: embedded.Server, report: Report, options: argparse.Namespace) 
             measures.batches(report, one, customers, seconds, server.pid)
             measures.hot(report, one, customers, seconds)
             measures.beside(report, one, customers, seconds)
+            experiments_bench.measure(report, one, url, customers, seconds, rounds)
             events_bench.measure(report, one, seconds, server.pid, options.scratch / "events")
         with service(url, workers=2) as two:
             measures.warm(two, customers)

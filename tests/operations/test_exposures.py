@@ -13,13 +13,14 @@ from engine.core.errors import Invalid, NotFound
 from engine.core.policy import DAY_US
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
 from engine.core.verdict import Ask, Verdict
-from engine.operations import policies
+from engine.operations import policies, screen
 from engine.operations.assign import AssignCommand, Assigned
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.decider import Decider
 from engine.operations.file import PutCustomer, Suppress
 from engine.operations.look import journal, look
 from engine.operations.resolve import ConfirmCommand
+from engine.operations.screening import Screening
 from engine.operations.verify import verify
 from engine.settings import Settings
 from engine.store.journal import Change, Changed, Message
@@ -125,6 +126,20 @@ async def test_a_check_enters_customers_and_a_peek_says_that_it_recorded_nothing
     assert shop.exposures("ada")[0][-1] is None
     again = await shop.ask("ada", mode=Mode.CHECK)
     assert shop.exposures("ada")[0][-1] == again.decided_us
+    assert await shop.findings() == []
+
+
+@pytest.mark.parametrize("reserves", [False, True])
+async def test_a_screening_enters_all_whom_it_asks_about(shop: Shop, reserves: bool) -> None:
+    await shop.run(THREE)
+    names = [f"customer-{n}" for n in range(30)]
+    await shop.ask("customer-0")
+    for run, diverged in (("one", 1), ("two", 30 if reserves else 1)):
+        screening = Screening("push", "promotions", "autumn", run, reserves=reserves)
+        await screen.ask(shop.decider, screening, names, range(30))
+        assert shop.rows("SELECT count(*), count(eligible_us), count(diverged_us) FROM exposures") == [
+            (30, 30, diverged)
+        ]
     assert await shop.findings() == []
 
 
