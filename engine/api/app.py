@@ -25,6 +25,7 @@ from engine.api import (
 from engine.api.auth import Authenticator
 from engine.api.limits import Edge
 from engine.core.errors import TaktError
+from engine.operations.addresses import PURPOSE
 from engine.operations.decider import Decider
 from engine.operations.intake import Intake
 from engine.operations.links import open_links
@@ -50,6 +51,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         try:
             try:
                 await decider.open()
+                await decider.secret(PURPOSE)  # made here, not by the first request
                 metrics.watch_queues(lambda: decider.lanes.queued)
                 app.state.decider = decider
                 app.state.links = await open_links(decider)

@@ -23,6 +23,7 @@ from engine.core.policy import DAY_US
 from engine.core.scanners import is_scanner
 from engine.operations.addresses import PURPOSE, NoAddress, hashed
 from engine.operations.intake import Outcome, Result
+from engine.operations.patience import in_time
 
 router = APIRouter(tags=["events"])
 
@@ -48,7 +49,7 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
     state = request.app.state
     form = await form_of(request)
     key = await state.decider.secret(PURPOSE)
-    now_us = await state.decider.database.clock_us()
+    now_us: int = await in_time(state.decider.database.clock_us(), state.decider.settings.deadline_ms / 1000)
     events: list[Event] = []
     places: list[int] = []
     results: list[Any] = [None] * len(form.items)

@@ -67,11 +67,14 @@ class Intake:
     async def put(self, puts: Sequence[PutCustomer | PutReachable]) -> list[object]:
         """File customers: `Filed`, or the `TaktError` that one alone met. What waited for an address is used now."""
         reachable = [each for each in puts if isinstance(each, PutReachable)]
+        if not reachable:
+            return await self._settle(puts)
+        return await in_time(self._put(puts, reachable), self._decider.settings.bulk_deadline_ms / 1000)
+
+    async def _put(self, puts: Sequence[PutCustomer | PutReachable], reachable: Sequence[PutReachable]) -> list[object]:
         named = {address for each in reachable for address in each.addresses}
         before = await self._facts(named)
         answers = await self._settle([_with_facts(each, before) for each in puts])
-        if not named:
-            return answers
         # What came while these were filed did not find them; and what found nobody waits.
         after = await self._facts(named)
         if after != before:

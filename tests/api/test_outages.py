@@ -23,6 +23,8 @@ from tests.conftest import clean_database
 from tests.service import serving
 
 SETTINGS = Settings(deadline_ms=1_500, bulk_deadline_ms=1_500)
+ADDRESS = {"channel": "email", "address": "eve@example.com"}
+SESSION = {"id": "s-1", "source": "web", "type": "session", "at": "2026-01-01T00:00:00Z", "customer_id": "eve"}
 _HELD = 4_711
 _WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND NOT granted"
 
@@ -78,7 +80,9 @@ def test_without_a_database_nothing_is_allowed_and_it_recovers_by_itself(
     [
         ("POST", "/v1/decisions", ask("eve", None, mode="peek")),
         ("POST", "/v1/contacts/confirm", {"contacts": [{"customer_id": "eve", "message_id": "m"}]}),
+        ("POST", "/v1/events", {"events": [SESSION]}),
         ("PUT", "/v1/customers/eve", {"time_zone": "UTC"}),
+        ("PUT", "/v1/customers/eve", {"addresses": [ADDRESS]}),
         ("GET", "/v1/customers/eve", None),
         ("GET", "/v1/customers/eve/decisions", None),
         ("POST", "/v1/suppressions", {"customer_id": "eve"}),
@@ -110,6 +114,8 @@ def test_a_database_that_falls_silent_is_waited_for_until_the_deadline(
         ("POST", "/v1/decisions", ask(ada, "m-1")),
         ("POST", "/v1/decisions", ask(ada, None, mode="peek")),
         ("POST", "/v1/decisions/batch", {"asks": [ask(ada, "m-2")]}),
+        ("POST", "/v1/events", {"events": [SESSION]}),
+        ("PUT", f"/v1/customers/{ada}", {"addresses": [ADDRESS]}),
         ("GET", f"/v1/customers/{ada}", None),
         ("GET", f"/v1/customers/{ada}/decisions", None),
     ]
