@@ -11,7 +11,7 @@ from engine.operations.policy_file import load_policy
 from engine.operations.preflight import Preflight, look_ahead
 from engine.store.database import Database
 from experiments import power
-from tests.operations.plans import AA, PLAN, POLICY, plan, written
+from tests.operations.plans import AA, PLAN, POLICY, layered, plan, written
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +126,23 @@ async def test_a_mean_has_the_variance_of_all_customers_those_without_included(d
     variance = (sum(BOUGHT) ** 2 / asked - mean**2) * scale
     assert spend.base == pytest.approx(mean * scale, rel=1e-3)
     assert spend.needed == pytest.approx(power.means(variance, 1.0), rel=1e-2)
+
+
+async def test_slots_and_a_holdout_leave_fewer_customers(database: Database):
+    await weeks(database)
+    text = written(layered(PLAN, 0, 2500), holdout="{name: untouched, share: 0.2}", traffic=0.5)
+    assert (await ahead(database, text)).customers == CUSTOMERS * 0.25 * 0.8 * 0.5
+
+
+async def test_of_two_guardrails_each_must_be_shown_more_surely(database: Database):
+    await weeks(database)
+    gone = "  - {name: gone, kind: rate, event: unsubscribed, within_days: 28, role: guardrail,"
+    two = PLAN.replace(gone, f"{gone} direction: decrease, margin: 0.02}}\n{gone.replace('gone', 'lost', 1)}")
+    (needed,) = {
+        each.needed for each in (await ahead(database, two + "inference: fixed\n")).metrics if each.metric == "lost"
+    }
+    rate = 1 - (1 - UNSUBSCRIBED / CUSTOMERS) ** (28 / 27)
+    assert needed == pytest.approx(power.margin(rate, 0.002, power=0.9), rel=1e-3)
 
 
 async def test_a_margin_that_can_be_shown_gets_no_warning(database: Database):
