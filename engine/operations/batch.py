@@ -132,10 +132,11 @@ class Batch:
         if not news:
             return 0
         revoked = 0
+        rules = self.rules.of(held.customer_id, held.now_us)
         for contact in list(held.account.contacts):
             if not contact.is_open(held.now_us):
                 continue
-            topic = self.rules.topic(contact.topic)
+            topic = rules.topic(contact.topic)
             if news.binds(contact, exempt=topic is not None and topic.exempt):
                 self.revoke(held, contact.seq)
                 revoked += 1

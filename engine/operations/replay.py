@@ -219,7 +219,7 @@ class Replay:
     def _expect_unsuppressed(self, message: Message) -> None:
         """Nothing is allowed in a scope after its suppression, even where the decision cannot be made again."""
         ruleset = self._rulesets.get(message.ruleset)
-        topic = ruleset.rules.topic(message.topic) if ruleset else None
+        topic = ruleset.rules.of(self.customer_id, message.at_us).topic(message.topic) if ruleset else None
         exempt = topic is not None and topic.exempt
         found = find_suppression(self.customer.in_force, message.channel, message.topic, exempt=exempt)
         if found is not None:

@@ -15,13 +15,14 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from engine.core.customer import Customer
-from engine.core.errors import InvalidPolicy
+from engine.core.errors import InvalidPolicy, Unavailable
 from engine.core.policy import DAY_US, Budget, Policy
 from engine.core.policy_reader import read_patch
 from engine.core.rules import Holdout, Pause, Place, Rules, RunningExperiment
 from experiments.assigning.draws import Draw, threshold
 from experiments.assignment import Allocation, Reason
 from experiments.design import Experiment
+from experiments.errors import PlanError
 from experiments.plans.reader import read_data
 
 _DAY_ZERO: Final = date(1970, 1, 1).toordinal()
@@ -40,7 +41,8 @@ def rules_of(
 ) -> Rules:
     """A ruleset's rules. `experiments` and `holdouts` are as it has them; `frozen` are the policies that holdouts name.
 
-    Pauses bind customers of a holdout too: an emergency stop must stop.
+    Pauses bind customers of a holdout too: an emergency stop must stop. Raises `Unavailable` where a plan cannot be
+    read: whom it would have treated cannot be known then.
     """
     running: list[RunningExperiment] = []
     patches: dict[int, Mapping[int, tuple[Budget, ...]]] = {}
@@ -90,7 +92,10 @@ class _Share:
 
 @lru_cache(maxsize=_PLANS_MAX)  # a plan comes again in each of the rulesets that pauses and policies make
 def _formula(text: str) -> Formula:
-    return Formula(read_data(json.loads(text)))
+    try:
+        return Formula(read_data(json.loads(text)))
+    except PlanError as error:
+        raise Unavailable(f"the plan of a running experiment cannot be read, so nothing is decided: {error}") from error
 
 
 def _patches(policy: Policy, plan: Experiment) -> Mapping[int, tuple[Budget, ...]]:

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from engine.core.account import State
-from engine.core.errors import Invalid, NotFound
+from engine.core.errors import Invalid, NotFound, Unavailable
 from engine.core.policy import DAY_US
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
 from engine.core.verdict import Ask, Verdict
@@ -17,7 +17,7 @@ from engine.operations import policies, screen
 from engine.operations.assign import AssignCommand, Assigned
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.decider import Decider
-from engine.operations.file import PutCustomer, Suppress
+from engine.operations.file import Filed, PutCustomer, Suppress
 from engine.operations.look import journal, look
 from engine.operations.resolve import ConfirmCommand
 from engine.operations.screening import Screening
@@ -260,6 +260,37 @@ async def test_a_holdout_is_decided_under_its_frozen_policy_and_enters_nothing(s
     await shop.run(THREE, holdouts=[{**holdout, "until_us": await shop.decider.database.clock_us()}])
     assert (await shop.ask(held[0])).variants == {"dose": "three"}
     assert await shop.findings() == []
+
+
+async def test_in_a_holdout_a_topic_is_exempt_as_the_frozen_policy_has_it(shop: Shop) -> None:
+    later = POLICY.replace("orders: {purpose: serve, exempt: true, counts: false}", "orders: {purpose: serve}")
+    await policies.activate(shop.decider.database, later, author="test")
+    holdout = {"name": "all", "seed": "all", "share": 0.5, "policy_version": 1, "from_us": 0, "until_us": 2**62}
+    await shop.run(holdouts=[holdout])
+    for n in range(12):
+        name = f"customer-{n}"
+        assert (await shop.ask(name, Ask("push", "orders"))).state is State.RESERVED
+        suppression = Suppression(Scope("push", None), SuppressionReason.UNSUBSCRIBE, 1, "test", False)
+        filed = await shop.decider.settle(Suppress(name, suppression))
+        assert isinstance(filed, Filed)
+        assert (filed.revoked == 0) == ((await shop.ask(name, Ask("push", "orders"))).verdict is Verdict.ALLOW)
+    revoked = len(shop.rows("SELECT * FROM resolutions"))
+    assert 0 < revoked < 12
+    assert await shop.findings() == []
+
+
+async def test_a_plan_that_cannot_be_read_stops_decisions_until_it_is_gone(shop: Shop) -> None:
+    await shop.run({**DOSE, "variants": []})
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await shop.ask("ada")
+    await shop.run(DOSE)
+    assert (await shop.ask("ada")).verdict is Verdict.ALLOW
+
+
+async def test_a_patch_that_does_not_fit_leaves_the_policy_as_it_is(shop: Shop) -> None:
+    await shop.run(everybody("three", budget_plan("dose", "no-such-budget", {"three": 3})))
+    answer = await shop.ask("ada")
+    assert (answer.verdict, answer.variants, shop.exposures("ada")) == (Verdict.ALLOW, {}, [])
 
 
 async def test_a_customers_budgets_are_shown_as_their_variant_has_them_once_it_shows(shop: Shop) -> None:
