@@ -8,61 +8,24 @@ import psycopg
 import pytest
 
 from engine.core.errors import Conflict, Invalid, InvalidPlan, NotFound
-from engine.core.policy import DAY_US, Selector
+from engine.core.policy import Selector
 from engine.core.rules import Pause
 from engine.operations import experiments, policies
 from engine.operations.experiments import By, OnHarm, State
 from engine.operations.plan_file import read_plan
-from engine.operations.policy_file import load_policy
-from engine.operations.ship import readouts_us, ship
+from engine.operations.ship import ship
 from engine.store import policies as rules
 from engine.store.database import Database
-from tests.conftest import set_clock
+from tests.operations.experimenting import ANN, actions, in_force, jump, known, running, shop
 from tests.operations.plans import AA, EMAIL, PLAN, POLICY, THREE_ARMS, layered, written
 
 pytestmark = pytest.mark.anyio
 
-ANN = By("ann", "because")
-START_US = 1_790_000_000 * 1_000_000
-
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncGenerator[Database]:
-    """Under the policy of the tests."""
-    opened = Database(database_url, size=4)
-    await opened.open()
-    try:
-        await policies.activate(opened, POLICY, author="test")
+    async with shop(database_url) as opened:
         yield opened
-    finally:
-        await opened.close()
-
-
-async def running(database: Database, text: str = PLAN) -> str:
-    """The key of an experiment that was created and started."""
-    key = (await experiments.create(database, text, ANN)).record.key
-    await experiments.start(database, key, ANN)
-    return key
-
-
-async def in_force(database: Database) -> rules.Ruleset:
-    async with database.connection() as connection:
-        found = await rules.newest_ruleset(connection)
-    assert found is not None
-    return found
-
-
-async def known(database: Database) -> list[str]:
-    """The keys of the experiments that decisions know."""
-    return [each["plan"]["key"] for each in (await in_force(database)).experiments]
-
-
-async def actions(database: Database, key: str) -> list[str]:
-    return [each.action for each in (await experiments.whole(database, key)).log]
-
-
-def jump(database: Database, days: float) -> None:
-    set_clock(database.url, int(days * DAY_US))
 
 
 # --- drafts ---------------------------------------------------------------------------------------------------------
@@ -349,118 +312,6 @@ async def test_no_phase_begins_after_the_planned_end(database: Database):
     jump(database, 91)
     with pytest.raises(Conflict, match="the plan ended"):
         await experiments.begin_phase(database, key, ANN, weights={"one": 1, "three": 2})
-
-
-# --- shipping -------------------------------------------------------------------------------------------------------
-
-
-async def test_shipping_makes_the_variant_the_policy_and_keeps_a_holdout_under_the_old_one(database: Database):
-    key = await running(database)
-    jump(database, 91)
-    taken = await ship(database, key, ANN, variant="three", held=0.1)
-    now = await in_force(database)
-    assert (taken.record.state, taken.record.shipped, taken.warnings) == ("shipped", "three", ())
-    assert (now.experiments, now.policy_version) == ([], 2)
-    kept = await policies.version(database, 2)
-    assert "# What the shop allows." in kept.source
-    assert "# the one that is argued about" in kept.source
-    budget = load_policy(kept.source).budgets[0]
-    assert (budget.limit, budget.overrides) == (3, ())
-    assert load_policy(kept.source).budgets[1:] == load_policy(POLICY).budgets[1:]
-    found = await experiments.whole(database, key)
-    assert found.holdout is not None
-    (held,) = now.holdouts
-    assert held == {
-        "name": key,
-        "seed": f"{key}:holdout",
-        "share": 0.1,
-        "policy_version": 1,
-        "from_us": taken.record.ended_us,
-        "until_us": (taken.record.ended_us or 0) + 365 * DAY_US,
-    }
-    days = [(each - found.holdout.from_us) // DAY_US for each in readouts_us(found.holdout)]
-    assert days == [28, 90, 180, 365]
-    assert found.log[-1].data["short_run"] is False
-    await policies.activate(database, POLICY, author="test")
-    assert (await in_force(database)).holdouts == [held]
-
-
-async def test_a_ship_before_the_horizon_is_a_short_run_and_says_so(database: Database):
-    key = await running(database)
-    jump(database, 20)
-    taken = await ship(database, key, ANN, variant="three")
-    assert taken.warnings == ("Short run: it ran for 20 of the 90 days of its horizon.",)
-    found = await experiments.whole(database, key)
-    assert found.log[-1].data["short_run"] is True
-    assert found.holdout is not None
-    assert found.holdout.share == 0.05
-
-
-async def test_what_was_stopped_can_be_shipped_by_the_days_that_it_ran(database: Database):
-    key = await running(database)
-    jump(database, 30)
-    stopped = await experiments.stop(database, key, ANN)
-    jump(database, 120)
-    taken = await ship(database, key, ANN, variant="three")
-    assert taken.record.ended_us == stopped.record.ended_us
-    assert "30 of the 90 days" in taken.warnings[0]
-
-
-@pytest.mark.parametrize(
-    ("asked", "error", "told"),
-    [
-        ({"variant": "one"}, Conflict, "is the control"),
-        ({"variant": "two"}, Invalid, "a variant to ship: three"),
-        ({"variant": "three", "held": 0.04}, Invalid, "a share from 0.05 to 0.1"),
-        ({"variant": "three", "held": 0.11}, Invalid, "a share from 0.05 to 0.1"),
-        ({"variant": "three", "held": float("nan")}, Invalid, "a share from 0.05 to 0.1"),
-        ({"variant": "three", "held_days": 5}, Invalid, "the first readout is after 28"),
-    ],
-)
-async def test_what_cannot_be_shipped_changes_nothing(
-    database: Database, asked: dict[str, Any], error: type[Exception], told: str
-):
-    key = await running(database)
-    before = await in_force(database), await experiments.whole(database, key)
-    with pytest.raises(error, match=told):
-        await ship(database, key, ANN, **asked)
-    assert (await in_force(database), await experiments.whole(database, key)) == before
-
-
-async def test_a_variant_without_a_patch_ships_as_a_record_alone(database: Database):
-    key = await running(database, AA)
-    with pytest.raises(Conflict, match="changes no budget"):
-        await ship(database, key, ANN, variant="b", held=0.05)
-    await ship(database, key, ANN, variant="b")
-    now = await in_force(database)
-    assert (now.policy_version, now.experiments, now.holdouts) == (1, [], [])
-    assert len(await policies.versions(database, 10)) == 1
-
-
-async def test_shipping_does_not_move_the_control_of_another_that_runs_on_the_same_budget(database: Database):
-    await running(database, layered(PLAN, 0, 5000))
-    await running(database, layered(PLAN.replace("push-more", "push-again"), 5000, 10000))
-    before = await in_force(database)
-    with pytest.raises(Conflict, match="'push-again' is running"):
-        await ship(database, "push-more", ANN, variant="three")
-    assert await in_force(database) == before
-    assert len(await policies.versions(database, 10)) == 1
-    await experiments.stop(database, "push-again", ANN)
-    await ship(database, "push-more", ANN, variant="three")
-
-
-async def test_a_holdout_that_has_ended_is_carried_on_by_no_later_ship(database: Database):
-    await running(database)
-    await ship(database, "push-more", ANN, variant="three", held_days=28)
-    jump(database, 20)
-    await running(database, EMAIL)
-    await ship(database, "email-more", ANN, variant="three", held_days=28)
-    assert [each["name"] for each in (await in_force(database)).holdouts] == ["push-more", "email-more"]
-    jump(database, 30)
-    again = PLAN.replace("push-more", "push-again").replace("dose: 1", "dose: 3").replace("limit: 3", "limit: 1")
-    await running(database, again.replace("dose: 3, policy", "dose: 1, policy"))
-    await ship(database, "push-again", ANN, variant="three")
-    assert [each["name"] for each in (await in_force(database)).holdouts] == ["email-more", "push-again"]
 
 
 # --- the log, and requests made twice -------------------------------------------------------------------------------

@@ -6,11 +6,12 @@ import psycopg
 import pytest
 
 from engine.core.policy import DAY_US
-from engine.operations import experiments, policies
+from engine.operations import experiments
 from engine.operations.policy_file import load_policy
 from engine.operations.preflight import Preflight, look_ahead
 from engine.store.database import Database
 from experiments import power
+from tests.operations.experimenting import shop
 from tests.operations.plans import AA, PLAN, POLICY, layered, plan, written
 
 pytestmark = pytest.mark.anyio
@@ -27,13 +28,8 @@ SPEND = AA.replace(
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncGenerator[Database]:
-    opened = Database(database_url, size=2)
-    await opened.open()
-    try:
-        await policies.activate(opened, POLICY, author="test")
+    async with shop(database_url) as opened:
         yield opened
-    finally:
-        await opened.close()
 
 
 async def weeks(database: Database) -> None:
