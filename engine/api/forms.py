@@ -3,8 +3,8 @@
 Small ones only: a form of this service has a few fields for each topic, and nobody needs a key to send one.
 """
 
-from email import policy
-from email.parser import BytesParser
+from email.message import Message
+from email.parser import HeaderParser
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -14,6 +14,7 @@ from engine.api.problems import BodyTooLarge, UnsupportedMediaType
 
 FORM_BYTES: Final = 512 * 1024
 _FIELDS_MAX: Final = 4_000
+_HEAD_BYTES: Final = 4_096  # of a part
 _NAMES: Final = "expected application/x-www-form-urlencoded or multipart/form-data"
 
 
@@ -37,14 +38,21 @@ async def form_of(request: Request) -> list[tuple[str, str]]:
 
 
 def _multipart(kind: str, body: bytes) -> list[tuple[str, str]]:
-    """The fields of a multipart form, files left out."""
-    head = f"Content-Type: {kind}\r\n\r\n".encode("latin-1")
+    """The fields of a multipart form, files left out. Flat: a part is not looked into for further parts."""
+    boundary = _headers(f"Content-Type: {kind}").get_boundary("")
+    if not boundary:
+        raise ValueError("no boundary")
     fields: list[tuple[str, str]] = []
-    for part in BytesParser(policy=policy.HTTP).parsebytes(head + body).iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        content = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(content, bytes) and part.get_filename() is None:
-            fields.append((name, content.decode().removesuffix("\r\n")))
-        if len(fields) > _FIELDS_MAX:
-            raise ValueError("too many fields")
+    for part in (b"\r\n" + body).split(f"\r\n--{boundary}".encode())[1 : _FIELDS_MAX + 1]:
+        if part.startswith(b"--"):
+            break
+        head, _, content = part.partition(b"\r\n\r\n")
+        disposition = _headers(head[:_HEAD_BYTES].decode().strip())
+        name = disposition.get_param("name", header="content-disposition")
+        if isinstance(name, str) and disposition.get_filename() is None:
+            fields.append((name, content.decode()))
     return fields
+
+
+def _headers(text: str) -> Message:
+    return HeaderParser().parsestr(text)

@@ -57,6 +57,7 @@ def answer_of(ask: Ask, data: Mapping[str, Any]) -> Answer:
         decided_at=_instant(data["decided_at"]),
         replayed=data["replayed"],
         attempt=data["attempt"],
+        headers=dict(data.get("headers") or {}),
     )
 
 

@@ -146,7 +146,8 @@ class Answer:
     """What Takt answered, in the API's words.
 
     The verdict `unknown` is the client's own: Takt could not be asked, and the topic is one of `fail_open_topics`.
-    What is sent on the strength of it must be recorded (`must_record`).
+    What is sent on the strength of it must be recorded (`must_record`). `headers` are for the e-mail itself, so that
+    one click unsubscribes; DKIM must cover them.
     """
 
     ask: Ask
@@ -165,6 +166,7 @@ class Answer:
     decided_at: datetime | None = None
     replayed: bool = False
     attempt: int = 1
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def customer_id(self) -> str:

@@ -14,6 +14,7 @@ PACKED_MAX: Final = 480
 _FORM: Final = 1
 _SECOND_US: Final = 1_000_000
 _CHANNELS: Final = tuple(channel.value for channel in Channel)  # by its place: new ones are added at the end
+_HEADS: Final = {channel: bytes((_FORM, place)) for place, channel in enumerate(_CHANNELS)}
 _HEAD: Final = 7
 
 
@@ -45,8 +46,10 @@ def pack(origin: Origin) -> bytes | None:
     What would make it too long is left out: the message, then the campaign, then the topic, so that the customer then
     leaves the channel. None where the customer's id alone is too long.
     """
+    packed = _packed(origin)
+    if len(packed) <= PACKED_MAX:
+        return packed
     for shorter in (
-        origin,
         origin._replace(message_id=None),
         origin._replace(message_id=None, campaign=None),
         origin._replace(message_id=None, campaign=None, topic=None),
@@ -78,8 +81,7 @@ def unpack(packed: bytes) -> Origin:
 
 
 def _packed(origin: Origin) -> bytes:
-    parts = [bytes((_FORM, _CHANNELS.index(origin.channel))), (origin.issued_us // _SECOND_US).to_bytes(5)]
-    for text in (origin.customer_id, origin.topic, origin.campaign, origin.message_id):
-        data = (text or "").encode()
-        parts += len(data).to_bytes(2), data
-    return b"".join(parts)
+    texts = [b"" if each is None else each.encode() for each in (origin[0], *origin[2:5])]
+    lengths = [len(each).to_bytes(2) for each in texts]
+    head = _HEADS[origin.channel] + (origin.issued_us // _SECOND_US).to_bytes(5)
+    return b"".join((head, *(each for pair in zip(lengths, texts, strict=True) for each in pair)))

@@ -121,8 +121,24 @@ class TestOneClick:
             (b'{"List-Unsubscribe": "One-Click"}', "application/json", 415),
             (b"\xff=\xff", "application/x-www-form-urlencoded", 415),
             (b"&".join([b"a=1"] * 5_000), "application/x-www-form-urlencoded", 415),
-            (b"nothing of the sort", "multipart/form-data", 200),
+            (b"nothing of the sort", "multipart/form-data; boundary=b", 200),
             (b"--b\r\n\r\nx", "multipart/form-data; boundary=b", 200),
+            (
+                b"--b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n" * 9_000,
+                "multipart/form-data; boundary=b",
+                200,
+            ),
+            (b"--b\r\nContent-Disposition: form-data; name=\xff\r\n\r\nx", "multipart/form-data; boundary=b", 415),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="List-Unsubscribe"; filename="x"\r\n\r\nOne-Click',
+                "multipart/form-data; boundary=b",
+                200,
+            ),
+            (
+                b'--b\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--b--',
+                "multipart/form-data",
+                415,
+            ),
             (b"a=" + b"1" * 600_000, "application/x-www-form-urlencoded", 413),
         ],
     )
