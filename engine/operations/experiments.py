@@ -157,8 +157,8 @@ async def create(
             record = found._replace(source=source, plan=plan.data, on_harm=on_harm)
             await store.save(connection, record)
         else:
-            other = "replace it, or give this one" if found.state == State.DRAFT else "an experiment runs once: give"
-            raise Conflict(f"{_standing(found)} under another plan: {other} another key")
+            once = "under another plan: replace it, or give" if found.state == State.DRAFT else "and runs once: give"
+            raise Conflict(f"{_standing(found)} {once} this plan another key")
         action = "changed" if found else "created"
         await store.add_entry(connection, record.number, action, by.author, by.note, {"on_harm": on_harm})
     return Taken(record)
