@@ -70,6 +70,15 @@ def test_what_an_event_forbids(told: Event, denied: list[str], allowed: list[str
         assert world.allows(*place.split("/")) == (place in allowed), place
 
 
+def test_the_scope_of_an_unsubscribe_does_not_hang_on_a_send_that_may_be_told_before_or_after() -> None:
+    told = event("sent", message_id="u", channel="email"), event("unsubscribed", message_id="u")
+    for order in (told, told[::-1]):
+        world = World()
+        for each in order:
+            world.tell(each)
+        assert [each.scope for each in world.held.customer.in_force] == [Scope()]
+
+
 @pytest.mark.parametrize(
     ("no", "yes", "lifts"),
     [
