@@ -4,7 +4,7 @@ A limit of one's own is a preference: it binds from then on, and is an opt-down 
 unsubscribes, which revokes what was reserved and binds whatever any policy says; only saying so again undoes it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -109,20 +109,21 @@ def choices(rules: Rules, customer: Customer, account: Account, origin: Origin, 
     """What the customer may choose now."""
     diverged = {number: each.variant for number, each in customer.variants.items() if each.stage is Stage.DIVERGED}
     policy = rules.of(origin.customer_id, now_us).under(diverged).policy
-    channels, topics = _channels(policy, customer, account, origin), _topics(policy, customer, account, origin)
+    reasons: dict[Scope, list[SuppressionReason]] = {}
+    for fact in customer.in_force:
+        reasons.setdefault(fact.scope, []).append(fact.reason)
+    settled = {*reasons, *map(_scope, customer.preferences)}
+    channels = _channels(policy, settled, account, origin)
+    topics = _topics(policy, settled, account, origin)
     open_ = {(c, t) for c in channels for t in topics if _is_open(policy, customer, c, t)}
-    settled = {each.scope for each in customer.in_force} | {_scope(each) for each in customer.preferences}
 
     def line(scope: Scope) -> Line:
-        return _line(policy, customer, scope, now_us)
+        return _line(policy, customer, reasons, scope, now_us)
 
-    own = line(origin.scope)
-    left = sorted(
-        {each.scope for each in customer.in_force if each.scope.channel and each.scope.topic} - {origin.scope}, key=str
-    )
+    left = sorted({each for each in reasons if each.channel and each.topic} - {origin.scope}, key=str)
     return Choices(
         line(EVERYTHING),
-        own,
+        line(origin.scope),
         tuple(line(each) for each in left),
         tuple(
             line(Scope(c))
@@ -197,10 +198,16 @@ def _amount(line: Line, choice: Choice) -> float:
     return _ENDLESS if limit is None else limit
 
 
-def _line(policy: Policy, customer: Customer, scope: Scope, now_us: int) -> Line:
-    facts = [each.reason for each in customer.in_force if each.scope in (scope, EVERYTHING)]
-    is_stopped = any(each not in _SAID_NO for each in facts)
-    is_left = any(each.scope == scope and each.reason in _SAID_NO for each in customer.in_force)
+def _line(
+    policy: Policy,
+    customer: Customer,
+    reasons: Mapping[Scope, Iterable[SuppressionReason]],
+    scope: Scope,
+    now_us: int,
+) -> Line:
+    here = reasons.get(scope, ())
+    is_stopped = any(each not in _SAID_NO for each in (*here, *reasons.get(EVERYTHING, ())))
+    is_left = any(each in _SAID_NO for each in here)
     if (scope.channel is None) == (scope.topic is None):
         return Line(scope, NONE if is_left else USUAL, is_stopped=is_stopped)
     preference = next((each for each in customer.preferences if _scope(each) == scope), None)
@@ -241,29 +248,24 @@ def _length_us(window: Window) -> float:
             return _ENDLESS
 
 
-def _channels(policy: Policy, customer: Customer, account: Account, origin: Origin) -> list[str]:
+def _channels(policy: Policy, settled: Iterable[Scope], account: Account, origin: Origin) -> list[str]:
     """Those that the policy names, and those in which the customer was met."""
     found = {origin.channel, *policy.channels, *(each.channel for each in account.contacts)}
     for rule in (*policy.budgets, *policy.quiet_hours, *policy.pauses):
         found |= rule.selector.channels or frozenset()
-    found |= {each.channel for each in _settled(customer) if each.channel}
+    found |= {each.channel for each in settled if each.channel}
     return [each.value for each in Channel if each.value in found]
 
 
-def _topics(policy: Policy, customer: Customer, account: Account, origin: Origin) -> list[str]:
+def _topics(policy: Policy, settled: Iterable[Scope], account: Account, origin: Origin) -> list[str]:
     """Those that the policy declares; where it declares none, those it names and those the customer has met."""
     declared: Mapping[str, object] = {name: topic for name, topic in policy.topics.items() if not topic.exempt}
     if policy.topics:
         return sorted(declared)
-    found = {*(each.topic for each in account.contacts), *(each.topic for each in _settled(customer) if each.topic)}
+    found = {*(each.topic for each in account.contacts), *(each.topic for each in settled if each.topic)}
     for rule in policy.budgets:
         found |= rule.selector.topics or frozenset()
     return sorted(found | ({origin.topic} if origin.topic else set()))
-
-
-def _settled(customer: Customer) -> Iterator[Scope]:
-    yield from (each.scope for each in customer.in_force)
-    yield from map(_scope, customer.preferences)
 
 
 def _scope(preference: Preference) -> Scope:

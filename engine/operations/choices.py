@@ -13,7 +13,7 @@ from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
 from engine.core.origins import Origin
 from engine.core.rules import Rules
 from engine.core.suppression import Scope, SuppressionReason
-from engine.operations.batch import Batch, Held
+from engine.operations.batch import NO_NEED_US, Batch, Held
 from engine.operations.happened import HappenedCommand
 from engine.store.customers import preference_data
 from engine.store.journal import Change
@@ -40,8 +40,7 @@ class _Said:
         return (*_TYPES, TAKT_SOURCE, self.origin.channel, self.origin.topic, self.origin.campaign)
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
-        """All that any window reaches: an ask behind this in one transaction may look further back because of it."""
-        return held.now_us - rules.longest_us - LINGER_US
+        return NO_NEED_US
 
     def _look(self, rules: Rules, held: Held) -> Choices:
         return choices(rules, held.customer, held.account, self.origin, held.now_us)
@@ -108,6 +107,10 @@ class Choose(_Said):
     """Makes these choices the customer's own, each an outcome too, in one transaction."""
 
     wanted: tuple[tuple[Scope, Choice], ...]
+
+    def needs_since_us(self, rules: Rules, held: Held) -> int:
+        """All that any window reaches: an ask behind this in one transaction may look further back because of it."""
+        return held.now_us - rules.longest_us - LINGER_US
 
     def apply(self, batch: Batch, held: Held) -> Choices | None:
         if self._is_over(held):
