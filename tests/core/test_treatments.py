@@ -15,7 +15,7 @@ from engine.core.account import Account, Lease
 from engine.core.customer import Customer, Membership, Stage
 from engine.core.decision import decide
 from engine.core.policy import DAY_US, HOUR_US, MINUTE_US, Budget, Override, Policy, PolicyMode, Rolling, Selector
-from engine.core.rules import Holdout, Place, Rules, RunningExperiment
+from engine.core.rules import Holdout, Pause, Place, Rules, RunningExperiment
 from engine.core.treatments import Treated, rules_for, shown, treat
 from engine.core.verdict import Ask, Decision, Verdict
 from tests.core import oracle, strategies
@@ -299,6 +299,19 @@ def test_variants_diverge_where_only_the_time_to_come_again_differs():
     rules = running({1: 2})
     account = holding(rules, 3)  # both refuse, the larger limit for an hour less
     assert asked(rules, account).memberships[7].stage is Stage.DIVERGED
+
+
+def test_room_now_is_not_room_for_good_where_a_send_is_planned():
+    """Both wait for the pause to end; by then the smaller limit is taken up by a message planned for that hour."""
+    ends_us = NOW_US + 3 * DAY_US
+    rules = running({1: 1}, budget=Budget("hourly", Rolling(HOUR_US), 5, PUSH))
+    rules = replace(rules, pauses=(Pause("outage", until_us=ends_us),))
+    planned = decide(replace(rules, pauses=()), Customer(), Account(), ASK._replace(send_at_us=ends_us), NOW_US)
+    account = Account(contacts=[planned.contact(ASK, 1)._replace(lease=Lease.PRESUMED)])
+    assert asked(rules, Account()).memberships[7].stage is Stage.ELIGIBLE
+    treated = asked(rules, account)
+    assert treated.memberships[7].stage is Stage.DIVERGED
+    assert (treated.decision.retry_at_us or 0) > ends_us
 
 
 def test_what_is_left_out_of_an_experiment_is_decided_by_the_policy_and_remembers_nothing():
