@@ -36,6 +36,7 @@ DOSE = budget_plan("dose", "push-weekly", {"three": 3, "five": 5})
 THREE = everybody("three", DOSE)
 WELCOME = plan("welcome")
 PUSH = Ask("push", "promotions")
+UNSUBSCRIBED = Suppression(Scope("push", None), SuppressionReason.UNSUBSCRIBE, 1, "test", False)
 
 
 class Shop:
@@ -157,8 +158,7 @@ async def test_entry_and_ask_share_one_transaction_and_many_asks_of_it_one_row(s
 
 async def test_who_may_not_be_contacted_is_not_eligible(shop: Shop) -> None:
     await shop.run(THREE)
-    suppression = Suppression(Scope("push", None), SuppressionReason.UNSUBSCRIBE, 1, "test", False)
-    await shop.decider.settle(Suppress("ada", suppression))
+    await shop.decider.settle(Suppress("ada", UNSUBSCRIBED))
     assert (await shop.ask("ada")).variants == {}
     assert (await shop.ask("bob", Ask("push", "newsletter"))).variants == {}
     assert (await shop.ask("bob", Ask("push", "orders"))).variants == {}
@@ -228,10 +228,7 @@ async def test_a_message_that_lives_is_answered_again_with_its_variants(shop: Sh
 
 async def test_a_revoked_message_enters_nobody(shop: Shop) -> None:
     await shop.ask("ada", id_="m")
-    suppression = Suppression(Scope("email", None), SuppressionReason.UNSUBSCRIBE, 1, "test", False)
-    await shop.decider.settle(Suppress("ada", suppression))
-    push = Suppression(Scope("push", None), SuppressionReason.UNSUBSCRIBE, 1, "test", False)
-    await shop.decider.settle(Suppress("ada", push))
+    await shop.decider.settle(Suppress("ada", UNSUBSCRIBED))
     await shop.run(THREE)
     refused = await shop.ask("ada", id_="m")
     assert (refused.verdict, refused.variants, shop.exposures("ada")) == (Verdict.DENY, {}, [])
@@ -270,8 +267,7 @@ async def test_in_a_holdout_a_topic_is_exempt_as_the_frozen_policy_has_it(shop: 
     for n in range(12):
         name = f"customer-{n}"
         assert (await shop.ask(name, Ask("push", "orders"))).state is State.RESERVED
-        suppression = Suppression(Scope("push", None), SuppressionReason.UNSUBSCRIBE, 1, "test", False)
-        filed = await shop.decider.settle(Suppress(name, suppression))
+        filed = await shop.decider.settle(Suppress(name, UNSUBSCRIBED))
         assert isinstance(filed, Filed)
         assert (filed.revoked == 0) == ((await shop.ask(name, Ask("push", "orders"))).verdict is Verdict.ALLOW)
     revoked = len(shop.rows("SELECT * FROM resolutions"))
