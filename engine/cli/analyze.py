@@ -39,7 +39,7 @@ def analyze(
     if json is not None:
         json.write_text(readout.to_json(), encoding="utf-8")
     if html is not None:
-        from engine.render import page
+        from engine.render.page import page
 
         html.write_text(page(readout), encoding="utf-8")
     for each in (json, html):

@@ -1,6 +1,2 @@
-"""A readout as charts and as a page: Vega-Lite specs, SVG, self-contained HTML. It decides nothing."""
-
-from engine.render.page import page
-from engine.render.svg import ChartError, svg
-
-__all__ = ["ChartError", "page", "svg"]
+"""What is shown to people: a readout as charts and as a page, and the page on which customers choose. It decides
+nothing. Charts load SciPy and a JavaScript engine, so nothing is imported here: who shows no chart need not wait."""

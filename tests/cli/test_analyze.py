@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.render import page
+from engine.render.page import page
 from experiments import Experiment
 from experiments import analyze as analyze_table
 from experiments.readout import Readout

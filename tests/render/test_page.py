@@ -6,9 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from engine.render import page
 from engine.render.curves import at, lines_of, ticks
-from engine.render.page import POLICY
+from engine.render.page import POLICY, page
 from experiments.design import Inference, Role
 from experiments.estimates import unknown
 from experiments.readout import Arm, Caution, CautionCode, Check, CheckCode, Line, LineKind, Point, Readout
