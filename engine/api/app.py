@@ -20,6 +20,7 @@ from engine.api import (
     health,
     policies,
     problems,
+    readouts,
     reference,
 )
 from engine.api.auth import Authenticator
@@ -30,6 +31,7 @@ from engine.operations.decider import Decider
 from engine.operations.intake import Intake
 from engine.operations.links import open_links
 from engine.operations.metrics import Metrics
+from engine.operations.readouts import Readouts
 from engine.settings import Settings
 
 _DESCRIPTION: Final = """
@@ -56,6 +58,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
                 app.state.decider = decider
                 app.state.links = await open_links(decider)
                 app.state.intake = Intake(decider)
+                app.state.readouts = Readouts(decider.database)
                 app.state.authenticator = Authenticator(decider.database)
                 yield
             finally:
@@ -84,6 +87,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         events.router,
         policies.router,
         experiments.router,
+        readouts.router,
         assignments.router,
         choices.router,
         health.router,

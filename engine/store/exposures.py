@@ -14,9 +14,11 @@ from engine.store.exchange import Call
 
 
 class ExposureFlag(IntFlag):
-    """Why a customer is never analysed. TESTER: a plan forced them into their variant."""
+    """Why a customer is never analysed. TESTER: a plan forced them into their variant. IN_TWO_VARIANTS: they were
+    merged, and the two that they had been were in different ones."""
 
     TESTER = 1
+    IN_TWO_VARIANTS = 2
 
 
 class Exposure(NamedTuple):

@@ -36,6 +36,9 @@ _LABEL = struct.Struct("<I")
 
 _COUNTS, _UNDER_CEILING, _SEND_AT, _CHECKED, _CERTAIN = 0x10, 0x20, 0x40, 0x800, 0x1000
 _OBSERVED_SHIFT, _VERDICT_SHIFT = 7, 9
+LEASE_BITS = 3  # of the flags, an `account.Lease`
+# Of the table `refusals`: what was refused, or would have been; not what was merely checked and allowed.
+WAS_REFUSED = f"flags >> {_VERDICT_SHIFT} & 3 <> {_VERDICT_NUMBERS[Verdict.ALLOW]}"
 
 MESSAGE_COLUMNS = (
     "j.customer_id, j.message_id, j.attempt, j.seq, j.at_us, j.start_us, j.end_us, j.channel, j.topic, j.campaign,"

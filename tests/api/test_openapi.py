@@ -44,6 +44,8 @@ OPERATIONS = {
     "note_finding",
     "stop_experiment",
     "ship_experiment",
+    "get_readout",
+    "refresh_readout",
     "assign",
     "show_choices",
     "choose",

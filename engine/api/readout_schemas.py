@@ -1,0 +1,87 @@
+"""Readouts as they go out over HTTP."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from engine.api.answers import Out
+from experiments.reporting.verdicts import Call
+
+
+class EffectOut(Out):
+    """Treatment less control, in the metric's own unit; null for an interval that has no end on that side."""
+
+    metric: str
+    variant: str
+    effect: float
+    low: float | None
+    high: float | None
+
+
+class EligibleOut(Out):
+    """Of an experiment about budgets, all who were eligible: the readout itself is of those for whom variants differed
+    (`share_diverged` of them). Their `effects` are the readout's times that share, which is taken as known."""
+
+    customers: dict[str, int]
+    share_diverged: float | None
+    effects: list[EffectOut]
+
+
+class StretchOut(Out):
+    """When a pause was in force. `is_breaker`: the complaint breaker set it."""
+
+    name: str
+    from_: Annotated[datetime, Field(alias="from")]
+    until: datetime
+    is_breaker: bool
+
+
+class PausesOut(Out):
+    """Pauses during the experiment, and what decides without the customers who entered meanwhile."""
+
+    stretches: list[StretchOut]
+    customers_without: int
+    effects_without: list[EffectOut]
+
+
+class MetOut(Out):
+    variant: str
+    other: str
+    customers: int
+
+
+class ConcurrentOut(Out):
+    """Customers who were in a variant of another experiment too, by both."""
+
+    experiment: str
+    customers: list[MetOut]
+
+
+class FoundOut(Out):
+    """What a user test, an interview or a call found."""
+
+    at: datetime
+    author: str
+    note: str
+
+
+class ReadoutOut(Out):
+    """`readout` is that of docs/readout.md, with its own schema; `standard` names the metrics that every experiment
+    has. `call` is the gravest of its verdicts. `as_of`: what lies before was analysed."""
+
+    experiment: str
+    state: Literal["running", "stopped", "shipped"]
+    computed_at: datetime
+    age_s: int
+    as_of: datetime
+    took_ms: int
+    call: Call
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    readout: dict[str, Any]
+    standard: list[str]
+    eligible: EligibleOut | None
+    pauses: PausesOut | None
+    concurrent: list[ConcurrentOut]
+    cautions: list[str]
+    findings: list[FoundOut]

@@ -1,0 +1,266 @@
+"""The readout of an experiment in the service: computed on its own PostgreSQL, kept as a snapshot, read from there.
+
+Computing is a process of its own (`readout_process`), so that asks go on; here is what that process does. A readout is
+the plan's with the standard metrics, as `experiments` finds it, and beside it what only the service knows: the effect
+on all eligible, pauses, experiments that met in the same customers.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
+
+from engine.core.errors import Conflict
+from engine.core.policy import DAY_US
+from engine.operations.plan_file import read_plan
+from engine.operations.standard_metrics import extended, values_of
+from engine.store import analysis as store
+from engine.store import snapshots
+from engine.store.analysis import COLUMNS, RESERVED, Analysis, Entered, Met, Wanted
+from engine.store.experiments import Record
+from engine.store.exposures import ExposureFlag
+from engine.store.snapshots import Snapshot
+from experiments.aggregates import Aggregates, Exclusion
+from experiments.analysis import readout_of
+from experiments.design import Clock, Experiment, Ratio, Retention, Role
+from experiments.errors import ExperimentError
+from experiments.estimators import srm
+from experiments.reading.event_survey import needed_kinds
+from experiments.reading.reasons import Reason, exclusion
+from experiments.readout import Check, CheckCode, MetricReadout, Readout
+from experiments.reporting.json_form import document
+from experiments.reporting.validity import weights_of
+from experiments.reporting.verdicts import Call
+from experiments.tables import aggregate
+
+SCHEMA: Final = 1
+REFUSALS_KEPT_DAYS: Final = 30
+_GRAVEST: Final = (Call.INVALID, Call.STOP, Call.DO_NOT_SHIP, Call.INCONCLUSIVE, Call.KEEP_RUNNING, Call.SHIP)
+_DECIDES: Final = (Role.PRIMARY, Role.GUARDRAIL)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A pause that was in force from an instant until another."""
+
+    name: str
+    from_us: int
+    until_us: int
+    is_breaker: bool
+
+
+class Found(NamedTuple):
+    """A readout and what stands beside it, as it is kept: `document` is JSON."""
+
+    readout: Readout
+    document: dict[str, Any]
+
+
+def refresh(url: str, record: Record, asked_us: int) -> int:
+    """Compute a readout and keep it, one at a time of an experiment; when it was computed.
+
+    Who waited for another that began at `asked_us` or later takes that one. Raises `Conflict` for what cannot be read.
+    """
+    with store.alone(url, record.number) as connection:
+        fresh = snapshots.newest_since(connection, record.number, asked_us)
+        if fresh is not None:
+            return fresh
+        begun = time.perf_counter()
+        plan = replace(read_plan(record.plan), columns=COLUMNS)
+        try:
+            with store.opened(connection, wanted(record, plan), record.ended_us) as analysis:
+                found = compute(record, plan, analysis)
+        except ExperimentError as error:
+            raise Conflict(f"the readout of {record.key!r} cannot be made: {error}") from error
+        took_us = round((time.perf_counter() - begun) * 1e6)
+        call = gravest(found.readout)
+        snapshot = Snapshot(record.number, analysis.now_us, analysis.as_of_us, took_us, call, found.document)
+        snapshots.add(connection, snapshot)
+        return analysis.now_us
+
+
+def wanted(record: Record, plan: Experiment) -> Wanted:
+    """What of the experiment is analysed: of one about budgets, those for whom variants differed."""
+    by_calendar = any(isinstance(each, Retention) and each.clock is Clock.CALENDAR for each in plan.metrics)
+    variants = tuple(each.name for each in plan.variants)
+    return Wanted(record.number, variants, plan.is_about_budgets, plan.segments, by_calendar)
+
+
+def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
+    """The readout as of the analysis' instant; raises `ExperimentError`."""
+    as_of_us, started_us = analysis.as_of_us, record.started_us or 0
+    has_refusals = as_of_us - started_us <= REFUSALS_KEPT_DAYS * DAY_US
+    more = extended(plan, analysis.channels(), has_margins=analysis.has_margins(), has_refusals=has_refusals)
+    values = values_of(more.plan)
+    if unreadable := values & RESERVED:
+        raise Conflict(f"no field of events can be called {', '.join(sorted(unreadable))} in the service's readouts")
+    exposures, events = analysis.tables(needed_kinds(more.plan), values)
+    as_of = store.instant(as_of_us)
+    aggregates = _counted(aggregate(more.plan, exposures, events, as_of=as_of), analysis.left_out())
+    readout = readout_of(more.plan, aggregates)
+    entered = analysis.entered()
+    if plan.is_about_budgets:
+        readout = replace(readout, checks=(*_eligible_checks(plan, entered), *readout.checks))
+    stretches = pauses_between(analysis.pauses(started_us), started_us, as_of_us)
+    cautions = _cautions(more.no_room, has_refusals)
+    unpaused: Readout | None = None
+    if stretches:
+        deciding = replace(plan, metrics=tuple(each for each in plan.metrics if each.role in _DECIDES), segments=())
+        outside = store.outside(exposures, [(each.from_us, each.until_us) for each in stretches])
+        unpaused = readout_of(deciding, aggregate(deciding, outside, events, as_of=as_of))
+        cautions += _about_pauses(readout, unpaused)
+    return Found(
+        readout,
+        {
+            "schema": SCHEMA,
+            "readout": document(readout),
+            "standard": list(more.added),
+            "eligible": _eligible(plan, entered, readout) if plan.is_about_budgets else None,
+            "pauses": _paused(stretches, unpaused),
+            "concurrent": _concurrent(plan, analysis.met()),
+            "cautions": cautions,
+        },
+    )
+
+
+def gravest(readout: Readout) -> Call:
+    """Of the verdicts on the treatments."""
+    return min((each.call for each in readout.verdicts), key=_GRAVEST.index)
+
+
+def pauses_between(
+    in_force: Sequence[tuple[int, Sequence[Mapping[str, Any]]]], from_us: int, until_us: int
+) -> list[Stretch]:
+    """When which pause was in force from an instant until another. `in_force`: the pauses from an instant on."""
+    found: list[Stretch] = []
+    for place, (at_us, pauses) in enumerate(in_force):
+        next_us = in_force[place + 1][0] if place + 1 < len(in_force) else until_us
+        for pause in pauses:
+            low = max(from_us, at_us, pause.get("from_us") or 0)
+            high = min(until_us, next_us, until_us if pause.get("until_us") is None else pause["until_us"])
+            if low >= high:
+                continue
+            name, is_breaker = str(pause["name"]), bool(pause.get("is_breaker"))
+            before = next((each for each in found if each.name == name and each.until_us == low), None)
+            if before is not None:
+                found.remove(before)
+                low = before.from_us
+            found.append(Stretch(name, low, high, is_breaker))
+    return sorted(found, key=lambda each: (each.from_us, each.name))
+
+
+def _counted(aggregates: Aggregates, left_out: Mapping[ExposureFlag, int]) -> Aggregates:
+    """With those who were left out before anything was brought together."""
+    counts: Counter[Reason] = Counter()
+    for flags, count in left_out.items():
+        counts[Reason.IN_TWO_VARIANTS if flags & ExposureFlag.IN_TWO_VARIANTS else Reason.TESTER] += count
+    known: dict[str, Exclusion] = {each.code: each for each in aggregates.exclusions if each.code in counts}
+    ours = [
+        exclusion(reason, count + (known[reason].count if reason in known else 0)) for reason, count in counts.items()
+    ]
+    return replace(aggregates, exclusions=(*ours, *(each for each in aggregates.exclusions if each.code not in counts)))
+
+
+def _eligible_checks(plan: Experiment, entered: Iterable[Entered]) -> Iterable[Check]:
+    """The shares of the variants among all eligible, by phase: those who are analysed are looked at anyway."""
+    parts: dict[str, dict[str, int]] = {}
+    for each in entered:
+        if each.phase < max(1, len(plan.phases)):
+            parts.setdefault(str(each.phase), {})[plan.variants[each.variant].name] = each.eligible
+    for phase, found in srm.several(parts, {each: weights_of(plan, int(each)) for each in parts}).items():
+        where = "all eligible" if len(parts) == 1 else f"all eligible of phase {int(phase) + 1}"
+        if found.why_not is not None:
+            sentence = f"The shares of the variants among {where} were not tested: {found.why_not}."
+        elif found.is_mismatch:
+            counted = ", ".join(
+                f"{name} has {found.units[name]:,} where {expected:,.0f} were expected"
+                for name, expected in found.expected.items()
+            )
+            sentence = f"The variants do not hold the shares planned among {where}: {counted}."
+        else:
+            sentence = f"The variants hold the shares planned among {where}: {found.method}."
+        code = CheckCode.SRM if len(parts) == 1 else CheckCode.SRM_PHASE
+        yield Check(code, found.is_mismatch, sentence, where, found.p_value, found.effect_size)
+
+
+def _eligible(plan: Experiment, entered: Sequence[Entered], readout: Readout) -> dict[str, Any]:
+    """How many were eligible, and the effects on all of them: on the others no variant can have had any."""
+    eligible, analysed = sum(each.eligible for each in entered), sum(each.analysed for each in entered)
+    share = analysed / eligible if eligible else None
+    ratios = {each.name for each in plan.metrics if isinstance(each, Ratio)}
+    by_variant: Counter[str] = Counter()
+    for each in entered:
+        by_variant[plan.variants[each.variant].name] += each.eligible
+    return {
+        "customers": {each.name: by_variant[each.name] for each in plan.variants},
+        "share_diverged": share,
+        "effects": [
+            effect
+            for metric in readout.metrics
+            if metric.name not in ratios  # of those no effect is one on each customer
+            for effect in _effects(metric, share)
+        ]
+        if share is not None
+        else [],
+    }
+
+
+def _effects(metric: MetricReadout, times: float = 1.0) -> list[dict[str, Any]]:
+    return [
+        {
+            "metric": metric.name,
+            "variant": each.variant,
+            "effect": each.estimate.effect * times,
+            "low": _finite(each.estimate.low * times),
+            "high": _finite(each.estimate.high * times),
+        }
+        for each in metric.comparisons
+        if each.estimate.effect is not None and each.estimate.low is not None and each.estimate.high is not None
+    ]
+
+
+def _finite(number: float) -> float | None:
+    """None for an interval without an end on this side."""
+    return number if abs(number) < float("inf") else None
+
+
+def _paused(stretches: Sequence[Stretch], unpaused: Readout | None) -> dict[str, Any] | None:
+    if unpaused is None:
+        return None
+    return {
+        "stretches": [
+            {"name": each.name, "from_us": each.from_us, "until_us": each.until_us, "is_breaker": each.is_breaker}
+            for each in stretches
+        ],
+        "customers_without": sum(each.units for each in unpaused.groups),
+        "effects_without": [effect for metric in unpaused.metrics for effect in _effects(metric)],
+    }
+
+
+def _about_pauses(readout: Readout, unpaused: Readout) -> list[str]:
+    return [
+        f"Without those who entered while contacts were paused, the verdict on {one.variant} would be "
+        f"'{other.call.replace('_', ' ')}' and not '{one.call.replace('_', ' ')}'."
+        for one, other in zip(readout.verdicts, unpaused.verdicts, strict=True)
+        if one.call is not other.call
+    ]
+
+
+def _concurrent(plan: Experiment, met: Iterable[Met]) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in met:
+        count = {"variant": plan.variants[each.variant].name, "other": each.other, "customers": each.customers}
+        found.setdefault(each.experiment, []).append(count)
+    return [{"experiment": key, "customers": counts} for key, counts in found.items()]
+
+
+def _cautions(no_room: Sequence[str], has_refusals: bool) -> list[str]:
+    found: list[str] = []
+    if not has_refusals:
+        found.append(
+            f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this runs for longer."
+        )
+    if no_room:
+        found.append(f"The plan's own metrics leave no room for {', '.join(no_room)}.")
+    return found

@@ -1,0 +1,121 @@
+"""What every experiment reads without being asked for, beside its plan's own metrics. None of it ever decides.
+
+Customers are watched for 28 days. What a plan has already, under whatever name, is not added again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from engine.core.events import EventType
+from engine.store.analysis_sql import (
+    ACTIVE_WEEK,
+    BOUNCED_AGAIN,
+    COMPLAINED_AGAIN,
+    DAYS,
+    REFUSED,
+    REFUSED_AGAIN,
+    RETURNED,
+    THREE_IN_24H,
+)
+from experiments.design import (
+    METRICS_MAX,
+    Direction,
+    Experiment,
+    Mean,
+    Metric,
+    Outcome,
+    Rate,
+    Reachable,
+    Role,
+    Value,
+)
+from experiments.reading.event_metrics import outcomes
+
+DAY: Final = DAYS  # what is derived is looked for as long as it is read
+_INCREASE, _DECREASE = Direction.INCREASE, Direction.DECREASE
+
+
+class Extended(NamedTuple):
+    """A plan with the standard metrics, and the names of those that were added, and of those that had no room."""
+
+    plan: Experiment
+    added: tuple[str, ...]
+    no_room: tuple[str, ...]
+
+
+def extended(plan: Experiment, channels: Iterable[str], *, has_margins: bool, has_refusals: bool) -> Extended:
+    """The plan with the standard metrics that it lacks. `channels`: those in which contacts were sent.
+
+    `has_margins`: whether purchases say what of them stays; `has_refusals`: whether all refusals are still on record.
+    """
+    missing = [
+        each
+        for each in _standard(channels, has_margins=has_margins, has_refusals=has_refusals)
+        if not any(_is_same(each, other) for other in plan.metrics)
+    ]
+    taken = {each.name for each in plan.metrics}
+    named = [replace(each, name=f"standard_{each.name}") if each.name in taken else each for each in missing]
+    named = [each for each in named if each.name not in taken]
+    room = METRICS_MAX - len(plan.metrics)
+    added, rest = named[:room], named[room:]
+    return Extended(
+        replace(plan, metrics=(*plan.metrics, *added)),
+        tuple(each.name for each in added),
+        tuple(each.name for each in rest),
+    )
+
+
+def values_of(plan: Experiment) -> frozenset[str]:
+    """The fields of events whose numbers a plan sums."""
+    return frozenset(each.value for metric in plan.metrics for each in outcomes(metric) if each.value is not None)
+
+
+def _standard(channels: Iterable[str], *, has_margins: bool, has_refusals: bool) -> list[Metric]:
+    found: list[Metric] = [
+        Reachable(name=f"reachable_{DAY}_{channel}", role=Role.SECONDARY, direction=_INCREASE, day=DAY, channel=channel)
+        for channel in channels
+    ]
+    found += [
+        _rate("unsubscribed", EventType.UNSUBSCRIBED, Role.SECONDARY),
+        _rate("complained", EventType.COMPLAINED, Role.SECONDARY),
+        _rate("opted_down", EventType.OPTED_DOWN),
+        replace(_rate("returned", RETURNED), direction=_INCREASE),
+        replace(_count("active_weeks", ACTIVE_WEEK), direction=_INCREASE),
+        _count("contacts", EventType.SENT),
+        _rate("three_in_24h", THREE_IN_24H),
+        _rate("complained_again", COMPLAINED_AGAIN),
+        _rate("bounced_again", BOUNCED_AGAIN),
+    ]
+    if has_refusals:
+        found += [_count("refused", REFUSED), _rate("refused_again", REFUSED_AGAIN)]
+    if has_margins:
+        lost = Outcome(event=EventType.UNSUBSCRIBED.value, within_days=DAY)
+        margin = Outcome(event=EventType.PURCHASE.value, value="margin", within_days=DAY)
+        common: dict[str, Any] = {"role": Role.SECONDARY, "direction": _INCREASE}
+        found.append(Value(name=f"net_value_{DAY}", revenue=margin, lost_reach=lost, **common))
+    return found
+
+
+def _rate(name: str, event: str, role: Role = Role.DESCRIPTIVE) -> Rate:
+    outcome = Outcome(event=str(event), within_days=DAY)
+    return Rate(name=f"{name}_{DAY}", role=role, direction=_DECREASE, outcome=outcome)
+
+
+def _count(name: str, event: str) -> Mean:
+    outcome = Outcome(event=str(event), within_days=DAY)
+    return Mean(name=f"{name}_{DAY}", role=Role.DESCRIPTIVE, direction=_DECREASE, outcome=outcome, is_count=True)
+
+
+def _is_same(standard: Metric, other: Metric) -> bool:
+    """Whether both read the same, whatever they are called and for whatever they are there."""
+    match standard, other:
+        case Value(), Value():
+            return True  # the plan knows its margins, costs and currency better
+        case (Rate(), Rate()) | (Mean(), Mean()):
+            outcome = replace(other.outcome, column=None)
+            return outcome == standard.outcome and getattr(other, "cap", None) is None
+        case Reachable(), Reachable():
+            return (other.day, other.channel) == (standard.day, standard.channel)
+        case _:
+            return False

@@ -1,0 +1,229 @@
+"""One experiment's exposures and events as Ibis relations on the service's own PostgreSQL, all of one instant.
+
+What is analysed is brought together first, in temporary tables of a connection of its own: the tables that grow are
+read once, however many queries follow. One transaction (REPEATABLE READ) sees exposures and events as of one snapshot,
+and is read-only once they are together. Nothing leaves the database here but counts.
+
+Contacts come from the journal, as `sent`: confirmed, recorded, unasked, late, and presumed sent at the end of their
+lease; never what was released, expired or revoked. `sent` among the events tells of the same contacts, and is left out.
+"""
+
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import Connection, IsolationLevel, sql
+from psycopg.rows import TupleRow
+
+from engine.core.errors import DatabaseUnavailable
+from engine.core.events import EventType
+from engine.store import analysis_sql
+from engine.store.analysis_sql import ACTIVE_WEEK, BOUNCED_AGAIN, CHANNELS, COMPLAINED_AGAIN, RETURNED
+from engine.store.exposures import ExposureFlag
+from experiments.design import Columns
+from experiments.errors import ExperimentError
+from experiments.reading.relations import ibis
+
+STATEMENT_LIMIT_S: Final = 900
+COLUMNS: Final = Columns(
+    unit="takt_customer_id",
+    variant="takt_variant",
+    entered="takt_entered_at",
+    phase="takt_phase",
+    event="takt_type",
+    at="takt_at",
+    channel="takt_channel",
+    suspect="takt_suspect",
+    time_zone="takt_time_zone",
+)  # attributes and fields of events stand beside these, under names of their own
+RESERVED: Final = frozenset({"hard", "id", "source"})  # no names of fields: to `experiments` they mean something
+_SETTINGS: Final = {
+    "timezone": "UTC",
+    "jit": "off",
+    "statement_timeout": f"{STATEMENT_LIMIT_S}s",
+    "lock_timeout": f"{STATEMENT_LIMIT_S}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_LIMIT_S}s",
+    "work_mem": "128MB",
+    "temp_buffers": "64MB",
+    "cursor_tuple_fraction": "1.0",  # all rows of an aggregate are fetched, not the first few
+}
+LOCK_CLASS: Final = 7_236_874
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SOURCES: Final = {
+    RETURNED: EventType.SESSION,
+    ACTIVE_WEEK: EventType.SESSION,
+    BOUNCED_AGAIN: EventType.BOUNCED,
+    COMPLAINED_AGAIN: EventType.COMPLAINED,
+}
+
+
+class Wanted(NamedTuple):
+    """What of an experiment is analysed. `by_divergence`: customers enter when variants first differ for them, not when
+    they became eligible. `segments` are attributes; `time_zones`: whether those of customers are needed."""
+
+    number: int
+    variants: tuple[str, ...]
+    by_divergence: bool = False
+    segments: tuple[str, ...] = ()
+    time_zones: bool = False
+
+
+class Entered(NamedTuple):
+    """Customers of a variant and phase, by place in the plan: how many are eligible, and of them analysed."""
+
+    variant: int
+    phase: int
+    eligible: int
+    analysed: int
+
+
+class Met(NamedTuple):
+    """How many customers of a variant were in a variant of another experiment at the same time."""
+
+    variant: int
+    experiment: str
+    other: str
+    customers: int
+
+
+class Analysis:
+    """The relations of one experiment, while the transaction lasts, which began at `now_us`. What lies before
+    `as_of_us` is analysed."""
+
+    def __init__(self, connection: Connection[TupleRow], wanted: Wanted, until_us: int | None) -> None:
+        self._connection = connection
+        self._wanted = wanted
+        self.now_us: int = self._rows("SELECT takt_clock()")[0][0]
+        self.as_of_us = self.now_us if until_us is None else min(self.now_us, until_us)
+        instant = "diverged_us" if wanted.by_divergence else "eligible_us"
+        entered = analysis_sql.entered(wanted.number, wanted.variants, instant, wanted.segments, wanted.time_zones)
+        self._bring("takt_exposed", entered)
+        self._bring("takt_contacts", analysis_sql.contacts(self.as_of_us))
+
+    def channels(self) -> list[str]:
+        """Those in which anything was sent to whom is analysed."""
+        return [CHANNELS[number] for (number,) in self._rows("SELECT DISTINCT channel FROM takt_contacts ORDER BY 1")]
+
+    def has_margins(self) -> bool:
+        """Whether a purchase of whom is analysed says what of it stays."""
+        purchase = self._numbers([EventType.PURCHASE])
+        query = (
+            "SELECT EXISTS (SELECT FROM events e JOIN takt_exposed x ON x.takt_customer_id = e.customer_id"
+            " WHERE e.kind = ANY(%s) AND e.margin IS NOT NULL)"
+        )
+        return self._rows(query, (list(purchase.values()),))[0][0]
+
+    def tables(self, kinds: Collection[str], values: Collection[str]) -> tuple[Any, Any]:
+        """Exposures and events, as Ibis tables under `COLUMNS`: events of these types, with these fields as numbers.
+
+        From here on the transaction is read-only.
+        """
+        fields = sorted(values)
+        needed = {*kinds, *(source for name, source in _SOURCES.items() if name in kinds)}
+        numbers = self._numbers(needed)
+        self._bring("takt_happened", analysis_sql.happened(kinds, numbers, fields, self.as_of_us))
+        self._connection.execute("SET TRANSACTION READ ONLY")
+        backend = import_module("ibis.backends.postgres").Backend.from_connection(self._connection)
+        exposures = backend.table("takt_exposed").drop("takt_entered_us")
+        events = backend.table("takt_happened")
+        segments = {name: f"takt_s{place}" for place, name in enumerate(self._wanted.segments)}
+        return exposures.rename(segments), events.rename({name: f"takt_v{place}" for place, name in enumerate(fields)})
+
+    def entered(self) -> list[Entered]:
+        """How many entered, by variant and phase, without those who are never analysed."""
+        analysed = "diverged_us" if self._wanted.by_divergence else "eligible_us"
+        rows = self._rows(
+            f"SELECT variant, phase, count(eligible_us), count({analysed}) FROM exposures"
+            " WHERE experiment = %s AND flags = 0 AND eligible_us < %s GROUP BY variant, phase ORDER BY variant, phase",
+            (self._wanted.number, self.as_of_us),
+        )
+        return [Entered._make(each) for each in rows]
+
+    def left_out(self) -> Mapping[ExposureFlag, int]:
+        """How many of those who entered are never analysed, and why."""
+        instant = "diverged_us" if self._wanted.by_divergence else "eligible_us"
+        rows = self._rows(
+            f"SELECT flags, count(*) FROM exposures WHERE experiment = %s AND flags <> 0 AND {instant} < %s"
+            " GROUP BY flags ORDER BY flags",
+            (self._wanted.number, self.as_of_us),
+        )
+        return {ExposureFlag(flags): count for flags, count in rows}
+
+    def met(self) -> list[Met]:
+        """With which variants of other experiments those of this one met in one customer."""
+        rows = self._rows(
+            "SELECT e.variant, o.key, coalesce(o.plan->'variants'->p.variant->>'name', p.variant::text), count(*)"
+            " FROM exposures e JOIN exposures p ON p.customer_id = e.customer_id AND p.experiment <> e.experiment"
+            " JOIN experiments o ON o.number = p.experiment WHERE e.experiment = %s AND e.flags = 0 AND p.flags = 0"
+            " AND e.eligible_us < %s AND p.eligible_us < %s AND coalesce(o.ended_us, %s) > e.eligible_us"
+            " GROUP BY o.number, o.key, e.variant, p.variant, 3 ORDER BY o.number, e.variant, p.variant",
+            (self._wanted.number, *(3 * [self.as_of_us])),
+        )
+        return [Met._make(each) for each in rows]
+
+    def pauses(self, since_us: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """The pauses that were in force from `since_us` on, each time with the instant from which they were."""
+        rows = self._rows(
+            "SELECT activated_us, pauses FROM rulesets WHERE activated_us < %s AND number >= coalesce("
+            "(SELECT max(number) FROM rulesets WHERE activated_us <= %s), 0) ORDER BY number",
+            (self.as_of_us, since_us),
+        )
+        return [(at_us, pauses) for at_us, pauses in rows]
+
+    def _numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of labels; what was never interned has none, and no event."""
+        return dict(self._rows("SELECT name, number FROM labels WHERE name = ANY(%s)", (sorted(names),)))
+
+    def _bring(self, table: str, statement: sql.Composed) -> None:
+        self._connection.execute(statement)
+        self._connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[TupleRow]:
+        return self._connection.execute(query.encode(), values).fetchall()
+
+
+def outside(exposures: Any, stretches: Iterable[tuple[int, int]]) -> Any:
+    """The exposures without those that lie in one of these stretches [from, until)."""
+    entered = exposures[COLUMNS.entered]
+    for from_us, until_us in stretches:
+        low, high = ibis.literal(instant(from_us)), ibis.literal(instant(until_us))
+        exposures = exposures.filter((entered < low) | (entered >= high))
+    return exposures
+
+
+def instant(at_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=at_us)
+
+
+@contextmanager
+def alone(url: str, number: int) -> Generator[Connection[TupleRow]]:
+    """A connection for one readout of this experiment: who comes meanwhile waits for it to end."""
+    options = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items())
+    try:
+        with psycopg.connect(
+            url, autocommit=True, connect_timeout=5, application_name="takt-readout", options=options
+        ) as connection:
+            connection.execute("SELECT pg_advisory_lock(%s, %s)", (LOCK_CLASS, number))
+            yield connection
+    except psycopg.errors.QueryCanceled as error:
+        raise DatabaseUnavailable("the database took too long for a readout") from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise DatabaseUnavailable("the database is not reachable") from error
+
+
+@contextmanager
+def opened(connection: Connection[TupleRow], wanted: Wanted, until_us: int | None = None) -> Generator[Analysis]:
+    """An experiment's analysis in a transaction of its own: as of now, or of `until_us` where that is past."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction():
+            yield Analysis(connection, wanted, until_us)
+    except ExperimentError as error:
+        if isinstance(error.__cause__, psycopg.errors.QueryCanceled | psycopg.OperationalError):
+            raise error.__cause__ from error  # the database gave up: nothing is wrong with the tables
+        raise
+    finally:
+        connection.isolation_level = None

@@ -1,0 +1,401 @@
+"""Readouts in the service: what it finds in its own tables is what an analysis of files finds that were told apart."""
+
+import json
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.operations.plan_file import read_plan
+from engine.operations.readout import Found, Stretch, compute, pauses_between, refresh, wanted
+from engine.operations.standard_metrics import extended
+from engine.store import analysis
+from engine.store.experiments import Record
+from engine.store.exposures import ExposureFlag
+from experiments.analysis import analyze
+from experiments.design import Columns, Experiment
+from experiments.readout import Readout
+from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World, events, exposures, moment, random_world
+
+NOW_US = START_US + 45 * DAY_US
+METRICS: list[dict[str, Any]] = [
+    {"name": "bought", "kind": "rate", "event": "purchase", "within_days": 14, "role": "primary"},
+    {"name": "spend", "kind": "mean", "event": "purchase", "value": "value", "within_days": 28, "role": "secondary"},
+    {"name": "pages", "kind": "mean", "event": "session", "value": "pages", "role": "descriptive"},
+    {"name": "back", "kind": "retention", "event": "session", "on_or_after_day": 7, "until_day": 14,
+     "role": "secondary"},
+    {"name": "pushable", "kind": "reachable", "channel": "push", "day": 28, "role": "descriptive"},
+    {"name": "days", "kind": "survival", "event": "unsubscribed", "competing": ["bounced"], "horizon": 28,
+     "role": "secondary", "direction": "decrease"},
+    {"name": "per_contact", "kind": "ratio", "numerator": {"event": "unsubscribed"}, "denominator": {"event": "sent"},
+     "role": "descriptive", "direction": "decrease"},
+    {"name": "left", "kind": "rate", "event": "unsubscribed", "within_days": 28, "role": "guardrail", "margin": 0.1,
+     "direction": "decrease"},
+]  # fmt: skip
+PLAIN: dict[str, Any] = {
+    "key": "a-b",
+    "unit": "customer_id",
+    "variants": [{"name": "old", "control": True}, {"name": "new"}, {"name": "other"}],
+    "start": "2026-10-05",
+    "end": "2026-11-09",
+    "metrics": [{"direction": "increase", **each} for each in METRICS],
+    "segments": ["tier"],
+}
+BUDGET: dict[str, Any] = {
+    **PLAIN,
+    "key": "budget",
+    "variants": [
+        {"name": "one", "control": True, "dose": 1},
+        {"name": "three", "dose": 3, "policy": {"budgets": {"push-weekly": {"limit": 3}}}},
+    ],
+}
+
+
+@pytest.fixture
+def worlds(database_url: str) -> Generator[list[World]]:
+    made: list[World] = []
+    yield made
+    for each in made:
+        each.close()
+
+
+def record(world: World) -> Record:
+    with psycopg.connect(world.url) as connection:
+        row = connection.execute(
+            "SELECT number, key, state, on_harm, created_us, started_us, ended_us, shipped, source, plan"
+            " FROM experiments WHERE number = %s",
+            (world.number,),
+        ).fetchone()
+    assert row
+    return Record._make(row)
+
+
+def computed(world: World, until_us: int | None = None) -> Found:
+    world.settle()
+    of = record(world)
+    plan = replace(read_plan(of.plan), columns=analysis.COLUMNS)
+    with (
+        analysis.alone(world.url, of.number) as connection,
+        analysis.opened(connection, wanted(of, plan), until_us or world.now_us) as opened,
+    ):
+        return compute(of, plan, opened)
+
+
+def from_files(world: World, plan: Experiment, folder: Path, as_of_us: int = NOW_US) -> Readout:
+    """Of the same customers, told again by the world itself and written to files."""
+    by_divergence = plan.is_about_budgets
+    schema = pa.schema(
+        [("customer_id", pa.string()), ("variant", pa.string()), ("entered_at", pa.timestamp("us", "UTC"))]
+    )
+    for name in plan.segments:
+        schema = schema.append(pa.field(name, pa.string()))
+    entered = [
+        {**row, **{name: _text(row[name]) for name in plan.segments}}
+        for row in exposures(world, by_divergence=by_divergence)
+    ]
+    pq.write_table(pa.Table.from_pylist(entered, schema), folder / "exposures.parquet")
+    fields = [("customer_id", pa.string()), ("type", pa.string()), ("at", pa.timestamp("us", "UTC"))]
+    fields += [("channel", pa.string()), ("suspect", pa.bool_()), ("hard", pa.bool_())]
+    fields += [(name, pa.float64()) for name in ("value", "margin", "pages")]
+    told = events(world, by_divergence=by_divergence)
+    pq.write_table(pa.Table.from_pylist(told, pa.schema(fields)), folder / "events.parquet")
+    return analyze(plan, folder / "exposures.parquet", folder / "events.parquet", as_of=moment(as_of_us))
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def assert_equal(one: Readout, other: Readout) -> None:
+    """In everything but what was left out of tables that hold others too, to 1e-9."""
+    assert [each.name for each in one.metrics] == [each.name for each in other.metrics]
+    for ours, theirs in zip(one.metrics, other.metrics, strict=True):
+        assert ours.immature == theirs.immature, ours.name
+        for mine, its in zip((*ours.arms, *ours.with_suspects), (*theirs.arms, *theirs.with_suspects), strict=True):
+            assert (mine.variant, mine.units) == (its.variant, its.units)
+            numbers, expected = ([each.numerator, each.denominator, each.value] for each in (mine, its))
+            assert_close(numbers, expected, ours.name)
+        for mine, its in zip(ours.comparisons, theirs.comparisons, strict=True):
+            for left, right in ((mine.estimate, its.estimate), (mine.bound, its.bound)):
+                numbers, expected = (
+                    [each.effect, each.low, each.high, each.p_value] if each else [] for each in (left, right)
+                )
+                assert_close(numbers, expected, ours.name)
+    assert one.groups == other.groups
+    assert one.verdicts == other.verdicts
+    received, others = ([each.per_week for each in of.received] for of in (one, other))
+    assert_close([*received], [*others], "received")
+
+
+def assert_close(one: list[float | None], other: list[float | None], name: str) -> None:
+    assert [each is None for each in one] == [each is None for each in other], name
+    known = [each for each in other if each is not None]
+    assert [each for each in one if each is not None] == pytest.approx(known, rel=1e-9, abs=1e-12), name
+
+
+@pytest.mark.parametrize("plan", [PLAIN, BUDGET], ids=["plain", "budget"])
+@pytest.mark.parametrize("seed", [1])
+def test_the_service_finds_what_an_analysis_of_files_finds(
+    database_url: str, worlds: list[World], tmp_path: Path, plan: dict[str, Any], seed: int
+) -> None:
+    world = random_world(database_url, plan, seed, 250, NOW_US)
+    worlds.append(world)
+    found = computed(world)
+    full = extended(read_plan(world.plan), ["email", "push"], has_margins=True, has_refusals=False)
+    assert set(found.document["standard"]) == set(full.added)
+    other = from_files(world, replace(full.plan, columns=Columns()), tmp_path)
+    assert_equal(found.readout, other)
+    standard = {each.name: each for each in found.readout.metrics if each.name in full.added}
+    for name in (
+        "reachable_28_email",
+        "complained_28",
+        "returned_28",
+        "opted_down_28",
+        "contacts_28",
+        "active_weeks_28",
+        "three_in_24h_28",
+        "bounced_again_28",
+        "complained_again_28",
+    ):
+        assert sum(each.numerator for each in standard[name].arms) > 0, name
+    again = Readout.from_json(json.dumps(found.document["readout"]))
+    assert again == found.readout
+
+
+def arms(found: Found, metric: str) -> dict[str, tuple[float, float]]:
+    return {each.variant: (each.numerator, each.denominator) for each in found.readout.metric(metric).arms}
+
+
+def test_the_standard_metrics_of_a_few_customers_are_what_one_counts_by_hand(
+    database_url: str, worlds: list[World]
+) -> None:
+    plan = {**PLAIN, "variants": [{"name": "old", "control": True}, {"name": "new"}], "segments": []}
+    world = World(database_url, plan, START_US + 29 * DAY_US + HOUR_US)
+    worlds.append(world)
+    day = [START_US + HOUR_US + number * DAY_US for number in range(-40, 30)][40:]  # day[0] is everybody's entry
+    long_ago = START_US - 40 * DAY_US
+    for who, variant in (("ann", 0), ("ben", 0), ("cy", 1), ("dee", 1)):
+        world.enter(who, variant, day[0])
+    for at_us in (long_ago, day[3], day[4], day[9], day[20]):  # back after 43 days; in weeks 1, 2 and 3
+        world.tell("ann", "session", at_us)
+    world.tell("ben", "session", day[8])  # never seen before: nobody who returned
+    world.tell("ben", "session", day[27] + DAY_US)  # the window is over
+    for hours in (0, 10, 23):
+        world.contact("cy", "push", day[5] + hours * HOUR_US, day[5] + hours * HOUR_US, sent_us=day[5])
+    for hours in (0, 10, 24):  # the third after exactly 24 hours
+        world.contact("dee", "email", day[5] + hours * HOUR_US, day[5] + hours * HOUR_US, sent_us=day[5])
+    world.tell("cy", "complained", day[6], channel="email")
+    world.tell("cy", "complained", day[7], channel="email")
+    world.tell("dee", "complained", day[0] - 1, channel="push")  # before entry: history
+    world.tell("dee", "complained", day[9], channel="push")
+    world.tell("ben", "unsubscribed", day[1], channel="email", flags=2)  # a scanner's, it seems
+    world.tell("cy", "unsubscribed", day[2], channel="email")
+    world.tell("cy", "resubscribed", day[3], channel="email")
+    world.tell("dee", "opted_down", day[2], channel="push")
+    for message, at_us in (("a", day[1]), ("a", day[2]), ("b", day[3])):
+        world.refuse("ann", message, at_us)
+    world.refuse("ben", "a", day[0] - 1)
+    world.refuse("ben", "a", day[5])
+    world.refuse("ben", "b", day[5], verdict=1)  # it was merely checked, and allowed
+
+    found = computed(world)
+    assert arms(found, "returned_28") == {"old": (1, 2), "new": (0, 2)}
+    assert arms(found, "active_weeks_28") == {"old": (4, 2), "new": (0, 2)}
+    assert arms(found, "contacts_28") == {"old": (0, 2), "new": (6, 2)}
+    assert arms(found, "three_in_24h_28") == {"old": (0, 2), "new": (1, 2)}
+    assert arms(found, "complained_28") == {"old": (0, 2), "new": (2, 2)}
+    assert arms(found, "complained_again_28") == {"old": (0, 2), "new": (1, 2)}
+    assert arms(found, "opted_down_28") == {"old": (0, 2), "new": (1, 2)}
+    assert arms(found, "refused_28") == {"old": (3, 2), "new": (0, 2)}
+    assert arms(found, "refused_again_28") == {"old": (1, 2), "new": (0, 2)}
+    assert arms(found, "left") == {"old": (0, 2), "new": (1, 2)}
+    with_suspects = {each.variant: each.numerator for each in found.readout.metric("left").with_suspects}
+    assert with_suspects == {"old": 1, "new": 1}
+    # Who complained by e-mail is lost to it for good; who came back by then is not.
+    assert arms(found, "reachable_28_email") == {"old": (2, 2), "new": (1, 2)}
+    assert "unsubscribed_28" not in found.document["standard"], "the plan has it, called `left`"
+    assert "reachable_28_push" not in found.document["standard"]
+
+
+def test_what_is_sent_is_what_the_journal_says_and_no_event_counts_again(
+    database_url: str, worlds: list[World]
+) -> None:
+    world = World(database_url, PLAIN, START_US + 40 * DAY_US)
+    worlds.append(world)
+    world.enter("ann", 0, START_US)
+    at_us = START_US + HOUR_US
+    world.contact("ann", "email", at_us, at_us, sent_us=at_us)
+    for kind in ("sent", "delivered"):
+        world.tell("ann", kind, at_us, channel="email")
+    assert arms(computed(world), "contacts_28")["old"] == (1, 1)
+
+
+def test_an_experiment_in_which_nobody_is_yet_can_be_read(database_url: str, worlds: list[World]) -> None:
+    for plan in (PLAIN, BUDGET):
+        world = World(database_url, plan, START_US + DAY_US)
+        worlds.append(world)
+        found = computed(world)
+        assert [each.units for each in found.readout.groups] == [0] * len(plan["variants"])
+        assert found.document["concurrent"] == []
+        assert Readout.from_json(json.dumps(found.document["readout"])) == found.readout
+
+
+def test_testers_and_customers_in_two_variants_are_left_out_and_counted(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, PLAIN, START_US + 40 * DAY_US)
+    worlds.append(world)
+    world.enter("ann", 0, START_US)
+    world.enter("bob", 1, START_US, flags=ExposureFlag.TESTER)
+    world.enter("cy", 1, START_US, flags=ExposureFlag.IN_TWO_VARIANTS)
+    world.enter("dee", 1, START_US, flags=ExposureFlag.IN_TWO_VARIANTS | ExposureFlag.TESTER)
+    found = computed(world)
+    assert sum(each.units for each in found.readout.groups) == 1
+    assert {each.code: each.count for each in found.readout.exclusions} == {"tester": 1, "in_two_variants": 2}
+    assert found.document["concurrent"] == []
+
+
+def test_experiments_that_meet_in_a_customer_are_cross_tabulated(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, PLAIN, START_US + 40 * DAY_US)
+    worlds.append(world)
+    other = world.add_experiment({**BUDGET, "key": "other"})
+    over = world.add_experiment({**BUDGET, "key": "over"}, ended_us=START_US + DAY_US)
+    for number, (variant, second) in enumerate(((0, 0), (0, 1), (0, 1), (1, 0))):
+        entered = world.enter(f"c{number}", variant, START_US + 2 * DAY_US)
+        for experiment in (other, over):
+            world.expose(f"c{number}", experiment, replace(entered, variant=second))
+    expected = [("old", "one", 1), ("old", "three", 2), ("new", "one", 1)]
+    (met,) = computed(world).document["concurrent"]
+    assert met["experiment"] == "other"
+    assert [(each["variant"], each["other"], each["customers"]) for each in met["customers"]] == expected
+
+
+def test_pauses_are_listed_and_who_entered_meanwhile_is_left_out_beside(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, PLAIN, START_US + 40 * DAY_US)
+    worlds.append(world)
+    pause = {"name": "outage", "from_us": START_US + 5 * DAY_US, "until_us": None}
+    world.connection.execute(
+        "INSERT INTO policies (created_us, author, note, source, data) VALUES (0, '', '', '', '{}')"
+    )
+    in_force: list[tuple[int, list[Any]]] = [(START_US - DAY_US, []), (START_US + 5 * DAY_US, [pause])]
+    in_force += [(START_US + 6 * DAY_US, [pause]), (START_US + 7 * DAY_US, [])]
+    for number, (at_us, pauses) in enumerate(in_force, start=1):
+        world.connection.execute(
+            "INSERT INTO rulesets (number, activated_us, policy_version, tzdata_version, author, pauses)"
+            " VALUES (%s, %s, 1, '', '', %s)",
+            (number, at_us, json.dumps(pauses)),
+        )
+    for number, days in enumerate((1, 4, 5, 6, 7)):
+        world.enter(f"c{number}", number % 2, START_US + days * DAY_US)
+    world.enter("last", 0, START_US + 7 * DAY_US - 1)
+    paused = computed(world).document["pauses"]
+    assert paused["stretches"] == [
+        {
+            "name": "outage",
+            "from_us": START_US + 5 * DAY_US,
+            "until_us": START_US + 7 * DAY_US,
+            "is_breaker": False,
+        }
+    ]
+    assert paused["customers_without"] == 3
+
+
+def test_stretches_are_cut_to_the_experiment_and_to_what_each_pause_says() -> None:
+    def of(name: str, from_us: int, until_us: int | None, **more: Any) -> dict[str, Any]:
+        return {"name": name, "from_us": from_us, "until_us": until_us, **more}
+
+    in_force = [(0, [of("a", 0, None)]), (50, [of("a", 0, None), of("b", 50, 60, is_breaker=True)]), (70, [])]
+    assert pauses_between(in_force, 10, 100) == [Stretch("a", 10, 70, False), Stretch("b", 50, 60, True)]
+    assert pauses_between(in_force, 70, 100) == []
+    assert pauses_between([(0, [of("a", 0, None)])], 10, 100) == [Stretch("a", 10, 100, False)]
+
+
+def test_a_stopped_experiment_is_read_as_of_its_end(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, PLAIN, START_US + 40 * DAY_US)
+    worlds.append(world)
+    world.enter("ann", 0, START_US)
+    world.tell("ann", "purchase", START_US + 20 * DAY_US + 1, value=1.0)
+    world.connection.execute(
+        "UPDATE experiments SET state = 'stopped', ended_us = %s WHERE number = %s",
+        (START_US + 20 * DAY_US, world.number),
+    )
+    world.settle()
+    computed_us = refresh(database_url, record(world), 0)
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT as_of_us, computed_us, readout->'readout'->>'as_of' FROM snapshots").fetchone()
+    assert row == (START_US + 20 * DAY_US, computed_us, "2026-10-25")
+    assert refresh(database_url, record(world), computed_us) == computed_us, "fresh enough for who asked before it"
+    assert refresh(database_url, record(world), computed_us + 1) > computed_us
+
+
+def test_exposures_and_events_are_of_one_instant_while_more_stream_in(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, PLAIN, START_US + 40 * DAY_US)
+    worlds.append(world)
+    world.enter("ann", 0, START_US)
+    world.settle()
+    of = record(world)
+    plan = replace(read_plan(of.plan), columns=analysis.COLUMNS)
+    with (
+        analysis.alone(world.url, of.number) as connection,
+        analysis.opened(connection, wanted(of, plan), world.now_us) as opened,
+    ):
+        world.enter("bob", 1, START_US)  # after the exposures were read, and before the events are
+        for who in ("ann", "bob"):
+            world.tell(who, "purchase", START_US + DAY_US, value=1.0)
+        world.settle()
+        found = compute(of, plan, opened)
+    assert arms(found, "bought") == {"old": (0, 1), "new": (0, 0), "other": (0, 0)}
+    assert [(each.variant, each.eligible) for each in opened_again(world, of, plan)] == [(0, 1), (1, 1)]
+
+
+def opened_again(world: World, of: Record, plan: Experiment) -> list[analysis.Entered]:
+    with analysis.alone(world.url, of.number) as connection, analysis.opened(connection, wanted(of, plan)) as opened:
+        return opened.entered()
+
+
+def test_only_aggregates_leave_the_database(database_url: str, worlds: list[World]) -> None:
+    """Of each statement, how many rows it brought: never as many as there are customers."""
+    world = World(database_url, {**PLAIN, "segments": []}, START_US + 40 * DAY_US)
+    worlds.append(world)
+    customers = 600
+    for number in range(customers):
+        world.enter(f"c{number}", number % 3, START_US + HOUR_US)
+        world.tell(f"c{number}", "session", START_US + 2 * DAY_US)
+    brought: list[int] = []
+    names: list[object] = []
+
+    class Counting(psycopg.Cursor[Any]):
+        def fetchall(self) -> list[Any]:
+            return self._seen(super().fetchall())
+
+        def fetchone(self) -> Any:
+            row = super().fetchone()
+            self._seen([] if row is None else [row])
+            return row
+
+        def _seen(self, rows: list[Any]) -> list[Any]:
+            brought.append(len(rows))
+            names.extend(value for row in rows for value in row)
+            return rows
+
+    class CountingServer(psycopg.ServerCursor[Any]):
+        def fetchmany(self, size: int = 0) -> list[Any]:
+            rows = super().fetchmany(size)
+            brought.append(len(rows))
+            names.extend(value for row in rows for value in row)
+            return rows
+
+    world.settle()
+    of = record(world)
+    plan = replace(read_plan(of.plan), columns=analysis.COLUMNS)
+    with analysis.alone(world.url, of.number) as connection:
+        connection.cursor_factory, connection.server_cursor_factory = Counting, CountingServer
+        with analysis.opened(connection, wanted(of, plan), world.now_us) as opened:
+            found = compute(of, plan, opened)
+    assert sum(each.units for each in found.readout.groups) == customers
+    assert len(brought) > 10
+    assert max(brought) < 50
+    assert not [each for each in names if isinstance(each, str) and each.startswith("c") and each[1:].isdigit()]
