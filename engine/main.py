@@ -7,6 +7,7 @@ import socket
 import sys
 import traceback
 from contextlib import ExitStack, closing
+from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,6 +34,7 @@ def app() -> "FastAPI":
     """The service for an ASGI server's own process, by the environment. Its database is prepared already."""
     from engine.api.app import create_app  # here, because no other command of `takt` should wait for FastAPI to load
 
+    import_module("experiments.assignment")  # with numpy: not when the first experiment starts, while asks wait
     _log()
     settings = Settings()
     leaving = ExitStack()

@@ -12,18 +12,20 @@ from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engine.core.customer import Customer
 from engine.core.errors import InvalidPolicy, Unavailable
 from engine.core.policy import DAY_US, Budget, Policy
 from engine.core.policy_reader import read_patch
 from engine.core.rules import Holdout, Pause, Place, Rules, RunningExperiment
-from experiments.assigning.draws import Draw, threshold
-from experiments.assignment import Allocation, Reason
 from experiments.design import Experiment
 from experiments.errors import PlanError
 from experiments.plans.reader import read_data
+
+# The formula brings numpy, which every command of `takt` would load: it is imported where a plan is made ready.
+if TYPE_CHECKING:
+    from experiments.assigning.draws import Draw
 
 _DAY_ZERO: Final = date(1970, 1, 1).toordinal()
 _PLANS_MAX: Final = 200
@@ -63,8 +65,11 @@ class Formula:
     """A plan's formula, for customers as of an instant: by attributes as they then are, derived ones too."""
 
     def __init__(self, plan: Experiment) -> None:
+        from experiments.assignment import Allocation, Reason
+
         self.plan = plan
         self._allocation = Allocation(plan)
+        self._tester = Reason.TESTER
         self._numbers = {each.name: number for number, each in enumerate(plan.variants)}
         self._asked_for = tuple({each.attribute for each in plan.audience})
         self._phases = [each.start for each in plan.phases]
@@ -76,14 +81,14 @@ class Formula:
         if found.variant is None:
             return Place(None, found.reason.value)
         phase = max(bisect_right(self._phases, entered) - 1, 0)
-        return Place(self._numbers[found.variant], found.reason.value, phase, found.reason is Reason.TESTER)
+        return Place(self._numbers[found.variant], found.reason.value, phase, found.reason is self._tester)
 
 
 @dataclass(frozen=True, slots=True)
 class _Share:
     """The customers of a holdout."""
 
-    draw: Draw
+    draw: "Draw"
     below: int
 
     def __call__(self, customer_id: str) -> bool:
@@ -117,5 +122,7 @@ def _patches(policy: Policy, plan: Experiment) -> Mapping[int, tuple[Budget, ...
 
 
 def _holdout(data: Mapping[str, Any], rules: Rules) -> Holdout:
+    from experiments.assigning.draws import Draw, threshold
+
     contains = _Share(Draw("holdout", data["seed"]), threshold(data["share"]))
     return Holdout(data["name"], data["from_us"], data["until_us"], contains, rules)
