@@ -1,4 +1,5 @@
-"""Intervals that may be read at any time: asymptotic confidence sequences for means, rates and customer-level ratios.
+"""Intervals that may be read at any time: asymptotic confidence sequences for means, rates and customer-level ratios;
+of rates those of `mixtures` where they are too few for these.
 
 All intervals of one sequence together are wrong with a probability of at most alpha, however often it is read and
 whatever made the reader stop; either bound alone with at most alpha/2. An interval is that of now: running extremes of
@@ -14,8 +15,9 @@ from functools import lru_cache
 from math import erfc, exp, inf, isfinite, log, log1p, pi, sqrt
 from typing import NamedTuple, TypeVar
 
+from experiments.counted import counted
 from experiments.estimates import Estimate, Level, Stratum, unknown
-from experiments.estimators import ratios, welch
+from experiments.estimators import mixtures, ratios, welch
 from experiments.moments import Counts, Moments, PairMoments
 
 MINIMUM_UNITS = 50
@@ -62,10 +64,14 @@ def rate_difference(strata: Sequence[Stratum[Counts]], level: Level, planned_uni
     """The rate of the treatment less that of the control: as `difference`, of units that are 0 or 1.
 
     Validity region as there. For a rare outcome it says: 10 units with it in each of two arms of equal size, up to 40
-    in the smaller one of very different arms.
+    in the smaller one of very different arms. Outside, with a unit in each arm: `mixtures.difference`, valid at any
+    counts and wide. Each of the two is ever wrong with at most alpha; a sequence that passes from one to the other was
+    so too in all cases of docs/statistics.md.
     """
     moments = [Stratum(each.control.moments, each.treatment.moments) for each in strata]
     found = difference(moments, level, planned_units)
+    if not found.is_known:
+        return mixtures.difference(strata, level)
     return Estimate(
         "difference of rates",
         found.method,
@@ -74,7 +80,6 @@ def rate_difference(strata: Sequence[Stratum[Counts]], level: Level, planned_uni
         found.low if found.low is None else max(-1.0, found.low),
         found.high if found.high is None else min(1.0, found.high),
         found.p_value,
-        found.why_not,
     )
 
 
@@ -188,7 +193,7 @@ def _first(parts: Sequence[_Part]) -> int:
 def _method(planned_units: int) -> str:
     if planned_units < 1:
         raise ValueError(f"found {planned_units} planned units, expected at least one")
-    return f"asymptotic confidence sequence, narrowest at {planned_units:,} units"
+    return f"asymptotic confidence sequence, narrowest at {counted(planned_units, 'unit')}"
 
 
 def _is_usable(stratum: Stratum[A]) -> bool:
@@ -228,7 +233,8 @@ def _too_few_units(control: A, treatment: A, minimum: int) -> str | None:
     fewest = min(control.count, treatment.count)
     if fewest >= minimum:
         return None
-    return f"not enough data: {fewest:,} units in the smaller arm, expected at least {minimum:,} to read at any time"
+    found = counted(fewest, "unit")
+    return f"not enough data: {found} in the smaller arm, expected at least {minimum:,} to read at any time"
 
 
 def _too_skewed(control: Moments, treatment: Moments) -> str | None:
@@ -265,7 +271,7 @@ def _power(variance: float) -> float:
 
 def _skewed(n0: int, n1: int, excess: float) -> str:
     return (
-        f"not enough data: the numbers are too skewed to read arms of {n0:,} and {n1:,} units at any time, "
+        f"not enough data: the numbers are too skewed to read arms of {n0:,} and {counted(n1, 'unit')} at any time, "
         f"expected about {excess**2:.3g} times as many"
     )
 

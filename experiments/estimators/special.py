@@ -39,6 +39,15 @@ def beta_quantile(probability: float, a: float, b: float) -> float:
     return float(special.betaincinv(a, b, probability))
 
 
+def beta_below(a: float, b: float, x: float) -> float:
+    """How likely a beta(a, b) is below `x`."""
+    return float(special.betainc(a, b, x))
+
+
+def log_beta(a: float, b: float) -> float:
+    return float(special.betaln(a, b))
+
+
 def log_gamma(x: Floats) -> Floats:
     return np.asarray(special.gammaln(x), dtype=np.float64)
 

@@ -39,6 +39,9 @@ EXACT = Claim("covers at least 95 %, each bound wrong in at most 2.5 %", (0.95, 
 EVER = Claim(
     "ever wrong in at most 5 %, each bound in at most 2.5 %, at most 1.6 times as wide", (0.95, 1.0), (0.0, 0.025), 1.6
 )
+EVER_AT_ANY_COUNTS = replace(
+    EVER, words="ever wrong in at most 5 %, each bound in at most 2.5 %; of its width nothing is claimed", widest=inf
+)
 EVER_WIDER = replace(
     EVER, words="ever wrong in at most 5 %, each bound in at most 2.5 %, at most 1.75 times as wide", widest=1.75
 )

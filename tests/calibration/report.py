@@ -18,7 +18,8 @@ simulations with an answer, where that is not all of them.
 * *holds*: "yes" where the figures lie within the claim, "within chance" where they lie outside it by no more than
   {simulations:,} simulations explain, "NO" where the claim is excluded, or where interval and p-value disagreed about 0
   in any simulation.
-* *width* of anytime intervals: times that of the fixed interval at the planned end, on the same numbers.
+* *width* of anytime intervals: times that of the fixed interval at the planned end, on the same numbers. The claims of
+  width are those of asymptotic sequences; where events are too few for these, the mixtures that stand in are wider.
 
 {summary}
 
@@ -39,6 +40,9 @@ _OUTLOOK = """
   buyers it is up to 5 %.
 * Of ratios the third moment of the numerator is known and those it shares with the denominator are not: they are taken
   from the second ones, as if a denominator came in equal pieces.
+* An exact p-value of tiny counts that is far above 0.05 says too little: 8 of 1,028 against 10 of 972 gives 1 (0.58 by
+  Barnard's test), 5 of 1,000 against 9 of 1,000 gives 0.53 (0.30). The tables are ordered by their 95 % bounds, which
+  makes these intervals the tightest that keep an order, and their p-values sharp where they decide, near 0.05.
 * {simulations:,} simulations tell coverages apart that differ by half a percentage point, not by a tenth.
 * Whether the table was right: that is for the tests of tables, and for the checks in each readout.
 """

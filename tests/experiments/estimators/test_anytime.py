@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 
 from experiments.estimates import Level, Stratum
-from experiments.estimators import anytime
+from experiments.estimators import anytime, mixtures
 from experiments.moments import Counts, Moments, PairMoments
 
 LEVEL = Level()
@@ -275,12 +275,14 @@ def test_more_comparisons_are_one_alpha_shared():
         (Counts(200, 20_000), Counts(10, 1_000), "too skewed"),  # enough for equal arms, not for one of a twentieth
     ],
 )
-def test_too_little_is_not_enough_data(control: Counts, treatment: Counts, why: str):
-    found = anytime.rate_difference([Stratum(control, treatment)], LEVEL, 10_000)
+def test_too_little_is_not_enough_data_and_of_rates_for_a_wide_sequence(control: Counts, treatment: Counts, why: str):
+    found = anytime.difference([Stratum(control.moments, treatment.moments)], LEVEL, 10_000)
     assert found.why_not is not None
     assert found.why_not.startswith("not enough data")
     assert why in found.why_not
     assert (found.effect, found.low, found.high, found.p_value) == (None, None, None, None)
+    strata = [Stratum(control, treatment)]
+    assert anytime.rate_difference(strata, LEVEL, 10_000) == mixtures.difference(strata, LEVEL)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +294,8 @@ def test_too_little_is_not_enough_data(control: Counts, treatment: Counts, why: 
     ],
 )
 def test_enough_is_enough(control: Counts, treatment: Counts):
-    assert anytime.rate_difference([Stratum(control, treatment)], LEVEL, 10_000).is_known
+    found = anytime.rate_difference([Stratum(control, treatment)], LEVEL, 10_000)
+    assert found.method == "asymptotic confidence sequence, narrowest at 10,000 units"
 
 
 def test_no_strata_are_not_enough_data():

@@ -16,6 +16,7 @@ from scipy.stats import barnard_exact, binom, binomtest, norm
 from experiments.estimates import Estimate, Level, Stratum
 from experiments.estimators import exact, proportions, score
 from experiments.moments import Counts
+from tests.calibration.report import report
 
 LEVEL = Level()
 Table = tuple[int, int, int, int]  # successes and units of the control, then of the treatment
@@ -320,3 +321,41 @@ def test_the_interval_of_one_arm_is_that_of_statsmodels(x: int, n: int):
 
 def test_one_arm_without_units_is_unknown():
     assert "no units" in proportions.interval(Counts(), LEVEL).why_not
+
+
+def _barnard(control: tuple[int, int], treatment: tuple[int, int]) -> float:
+    """Two-sided, tables ordered by the pooled z: the likeliest rate, of those at which the counts are not far off."""
+    (x0, n0), (x1, n1) = control, treatment
+    k0, k1 = np.arange(80)[:, np.newaxis], np.arange(80)[np.newaxis, :]
+    pooled = (k0 + k1) / (n0 + n1)
+    with np.errstate(invalid="ignore"):
+        z = np.nan_to_num(np.abs(k1 / n1 - k0 / n0) / np.sqrt(pooled * (1 - pooled) * (1 / n0 + 1 / n1)))
+    extreme = z >= z[x0, x1] - 1e-12
+    return max(
+        float((binom.pmf(k0, n0, p) * binom.pmf(k1, n1, p))[extreme].sum()) for p in np.linspace(0.002, 0.02, 200)
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "shown", "barnards"),
+    [((8, 1_028), (10, 972), "1", "0.58"), ((5, 1_000), (9, 1_000), "0.53", "0.30")],
+)
+def test_exact_p_values_far_above_alpha_are_as_conservative_as_is_said_of_them(
+    control: tuple[int, int], treatment: tuple[int, int], shown: str, barnards: str
+):
+    found = exact.difference(Counts(*control), Counts(*treatment), 0.05)
+    assert f"{found.p_value:.2g}" == shown
+    assert f"{_barnard(control, treatment):.2f}" == barnards
+    words = f"{control[0]} of {control[1]:,} against {treatment[0]} of {treatment[1]:,} gives {shown}"
+    for text in (exact.__doc__ or "", report([], 1, 1, 1.0)):
+        assert words in " ".join(text.split())
+        assert barnards in text
+
+
+def test_the_order_by_the_statistic_at_0_would_widen_intervals_by_a_half(monkeypatch: pytest.MonkeyPatch):
+    tables = Counts(8, 1_028), Counts(10, 972)
+    kept = exact.difference(*tables, 0.05)
+    monkeypatch.setattr(exact, "_ORDER_ALPHA", 0.95)
+    other = exact.difference(*tables, 0.05)
+    assert (other.high - other.low) / (kept.high - kept.low) == pytest.approx(1.5, abs=0.1)
+    assert other.p_value < kept.p_value
