@@ -9,6 +9,7 @@ from math import erfc, hypot, sqrt
 
 from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]  (no stubs)
 
+from experiments.counted import counted
 from experiments.estimators import competing, horizon
 from experiments.moments import Counts, Moments
 from experiments.risk import RiskTable
@@ -135,7 +136,8 @@ def _balance(metric: str, variant: str, one: Moments, other: Moments, comparison
 
 def _why_not(one: Moments, other: Moments, variant: str) -> str | None:
     if min(one.count, other.count) < 2:
-        return f"not enough data: {one.count} and {other.count} units in the control and {variant}, two each are needed"
+        units = f"{one.count:,} and {counted(other.count, 'unit')}"
+        return f"not enough data: {units} in the control and {variant}, two each are needed"
     if not _varies(one) and not _varies(other):
         return f"nothing varies: every unit has {one.mean:g} in the control and {other.mean:g} in {variant}"
     return None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.counted import counted
 from experiments.estimates import Estimate, Level, Stratum
 from experiments.estimators import horizon
 from experiments.estimators.curves import Curve, Floats, last_day
@@ -80,15 +81,15 @@ def difference(strata: Sequence[Stratum[RiskTable]], horizon_days: int, level: L
     Unknown, with the reason, if an arm has fewer than 20 units, or nobody had the event in either, or everybody; never
     another horizon than the plan's. Raises ValueError for a horizon of less than a day.
     """
-    horizon.checked(horizon_days)
+    within = f"within {counted(horizon.checked(horizon_days), 'day')}"
     return horizon.compare(
         strata,
         horizon_days,
         level,
         lambda table: incidence(table, horizon_days),
-        estimand=f"difference of the share with the event within {horizon_days} days, competing events as they were",
+        estimand=f"difference of the share with the event {within}, competing events as they were",
         method="cumulative incidence (Aalen-Johansen), MOVER on Jeffreys' limits",
-        nothing=f"within {horizon_days} days the event came to no unit, or to every one",
+        nothing=f"{within} the event came to no unit, or to every one",
     )
 
 

@@ -5,6 +5,7 @@ Shared by what is read from risk tables, `survival` and `competing`; how a table
 
 from collections.abc import Callable, Sequence
 
+from experiments.counted import counted
 from experiments.estimates import Estimate, Level, Stratum, unknown
 from experiments.estimators.shares import Contrast, Share, difference
 from experiments.estimators.strata import weighted
@@ -17,14 +18,16 @@ AT_LEAST = 20
 def checked(horizon_days: int) -> int:
     """The horizon itself; ValueError if it is not at least one day."""
     if horizon_days < 1:
-        raise ValueError(f"found a horizon of {horizon_days} days, expected at least 1")
+        raise ValueError(f"found a horizon of {counted(horizon_days, 'day')}, expected at least 1")
     return horizon_days
 
 
 def reached(last_day: int, horizon_days: int) -> None:
     """ValueError if an estimate is known up to an earlier day alone."""
     if last_day < horizon_days:
-        raise ValueError(f"found nobody at risk after {last_day} days, expected somebody up to {horizon_days}")
+        raise ValueError(
+            f"found nobody at risk after {counted(last_day, 'day')}, expected somebody up to {horizon_days}"
+        )
 
 
 def why_silent(table: RiskTable, horizon_days: int) -> str | None:
@@ -35,14 +38,15 @@ def why_silent(table: RiskTable, horizon_days: int) -> str | None:
     if not table.count:
         return "has no units"
     if table.count < AT_LEAST:
-        return f"has {table.count} {_units(table.count)}, at least {AT_LEAST} are needed"
+        return f"has {counted(table.count, 'unit')}, at least {AT_LEAST} are needed"
     if not any(count for day, count in table.censored.items() if day < horizon_days):
         return None
     remaining = int(table.days(horizon_days).at_risk[-1])
     if remaining >= AT_LEAST:
         return None
-    wanting = "nobody" if not remaining else f"only {remaining} {_units(remaining)}"
-    return f"has {wanting} still under observation on the last of {horizon_days} days, at least {AT_LEAST} are needed"
+    wanting = "nobody" if not remaining else f"only {counted(remaining, 'unit')}"
+    last = f"the last of {counted(horizon_days, 'day')}"
+    return f"has {wanting} still under observation on {last}, at least {AT_LEAST} are needed"
 
 
 def compare(
@@ -88,7 +92,3 @@ def _why_silent(stratum: Stratum[RiskTable], horizon_days: int) -> str | None:
 
 def _shares(contrasts: Sequence[Contrast]) -> list[Share]:
     return [share for each in contrasts for share in (each.control, each.treatment)]
-
-
-def _units(count: int) -> str:
-    return "unit" if count == 1 else "units"

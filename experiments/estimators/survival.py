@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.counted import counted
 from experiments.estimates import Estimate, Level, Stratum
 from experiments.estimators import horizon
 from experiments.estimators.curves import Curve, Floats, last_day
@@ -97,9 +98,9 @@ def restricted_mean_difference(
         horizon_days,
         level,
         lambda table: restricted_mean(table, horizon_days, cause_specific=cause_specific),
-        estimand=f"difference of the mean days {what}, of the first {horizon_days}",
+        estimand=f"difference of the mean days {what}, of the first {counted(horizon_days, 'day')}",
         method="restricted mean of Kaplan-Meier, Greenwood's variance, MOVER on Jeffreys' limits",
-        nothing=f"within the first {horizon_days} days no unit stayed longer than another",
+        nothing=f"within the first {counted(horizon_days, 'day')} no unit stayed longer than another",
         scale=horizon_days,
     )
 

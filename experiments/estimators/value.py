@@ -34,7 +34,8 @@ class BreakEven:
 
     None, one or two parts: nothing where one variant is worth more at any loss, all where nothing can be told, two
     where only losses in between tell the variants apart. `loss` is the estimate, None where it would be below 0 or no
-    loss makes a tie. `sentence` says it in words. `why_not` as in `Estimate`.
+    loss makes a tie. `sentence` says it in words where they need no amount: amounts are in a currency,
+    which the plan knows. `why_not` as in `Estimate`.
     """
 
     estimand: str
@@ -159,23 +160,11 @@ def _parts(excess: Callable[[float], float], turns: Sequence[float]) -> list[tup
 
 
 def _sentence(parts: Sequence[tuple[float, float]], money: float) -> str:
-    match list(parts):
-        case []:
-            better = "treatment" if money > 0 else "control"
-            return f"The {better} is worth more at any loss of reach."
-        case [(0.0, high)] if high == inf:
-            return "At any loss of reach the variants may be worth the same: neither money nor reach tells them apart."
-        case [(low, high)] if high == inf:
-            return f"The variants may be worth the same if a lost customer costs at least {low:.4g}."
-        case [(0.0, high)]:
-            return f"The variants may be worth the same if a lost customer costs at most {high:.4g}."
-        case [(low, high)]:
-            return f"The variants may be worth the same if a lost customer costs {low:.4g} to {high:.4g}."
-        case _:
-            return (
-                f"The variants may be worth the same if a lost customer costs at most {parts[0][1]:.4g}, "
-                f"or at least {parts[1][0]:.4g}."
-            )
+    if not parts:
+        return f"The {'treatment' if money > 0 else 'control'} is worth more at any loss of reach."
+    if parts[0] == (0.0, inf):
+        return "At any loss of reach the variants may be worth the same: neither money nor reach tells them apart."
+    return ""
 
 
 def _unknown(level: Level, why_not: str) -> BreakEven:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from experiments.counted import counted
 from experiments.design import Experiment
 from experiments.errors import TableError
 from experiments.reading.fields import Fields
@@ -76,9 +77,8 @@ def _without_conflicts(plan: Experiment, engine: Engine, table: Table, unit: Exp
         repeated.aggregate(same=repeated.count(where=~in_two), two=repeated.count(where=in_two), one=one)
     )
     if found["same"]:
-        sentence = (
-            f"{found['same']:,} units stand in more than one row ({found['one']!r} is one), expected one row each"
-        )
+        stand = f"{counted(found['same'], 'unit')} {'stands' if found['same'] == 1 else 'stand'}"
+        sentence = f"{stand} in more than one row ({found['one']!r} is one), expected one row each"
         raise TableError(plan.columns.unit, sentence)
     left = table.mutate(takt_unit=unit)
     conflicts = repeated.select(takt_unit="unit")

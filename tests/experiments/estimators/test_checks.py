@@ -67,7 +67,7 @@ def test_balance_alarms_in_at_most_its_alpha_and_sees_what_is_off() -> None:
     ("one", "other", "why"),
     [
         (Moments(), Moments(5, 1.0, 3.0), "not enough data: 0 and 5 units"),
-        (Moments(1, 2.0), Moments(1, 3.0), "not enough data: 1 and 1 units"),
+        (Moments(1, 2.0), Moments(1, 3.0), "not enough data: 1 and 1 unit in"),
         (Moments(50, 2.0), Moments(50, 3.0), "nothing varies: every unit has 2 in the control and 3 in treatment"),
         (Moments(50, 0.1, 1e-31), Moments(50, 0.1 + 1e-16, 1e-31), "nothing varies"),
     ],

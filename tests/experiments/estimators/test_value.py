@@ -73,7 +73,7 @@ def test_more_money_for_more_lost_customers_ties_between_two_losses():
     found = known(0.4, 0.15)
     ((low, high),) = found.parts
     assert 0 < low < found.loss < high < inf
-    assert f"{low:.4g} to {high:.4g}" in found.sentence
+    assert found.sentence == ""  # amounts are said in the plan's currency
 
 
 def test_more_money_and_fewer_lost_customers_are_better_at_any_loss():
@@ -88,7 +88,6 @@ def test_more_money_and_perhaps_as_many_lost_customers_tie_from_a_loss_on():
     ((low, high),) = known(0.4, 0.05).parts
     assert low > 0
     assert high == inf
-    assert "at least" in known(0.4, 0.05).sentence
 
 
 def test_as_much_money_and_more_lost_customers_tie_up_to_a_loss():
@@ -96,7 +95,6 @@ def test_as_much_money_and_more_lost_customers_tie_up_to_a_loss():
     ((low, high),) = found.parts
     assert low == 0
     assert high < inf
-    assert "at most" in found.sentence
 
 
 def test_nothing_told_apart_ties_at_any_loss():
@@ -116,8 +114,6 @@ def test_losses_in_between_alone_may_tell_variants_apart():
     assert first[1] < second[0]
     middle = (first[1] + second[0]) / 2
     assert value.net_difference([Stratum(one, other)], middle, LEVEL).excludes(0)
-    assert "at most" in found.sentence
-    assert "or at least" in found.sentence
 
 
 def test_break_even_covers_the_loss_that_ties():
