@@ -100,9 +100,9 @@ def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) 
             found = checks.maturity(matured, table, metric.horizon_days)
             if found is not None:
                 sentence = (
-                    f"{metric.name} of {variant.name}: of those who entered early enough to be watched for {days} "
-                    f"{how}{percent(found.matured)} had the event, of all {percent(found.estimate)} are estimated to. "
-                    "Who came early differs from who came late, or being watched has to do with the event."
+                    f"{metric.name} of {variant.name}: of those who entered early enough to be watched for the whole "
+                    f"{days} {how}{percent(found.matured)} had the event, of all {percent(found.estimate)} are "
+                    "estimated to. Who came early differs from who came late, or being watched has to do with it."
                 )
                 yield Caution(CautionCode.RATE_AGAINST_SURVIVAL, sentence)
 
