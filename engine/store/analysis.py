@@ -47,6 +47,7 @@ _SETTINGS: Final = {
     "lock_timeout": f"{STATEMENT_LIMIT_S}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_LIMIT_S}s",
     "work_mem": "128MB",
+    "hash_mem_multiplier": "6",  # a group a customer: a million take 500 MB
     "temp_buffers": "64MB",
     "cursor_tuple_fraction": "1.0",  # all rows of an aggregate are fetched, not the first few
 }
