@@ -16,7 +16,7 @@ from engine.core.policy import DAY_US
 from engine.operations.plan_file import read_plan
 from engine.operations.standard_metrics import extended, values_of
 from engine.store import analysis as store
-from engine.store import snapshots
+from engine.store import experiments, snapshots
 from engine.store.analysis import COLUMNS, RESERVED, Analysis, Entered, Met, Wanted
 from engine.store.experiments import Record
 from engine.store.exposures import ExposureFlag
@@ -36,6 +36,7 @@ from experiments.tables import aggregate
 
 SCHEMA: Final = 1
 REFUSALS_KEPT_DAYS: Final = 30
+CONTACTS_KEPT_DAYS: Final = 400
 _GRAVEST: Final = (Call.INVALID, Call.STOP, Call.DO_NOT_SHIP, Call.INCONCLUSIVE, Call.KEEP_RUNNING, Call.SHIP)
 _DECIDES: Final = (Role.PRIMARY, Role.GUARDRAIL)
 
@@ -57,26 +58,27 @@ class Found(NamedTuple):
     document: dict[str, Any]
 
 
-def refresh(url: str, record: Record, asked_us: int) -> int:
+def refresh(url: str, number: int, asked_us: int) -> int:
     """Compute a readout and keep it, one at a time of an experiment; when it was computed.
 
     Who waited for another that began at `asked_us` or later takes that one. Raises `Conflict` for what cannot be read.
     """
-    with store.alone(url, record.number) as connection:
-        fresh = snapshots.newest_since(connection, record.number, asked_us)
+    with store.alone(url, number) as connection:
+        fresh = snapshots.newest_since(connection, number, asked_us)
         if fresh is not None:
             return fresh
         begun = time.perf_counter()
-        plan = replace(read_plan(record.plan), columns=COLUMNS)
         try:
-            with store.opened(connection, wanted(record, plan), record.ended_us) as analysis:
+            with store.one_instant(connection):
+                record = experiments.current(connection, number)  # its plan too is of this instant: phases come and go
+                plan = replace(read_plan(record.plan), columns=COLUMNS)
+                analysis = Analysis(connection, wanted(record, plan), record.ended_us)
                 found = compute(record, plan, analysis)
         except ExperimentError as error:
-            raise Conflict(f"the readout of {record.key!r} cannot be made: {error}") from error
+            raise Conflict(f"the readout cannot be made: {error}") from error
         took_us = round((time.perf_counter() - begun) * 1e6)
         call = gravest(found.readout)
-        snapshot = Snapshot(record.number, analysis.now_us, analysis.as_of_us, took_us, call, found.document)
-        snapshots.add(connection, snapshot)
+        snapshots.add(connection, Snapshot(number, analysis.now_us, analysis.as_of_us, took_us, call, found.document))
         return analysis.now_us
 
 
@@ -88,9 +90,10 @@ def wanted(record: Record, plan: Experiment) -> Wanted:
 
 
 def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
-    """The readout as of the analysis' instant; raises `ExperimentError`."""
+    """The readout as of the analysis' instant. Raises `ExperimentError`, and `Conflict` for a reserved name."""
     as_of_us, started_us = analysis.as_of_us, record.started_us or 0
-    has_refusals = as_of_us - started_us <= REFUSALS_KEPT_DAYS * DAY_US
+    days = (analysis.now_us - started_us) / DAY_US  # of what is on record: a run may be over for longer than it took
+    has_refusals = days <= REFUSALS_KEPT_DAYS
     more = extended(plan, analysis.channels(), has_margins=analysis.has_margins(), has_refusals=has_refusals)
     values = values_of(more.plan)
     if unreadable := values & RESERVED:
@@ -103,7 +106,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     if plan.is_about_budgets:
         readout = replace(readout, checks=(*_eligible_checks(plan, entered), *readout.checks))
     stretches = pauses_between(analysis.pauses(started_us), started_us, as_of_us)
-    cautions = _cautions(more.no_room, has_refusals)
+    cautions = _cautions(more.no_room, days)
     unpaused: Readout | None = None
     if stretches:
         deciding = replace(plan, metrics=tuple(each for each in plan.metrics if each.role in _DECIDES), segments=())
@@ -255,12 +258,14 @@ def _concurrent(plan: Experiment, met: Iterable[Met]) -> list[dict[str, Any]]:
     return [{"experiment": key, "customers": counts} for key, counts in found.items()]
 
 
-def _cautions(no_room: Sequence[str], has_refusals: bool) -> list[str]:
+def _cautions(no_room: Sequence[str], days: float) -> list[str]:
     found: list[str] = []
-    if not has_refusals:
+    if days > REFUSALS_KEPT_DAYS:
         found.append(
-            f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this runs for longer."
+            f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this began before."
         )
+    if days > CONTACTS_KEPT_DAYS:
+        found.append(f"Contacts are kept for {CONTACTS_KEPT_DAYS} days: the first ones are missing in what is counted.")
     if no_room:
         found.append(f"The plan's own metrics leave no room for {', '.join(no_room)}.")
     return found

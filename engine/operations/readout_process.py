@@ -12,13 +12,12 @@ import threading
 from typing import Any, Final
 
 from engine.core.errors import Conflict, DatabaseUnavailable, TaktError, Unavailable
-from engine.store.experiments import Record
 
 _PROGRAM: Final = "from engine.operations.readout_process import main; main()"
 _KNOWN: Final = {each.code: each for each in (Conflict, DatabaseUnavailable)}
 
 
-async def refreshed(url: str, record: Record, asked_us: int) -> int:
+async def refreshed(url: str, number: int, asked_us: int) -> int:
     """`readout.refresh` in a process of its own, which is killed where nobody waits for it any more."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -26,7 +25,7 @@ async def refreshed(url: str, record: Record, asked_us: int) -> int:
     if process.stdin is None or process.stdout is None:
         raise Unavailable("the process that computes the readout cannot be spoken to")
     try:
-        told = {"url": url, "record": record._asdict(), "asked_us": asked_us}
+        told = {"url": url, "number": number, "asked_us": asked_us}
         process.stdin.write(json.dumps(told).encode() + b"\n")
         await process.stdin.drain()
         answer = await process.stdout.read()
@@ -57,7 +56,7 @@ def main() -> None:
     from engine.operations.readout import refresh  # Ibis takes a second to import, and only this process needs it
 
     try:
-        answer: dict[str, Any] = {"computed_us": refresh(told["url"], Record(**told["record"]), told["asked_us"])}
+        answer: dict[str, Any] = {"computed_us": refresh(**told)}
     except TaktError as error:
         answer = {"error": error.code, "message": error.message}
     sys.stdout.write(json.dumps(answer))

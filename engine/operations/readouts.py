@@ -52,7 +52,7 @@ class Readouts:
             raise Conflict(f"{key!r} is a draft: there is nothing to read before it was started")
         async with self._turn:
             if not await self._is_fresh(record, asked_us):
-                await refreshed(self._database.url, record, asked_us)
+                await refreshed(self._database.url, record.number, asked_us)
         return await self.newest(key)
 
     async def _is_fresh(self, record: Record, asked_us: int) -> bool:

@@ -91,10 +91,10 @@ class Met(NamedTuple):
 
 
 class Analysis:
-    """The relations of one experiment, while the transaction lasts, which began at `now_us`. What lies before
-    `as_of_us` is analysed."""
+    """The relations of one experiment, within `one_instant`, which is `now_us`. What lies before `as_of_us` is
+    analysed: before now, or before `until_us` where that is earlier."""
 
-    def __init__(self, connection: Connection[TupleRow], wanted: Wanted, until_us: int | None) -> None:
+    def __init__(self, connection: Connection[TupleRow], wanted: Wanted, until_us: int | None = None) -> None:
         self._connection = connection
         self._wanted = wanted
         self.now_us: int = self._rows("SELECT takt_clock()")[0][0]
@@ -216,12 +216,12 @@ def alone(url: str, number: int) -> Generator[Connection[TupleRow]]:
 
 
 @contextmanager
-def opened(connection: Connection[TupleRow], wanted: Wanted, until_us: int | None = None) -> Generator[Analysis]:
-    """An experiment's analysis in a transaction of its own: as of now, or of `until_us` where that is past."""
+def one_instant(connection: Connection[TupleRow]) -> Generator[None]:
+    """A transaction that sees everything as it is at its beginning."""
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     try:
         with connection.transaction():
-            yield Analysis(connection, wanted, until_us)
+            yield
     except ExperimentError as error:
         if isinstance(error.__cause__, psycopg.errors.QueryCanceled | psycopg.OperationalError):
             raise error.__cause__ from error  # the database gave up: nothing is wrong with the tables

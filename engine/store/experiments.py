@@ -7,6 +7,8 @@ runs. The log is only ever appended to.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from psycopg import Connection as SyncConnection
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from engine.core.errors import DatabaseUnavailable, NotFound
@@ -65,6 +67,14 @@ async def experiment(connection: Connection, key: str) -> Record:
     if found is None:
         raise NotFound(f"there is no experiment {key!r}")
     return found
+
+
+def current(connection: SyncConnection[TupleRow], number: int) -> Record:
+    """The experiment of that number, for a readout; raises `NotFound`."""
+    row = connection.execute(f"SELECT {_RECORD} FROM experiments WHERE number = %s".encode(), (number,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no experiment {number}")
+    return Record._make(row)
 
 
 async def experiments(connection: Connection, state: str | None, limit: int) -> list[Record]:

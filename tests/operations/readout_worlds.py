@@ -37,6 +37,8 @@ class Customer:
     diverged_us: int | None
     flags: int = 0
     segments: dict[str, Any] | None = None
+    phase: int = 0
+    time_zone: str | None = None
     sent: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     refused: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
@@ -77,18 +79,23 @@ class World:
         customer = Customer(variant, eligible_us, diverged_us, **more)
         self.customers[customer_id] = customer
         self.expose(customer_id, self.number, customer)
+        if customer.time_zone is not None:
+            self.connection.execute(
+                "INSERT INTO customers (customer_id, time_zone) VALUES (%s, %s)", (customer_id, customer.time_zone)
+            )
         return customer
 
     def expose(self, customer_id: str, experiment: int, customer: Customer) -> None:
         self.connection.execute(
             "INSERT INTO exposures (assigned_us, eligible_us, diverged_us, experiment, variant, phase, flags,"
-            " customer_id, segments) VALUES (%s, %s, %s, %s, %s, 0, %s, %s, %s)",
+            " customer_id, segments) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 START_US,
                 customer.eligible_us,
                 customer.diverged_us,
                 experiment,
                 customer.variant,
+                customer.phase,
                 customer.flags,
                 customer_id,
                 None if customer.segments is None else json.dumps(customer.segments),
@@ -201,6 +208,8 @@ def exposures(world: World, *, by_divergence: bool = False) -> list[dict[str, An
             "customer_id": customer_id,
             "variant": names[each.variant],
             "entered_at": moment(entered_us),
+            "phase": each.phase,
+            "time_zone": each.time_zone,
             **{name: each.segments.get(name) if each.segments else None for name in world.plan.get("segments", [])},
         }
         for customer_id, each in world.customers.items()
@@ -292,7 +301,10 @@ def random_world(url: str, plan: dict[str, Any], seed: int, customers: int, now_
         if diverged_us is None and random_.random() < 0.1:
             eligible_us = None  # assigned, and never asked about since
         variant = random_.randrange(len(plan["variants"]))
-        world.enter(customer_id, variant, eligible_us, diverged_us, flags=flags, segments=segments)
+        zone = random_.choice(("Europe/Berlin", "America/Los_Angeles", "Asia/Kathmandu", None))
+        phase = random_.randrange(len(plan.get("phases", [0])))
+        more = {"flags": flags, "segments": segments, "phase": phase, "time_zone": zone}
+        world.enter(customer_id, variant, eligible_us, diverged_us, **more)
         _live(world, random_, customer_id, diverged_us or eligible_us or START_US, now_us)
     return world
 

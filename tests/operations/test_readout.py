@@ -15,7 +15,8 @@ from engine.operations.plan_file import read_plan
 from engine.operations.readout import Found, Stretch, compute, pauses_between, refresh, wanted
 from engine.operations.standard_metrics import extended
 from engine.store import analysis
-from engine.store.experiments import Record
+from engine.store.analysis import Analysis
+from engine.store.experiments import Record, current
 from engine.store.exposures import ExposureFlag
 from experiments.analysis import analyze
 from experiments.design import Columns, Experiment
@@ -29,6 +30,8 @@ METRICS: list[dict[str, Any]] = [
     {"name": "pages", "kind": "mean", "event": "session", "value": "pages", "role": "descriptive"},
     {"name": "back", "kind": "retention", "event": "session", "on_or_after_day": 7, "until_day": 14,
      "role": "secondary"},
+    {"name": "on_day_3", "kind": "retention", "event": "session", "on_day": 3, "clock": "calendar",
+     "role": "descriptive"},
     {"name": "pushable", "kind": "reachable", "channel": "push", "day": 28, "role": "descriptive"},
     {"name": "days", "kind": "survival", "event": "unsubscribed", "competing": ["bounced"], "horizon": 28,
      "role": "secondary", "direction": "decrease"},
@@ -53,6 +56,10 @@ BUDGET: dict[str, Any] = {
         {"name": "one", "control": True, "dose": 1},
         {"name": "three", "dose": 3, "policy": {"budgets": {"push-weekly": {"limit": 3}}}},
     ],
+    "phases": [
+        {"start": "2026-10-05", "weights": {"one": 1, "three": 1}},
+        {"start": "2026-10-20", "weights": {"one": 2, "three": 2}},
+    ],
 }
 
 
@@ -64,26 +71,16 @@ def worlds(database_url: str) -> Generator[list[World]]:
         each.close()
 
 
-def record(world: World) -> Record:
-    with psycopg.connect(world.url) as connection:
-        row = connection.execute(
-            "SELECT number, key, state, on_harm, created_us, started_us, ended_us, shipped, source, plan"
-            " FROM experiments WHERE number = %s",
-            (world.number,),
-        ).fetchone()
-    assert row
-    return Record._make(row)
-
-
-def computed(world: World, until_us: int | None = None) -> Found:
+def computed(world: World) -> Found:
     world.settle()
-    of = record(world)
-    plan = replace(read_plan(of.plan), columns=analysis.COLUMNS)
-    with (
-        analysis.alone(world.url, of.number) as connection,
-        analysis.opened(connection, wanted(of, plan), until_us or world.now_us) as opened,
-    ):
-        return compute(of, plan, opened)
+    with analysis.alone(world.url, world.number) as connection, analysis.one_instant(connection):
+        return compute(*opened(world, connection))
+
+
+def opened(world: World, connection: psycopg.Connection[Any]) -> tuple[Record, Experiment, Analysis]:
+    record = current(connection, world.number)
+    plan = replace(read_plan(record.plan), columns=analysis.COLUMNS)
+    return record, plan, Analysis(connection, wanted(record, plan), world.now_us)
 
 
 def from_files(world: World, plan: Experiment, folder: Path, as_of_us: int = NOW_US) -> Readout:
@@ -92,6 +89,7 @@ def from_files(world: World, plan: Experiment, folder: Path, as_of_us: int = NOW
     schema = pa.schema(
         [("customer_id", pa.string()), ("variant", pa.string()), ("entered_at", pa.timestamp("us", "UTC"))]
     )
+    schema = schema.append(pa.field("phase", pa.int64())).append(pa.field("time_zone", pa.string()))
     for name in plan.segments:
         schema = schema.append(pa.field(name, pa.string()))
     entered = [
@@ -165,6 +163,8 @@ def test_the_service_finds_what_an_analysis_of_files_finds(
         assert sum(each.numerator for each in standard[name].arms) > 0, name
     again = Readout.from_json(json.dumps(found.document["readout"]))
     assert again == found.readout
+    looks = [each.where for each in found.readout.checks if each.where.startswith("all eligible")]
+    assert looks == (["all eligible of phase 1", "all eligible of phase 2"] if plan is BUDGET else [])
 
 
 def arms(found: Found, metric: str) -> dict[str, tuple[float, float]]:
@@ -248,7 +248,7 @@ def test_an_experiment_in_which_nobody_is_yet_can_be_read(database_url: str, wor
 def test_testers_and_customers_in_two_variants_are_left_out_and_counted(database_url: str, worlds: list[World]) -> None:
     world = World(database_url, PLAIN, START_US + 40 * DAY_US)
     worlds.append(world)
-    world.enter("ann", 0, START_US)
+    world.enter("ann", 0, START_US, time_zone="Europe/Berlin")
     world.enter("bob", 1, START_US, flags=ExposureFlag.TESTER)
     world.enter("cy", 1, START_US, flags=ExposureFlag.IN_TWO_VARIANTS)
     world.enter("dee", 1, START_US, flags=ExposureFlag.IN_TWO_VARIANTS | ExposureFlag.TESTER)
@@ -323,12 +323,12 @@ def test_a_stopped_experiment_is_read_as_of_its_end(database_url: str, worlds: l
         (START_US + 20 * DAY_US, world.number),
     )
     world.settle()
-    computed_us = refresh(database_url, record(world), 0)
+    computed_us = refresh(database_url, world.number, 0)
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT as_of_us, computed_us, readout->'readout'->>'as_of' FROM snapshots").fetchone()
     assert row == (START_US + 20 * DAY_US, computed_us, "2026-10-25")
-    assert refresh(database_url, record(world), computed_us) == computed_us, "fresh enough for who asked before it"
-    assert refresh(database_url, record(world), computed_us + 1) > computed_us
+    assert refresh(database_url, world.number, computed_us) == computed_us, "fresh enough for who asked before it"
+    assert refresh(database_url, world.number, computed_us + 1) > computed_us
 
 
 def test_exposures_and_events_are_of_one_instant_while_more_stream_in(database_url: str, worlds: list[World]) -> None:
@@ -336,24 +336,18 @@ def test_exposures_and_events_are_of_one_instant_while_more_stream_in(database_u
     worlds.append(world)
     world.enter("ann", 0, START_US)
     world.settle()
-    of = record(world)
-    plan = replace(read_plan(of.plan), columns=analysis.COLUMNS)
-    with (
-        analysis.alone(world.url, of.number) as connection,
-        analysis.opened(connection, wanted(of, plan), world.now_us) as opened,
-    ):
-        world.enter("bob", 1, START_US)  # after the exposures were read, and before the events are
-        for who in ("ann", "bob"):
-            world.tell(who, "purchase", START_US + DAY_US, value=1.0)
-        world.settle()
-        found = compute(of, plan, opened)
-    assert arms(found, "bought") == {"old": (0, 1), "new": (0, 0), "other": (0, 0)}
-    assert [(each.variant, each.eligible) for each in opened_again(world, of, plan)] == [(0, 1), (1, 1)]
-
-
-def opened_again(world: World, of: Record, plan: Experiment) -> list[analysis.Entered]:
-    with analysis.alone(world.url, of.number) as connection, analysis.opened(connection, wanted(of, plan)) as opened:
-        return opened.entered()
+    with analysis.alone(world.url, world.number) as connection:
+        with analysis.one_instant(connection):
+            of = opened(world, connection)
+            world.enter("bob", 1, START_US)  # after the exposures were read, and before the events are
+            for who in ("ann", "bob"):
+                world.tell(who, "purchase", START_US + DAY_US, value=1.0)
+            world.settle()
+            found = compute(*of)
+        assert arms(found, "bought") == {"old": (0, 1), "new": (0, 0), "other": (0, 0)}
+        with analysis.one_instant(connection):
+            *_, later = opened(world, connection)
+            assert [(each.variant, each.eligible) for each in later.entered()] == [(0, 1), (1, 1)]
 
 
 def test_only_aggregates_leave_the_database(database_url: str, worlds: list[World]) -> None:
@@ -389,12 +383,10 @@ def test_only_aggregates_leave_the_database(database_url: str, worlds: list[Worl
             return rows
 
     world.settle()
-    of = record(world)
-    plan = replace(read_plan(of.plan), columns=analysis.COLUMNS)
-    with analysis.alone(world.url, of.number) as connection:
+    with analysis.alone(world.url, world.number) as connection:
         connection.cursor_factory, connection.server_cursor_factory = Counting, CountingServer
-        with analysis.opened(connection, wanted(of, plan), world.now_us) as opened:
-            found = compute(of, plan, opened)
+        with analysis.one_instant(connection):
+            found = compute(*opened(world, connection))
     assert sum(each.units for each in found.readout.groups) == customers
     assert len(brought) > 10
     assert max(brought) < 50
