@@ -18,12 +18,12 @@ from experiments.reporting.planned import planned_units
 from experiments.reporting.validity import looks
 
 
-def analyze(plan: Experiment, table: Any, events: Any = None, *, as_of: date | None = None) -> Readout:
+def analyze(plan: Experiment, table: Any, events: Any = None, *, as_of: date | str | None = None) -> Readout:
     """The readout of an experiment from a table of customers.
 
     `table` is a path (CSV, Parquet), a data frame or an Ibis table: one row a customer (wide), or, with `events`, the
-    exposures (long). The readout holds what happened before `as_of`. Only counts and sums leave the engine that the
-    table lies in.
+    exposures (long). The readout holds what happened before `as_of`, a date or ISO text. Only counts and sums leave the
+    engine that the table lies in.
 
     Raises TableError, which names the column, where the table holds what cannot be analysed.
     """

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from experiments.aggregates import Aggregate, Aggregates, Cell, Exclusion, Segment
 from experiments.design import Experiment
 from experiments.moments import Counts, Moments
-from experiments.reading import duplicates, long, wide
-from experiments.reading.entries import AsOf, day_of, micros
+from experiments.reading import csv_files, duplicates, long, wide
+from experiments.reading.entries import AsOf, Instant, day_of, instant_of, micros
+from experiments.reading.event_survey import ID, SOURCE
 from experiments.reading.measures import Measure, Part
 from experiments.reading.reasons import Reason, exclusion
 from experiments.reading.sources import Engine, Source, open_tables
@@ -24,14 +25,17 @@ def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, 
     `events` it holds exposures (the long form), without it units and their outcomes (the wide form). Both tables lie in
     one engine. Long form: a unit enters with its first exposure, day k of its outcomes is the k-th 24 hours from then,
     counted from 0, and what is not over at `as_of` is no outcome yet. Only what lies before `as_of` is looked at: an
-    instant, or a date, which is its first instant in UTC; by default just after the latest in the tables, but never
-    later than the plan's end and its longest window or horizon. Rows of events with one id, source and customer are one
-    event. Wide form: outcomes are taken as complete, and the run as over, unless `as_of` says otherwise; outcomes with
-    a window and durations are then cut at it where the table has times of entry, others are taken as they stand.
+    instant or a date (its first instant in UTC), also as ISO text; by default just after the latest in the tables, but
+    never later than the plan's end and its longest window or horizon. Rows of events with one id, source and customer
+    are one event. Wide form: outcomes are taken as complete, and the run as over, unless `as_of` says otherwise;
+    outcomes with a window and durations are then cut at it where the table has times of entry, others are taken as they
+    stand.
 
     Raises `TableError`, with the column, for what cannot be analysed. What is left out is counted in `exclusions`.
     """
-    engine, opened, opened_events = open_tables(table, events)
+    as_of = instant_of(as_of)
+    of_units = csv_files.of_units(plan, is_long=events is not None)
+    engine, opened, opened_events = open_tables(table, events, of_units, csv_files.of_events(plan, ID, SOURCE))
     if opened_events is None:
         return _of_wide(plan, engine, opened, as_of)
     form = long.prepare(plan, engine, opened, opened_events, as_of)
@@ -39,7 +43,7 @@ def aggregate(plan: Experiment, table: Source, events: Source | None = None, *, 
     return _aggregates(sums, (*_exclusions(sums), *form.exclusions(sums)), form.as_of_us)
 
 
-def _of_wide(plan: Experiment, engine: Engine, table: Source, as_of: AsOf) -> Aggregates:
+def _of_wide(plan: Experiment, engine: Engine, table: Source, as_of: Instant) -> Aggregates:
     checked = duplicates.checked(plan, engine, table)
     form = wide.prepare(plan, engine, checked.table, as_of, checked.all_named)
     sums = summed(plan, engine, form.units)

@@ -26,8 +26,11 @@ def _meets(condition: Condition, value: Scalar | None) -> bool | None:
 
 
 def is_missing(value: object) -> bool:
-    """Nothing, or NaN, which is what a data frame has for nothing, of texts too."""
-    return value is None or value != value
+    """Nothing, NaN, or pandas' NA: what data frames have for nothing, of texts too."""
+    try:
+        return value is None or bool(value != value)
+    except TypeError:  # NA does not even say whether it is itself
+        return True
 
 
 def _same(one: Scalar, other: Scalar) -> bool:

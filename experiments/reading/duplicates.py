@@ -16,6 +16,7 @@ from experiments.reading.relations import Expression, Table, ibis
 from experiments.reading.sources import Engine
 
 _LONGEST_BITMAP = 1 << 29  # bits: 64 MiB
+_LARGEST = 1 << 63  # what a bitmap marks is signed
 _SPARSEST = 32  # bits a row; beyond it marking costs more than counting
 
 
@@ -58,8 +59,9 @@ def checked(plan: Experiment, engine: Engine, table: Table) -> Checked:
 
 
 def _distinct(engine: Engine, table: Table, unit: Expression, found: Mapping[str, Any]) -> int:
-    low, high, n = found.get("low"), found.get("high"), found["n"]
-    if engine.name == "duckdb" and low is not None and high - low < min(_LONGEST_BITMAP, _SPARSEST * n):
+    n, low, high = found["n"], found.get("low") or 0, found.get("high") or 0
+    is_numbered = engine.name == "duckdb" and found.get("low") is not None
+    if is_numbered and high < _LARGEST and high - low < min(_LONGEST_BITMAP, _SPARSEST * n):
         marked: Expression = bit_count(bitstring_agg(unit, low, high))
         return engine.row(table.aggregate(n=marked))["n"]
     return engine.row(table.aggregate(n=unit.nunique()))["n"]

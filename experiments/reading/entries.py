@@ -1,5 +1,6 @@
 """Who is analysed, in which arm, phase and since which day: the same for both forms of a table."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -12,7 +13,8 @@ from experiments.reading.reasons import Reason
 from experiments.reading.relations import Expression, ibis
 
 _REASONS = tuple(Reason)
-AsOf = date | datetime | None
+Instant = date | datetime | None
+AsOf = Instant | str
 
 
 def code(reason: Reason) -> int:
@@ -24,7 +26,17 @@ def reason_of(arm: int) -> Reason:
     return _REASONS[-1 - arm]
 
 
-def micros(day: AsOf) -> int | None:
+def instant_of(as_of: AsOf) -> Instant:
+    """A date or a time; `TableError` for what is neither, nor ISO text of one."""
+    if as_of is None or isinstance(as_of, date):
+        return as_of
+    for read in (date.fromisoformat, datetime.fromisoformat):
+        with suppress(TypeError, ValueError):
+            return read(as_of)
+    raise TableError(None, f"found {as_of!r} as the instant of analysis (as_of), expected a date such as 2026-02-25")
+
+
+def micros(day: Instant) -> int | None:
     """Microseconds since 1970. A date is its first instant in UTC; a time without a zone is UTC."""
     if day is None:
         return None
@@ -57,7 +69,8 @@ def entry(plan: Experiment, fields: Fields) -> Entry:
     unit = None
     if columns.unit is not None:
         unit = fields.unit(columns.unit, "which names the unit of a row (columns.unit: null, if nothing does)")
-    variant = fields.text(columns.variant, "which names the variant of a unit")
+    names = [each.name for each in plan.variants]
+    variant = fields.one_of(names, columns.variant, "which names the variant of a unit")
     entered = fields.instant(columns.entered, "the time of entry") if fields.has(columns.entered) else None
     return Entry(unit, variant, entered, _phase(plan, fields, entered))
 

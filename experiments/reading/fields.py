@@ -4,7 +4,9 @@ A column that is missing or of another kind is a `TableError` that names it and 
 every column is of the right kind: an empty file says nothing about its types.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 from experiments.errors import TableError
@@ -12,6 +14,8 @@ from experiments.reading.relations import Expression, Table, ibis
 from experiments.reading.sources import Engine
 
 DAY_US = 86_400_000_000
+_LAST_S = 9e12  # of what an int64 counts in microseconds
+_TIMES = "times (in a file as ISO text: 2026-01-05, or 2026-01-05T10:00:00Z)"
 LARGEST = 1e90  # a number beyond it counts as infinite: its third power would be
 
 
@@ -51,15 +55,28 @@ class Fields:
             raise TableError(column, f"{self.what} holds {found.type()}, expected text, {needed_by}")
         return found if found.type().is_string() else found.cast("string")
 
+    def one_of(self, names: Sequence[str], column: str, needed_by: str) -> Expression:
+        """One of these names, or other text. Truth values and fractional numbers, which a data frame or another file
+        made of such names, are taken for the name that reads as they do."""
+        found = self._find(column, needed_by)
+        kind = found.type()
+        if not (kind.is_boolean() or kind.is_floating()) or self._is_empty:
+            return self.text(column, needed_by)
+        read = {_as_flag(each) if kind.is_boolean() else _as_number(each): each for each in names}
+        if None in read or len(read) < len(names):
+            sentence = f"{self.what} holds {kind}, expected one of {', '.join(map(repr, names))} as text, {needed_by}"
+            raise TableError(column, sentence)
+        return ibis.cases(*((found == value, each) for value, each in read.items()), else_=found.cast("string"))
+
     def number(self, column: str, needed_by: str) -> Expression:
         """A finite number as float64; null where there is none."""
         found = self._find(column, needed_by)
         kind = found.type()
         if kind.is_boolean():
             return found.cast("int32").cast("float64")
-        if kind.is_integer() or kind.is_decimal():
+        if kind.is_integer():
             return found.cast("float64")
-        if kind.is_floating():
+        if kind.is_floating() or kind.is_decimal():  # PostgreSQL's numeric may be NaN or infinite too
             number = found if kind.is_float64() else found.cast("float64")
             return ibis.cases(
                 (number.abs() <= LARGEST, number)
@@ -93,14 +110,15 @@ class Fields:
         if kind.is_date():
             found = found.cast("timestamp")
         elif not kind.is_timestamp():
-            return self._wrong(column, kind, "times", needed_by, "int64")
+            return self._wrong(column, kind, _TIMES, needed_by, "int64")
         if self.engine.name == "duckdb":
             has_zone = kind.is_timestamp() and kind.timezone is not None
             return epoch_us(
                 found.cast("timestamp('UTC')") if has_zone else found
             )  # nanoseconds with a zone become micro
         if self.engine.name == "postgres":
-            return (date_part("epoch", found) * 1e6).round().cast("int64")
+            seconds = date_part("epoch", found)  # infinity is a time there, and no instant
+            return (ibis.cases((seconds.abs() < _LAST_S, seconds)) * 1e6).round().cast("int64")
         return found.truncate("s").epoch_seconds().cast("int64") * 1_000_000 + found.microsecond().cast("int64")
 
     def _find(self, column: str, needed_by: str) -> Expression:
@@ -123,6 +141,18 @@ def _called(kind: Any) -> str:
     return (
         "text" if kind.is_string() else "values of several kinds" if kind.is_unknown() or kind.is_json() else str(kind)
     )
+
+
+def _as_flag(name: str) -> bool | None:
+    return {"true": True, "false": False}.get(name.lower())
+
+
+def _as_number(name: str) -> float | None:
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None
 
 
 def _nothing(column: Expression, kind: str) -> Expression:

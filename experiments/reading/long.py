@@ -12,7 +12,7 @@ from experiments.aggregates import Exclusion
 from experiments.design import Clock, Experiment, Reachable, Retention
 from experiments.errors import TableError
 from experiments.reading import event_survey
-from experiments.reading.entries import AsOf, checked, code, entry, micros, places, variant_code
+from experiments.reading.entries import Instant, checked, code, entry, micros, places, variant_code
 from experiments.reading.event_metrics import SENT, Definitions, Known, days_needed
 from experiments.reading.event_survey import Survey
 from experiments.reading.fields import DAY_US, Fields
@@ -66,7 +66,7 @@ class LongForm:
                 yield exclusion(Reason.EVENT_WITHOUT_VALUE, count, repr(name))
 
 
-def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, as_of: AsOf) -> LongForm:
+def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, as_of: Instant) -> LongForm:
     """Looks once at each table, and says what to compute. Raises `TableError` for what a metric needs and lacks."""
     if plan.columns.unit is None:
         raise TableError(None, "the plan says that units have no name (columns.unit), which joins exposures to events")

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from experiments.errors import TableError
+from experiments.reading.csv_files import Named, load
 from experiments.reading.relations import Table, ibis, is_table, pyarrow
 
 Source: TypeAlias = Any  # str | PathLike | ibis Table | any data frame that Ibis understands: none of these is imported
 _PARQUET = frozenset({".parquet", ".pq"})
-_READERS = {
-    **dict.fromkeys((".csv", ".tsv", ".txt"), "read_csv"),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "read_json"),
-}
+_CSV = frozenset({".csv", ".tsv", ".txt"})
+_JSON = frozenset({".json", ".jsonl", ".ndjson"})
 _PACKED = frozenset({".gz", ".zst"})
 
 
@@ -62,15 +61,20 @@ class Engine:
         return self.rows(aggregates)[0]
 
 
-def open_tables(table: Source, events: Source | None) -> tuple[Engine, Table, Table | None]:
-    """The tables as those of one engine. Raises `TableError` for what is no table, and for two engines."""
+def open_tables(
+    table: Source, events: Source | None, of_units: Named, of_events: Named
+) -> tuple[Engine, Table, Table | None]:
+    """The tables as those of one engine, with what the plan says of columns of text files.
+
+    Raises `TableError` for what is no table, and for two engines.
+    """
     given = [each for each in (table, events) if is_table(each)]
     backends = {id(backend): backend for backend in map(_backend, given) if backend is not None}
     if len(backends) > 1:
         raise TableError(None, "exposures and events lie in two engines, and are joined in one: bring them together")
     backend = next(iter(backends.values()), None) or _own_duckdb()
-    opened = _open(table, backend, "exposures")
-    return Engine(backend), opened, None if events is None else _open(events, backend, "events")
+    opened = _open(table, backend, "exposures", of_units)
+    return Engine(backend), opened, None if events is None else _open(events, backend, "events", of_events)
 
 
 def _own_duckdb() -> _Backend:
@@ -89,13 +93,13 @@ def _backend(table: Table) -> _Backend | None:
     return backends[0] if backends else None
 
 
-def _open(source: Source, backend: _Backend, name: str) -> Table:
+def _open(source: Source, backend: _Backend, name: str, named: Named) -> Table:
     if is_table(source):
         return source
     if isinstance(source, str | PathLike):
         if backend.name != "duckdb":
             raise TableError(None, f"exposures and events are joined in one engine, and {backend.name} reads no files")
-        return _read(Path(fspath(source)), backend, name)
+        return _read(Path(fspath(source)), backend, name, named)
     try:
         return ibis.memtable(pyarrow.table(source))
     except Exception as error:  # as many kinds of errors as there are frames
@@ -105,8 +109,8 @@ def _open(source: Source, backend: _Backend, name: str) -> Table:
         raise TableError(None, f"no table can be made of the {type(source).__name__}: {_first_line(error)}") from error
 
 
-def _read(path: Path, backend: _Backend, name: str) -> Table:
-    """A file. Text is parsed once into the engine; all its rows decide the type of a column, not the first alone."""
+def _read(path: Path, backend: _Backend, name: str, named: Named) -> Table:
+    """A file. Text is parsed once into the engine."""
     kinds = [each.lower() for each in path.suffixes]
     kind = kinds[-2] if len(kinds) > 1 and kinds[-1] in _PACKED else (kinds[-1] if kinds else "")
     if not any(each in path.name for each in "*?[") and not path.exists():
@@ -115,9 +119,11 @@ def _read(path: Path, backend: _Backend, name: str) -> Table:
     try:
         if kind in _PARQUET:
             return _of(backend, f"read_parquet({quoted})")
-        if kind in _READERS:
-            read = f"{_READERS[kind]}({quoted}, sample_size=-1)"
-            backend.raw_sql(f"CREATE TEMP TABLE takt_{name} AS FROM {read}")
+        if kind in _CSV:
+            load(backend.raw_sql, quoted, f"takt_{name}", named)
+        if kind in _JSON:
+            backend.raw_sql(f"CREATE TEMP TABLE takt_{name} AS FROM read_json({quoted}, sample_size=-1)")
+        if kind in _CSV | _JSON:
             return _of(backend, f"takt_{name}")
     except Exception as error:  # of the engine: each has its own
         raise TableError(None, f"{path.name} cannot be read: {_first_line(error)}") from error

@@ -12,7 +12,7 @@ from typing import Any, assert_never
 from experiments.aggregates import Exclusion
 from experiments.design import Experiment, Mean, Metric, Outcome, Rate, Ratio, Reachable, Retention, Survival, Value
 from experiments.errors import TableError
-from experiments.reading.entries import AsOf, checked, entry, micros, places, variant_code
+from experiments.reading.entries import Instant, checked, entry, micros, places, variant_code
 from experiments.reading.event_metrics import longest
 from experiments.reading.fields import DAY_US, Fields
 from experiments.reading.measures import CENSORED, COMPETING, EVENT, Kind, Measure, UnitTable, ended
@@ -43,7 +43,7 @@ class WideForm:
             yield exclusion(Reason.OUTCOME_NOT_CUT, count, f"metrics {', '.join(map(repr, self.uncut))}")
 
 
-def prepare(plan: Experiment, engine: Engine, table: Table, as_of: AsOf, all_named: bool) -> WideForm:
+def prepare(plan: Experiment, engine: Engine, table: Table, as_of: Instant, all_named: bool) -> WideForm:
     """The table with the columns of `measures`. Raises `TableError` for what a metric needs and the table lacks."""
     fields = Fields(engine, table, "the table")
     found = entry(plan, fields)

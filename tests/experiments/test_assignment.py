@@ -209,6 +209,8 @@ AUDIENCE = (Condition("country", among=("DE", "AT")), Condition("age", at_least=
         ("DE", float("nan"), Reason.AUDIENCE_UNKNOWN),
         (float("nan"), 30, Reason.AUDIENCE_UNKNOWN),
         ("FR", float("nan"), Reason.NOT_IN_AUDIENCE),
+        ("DE", pd.NA, Reason.AUDIENCE_UNKNOWN),
+        (pd.NA, 30, Reason.AUDIENCE_UNKNOWN),
         ("DE", "30", Reason.AUDIENCE_UNKNOWN),
         ("DE", True, Reason.AUDIENCE_UNKNOWN),
         ("FR", None, Reason.NOT_IN_AUDIENCE),
@@ -317,8 +319,8 @@ def test_stored_assignments_of_another_length_are_refused() -> None:
 
 
 def test_a_missing_text_of_a_data_frame_is_nothing_stored() -> None:
-    stored: Any = np.array(["three", None, float("nan")], dtype=object)
-    units = ["a", "b", "c"]
+    stored: Any = np.array(["three", None, float("nan"), pd.NA], dtype=object)
+    units = ["a", "b", "c", "d"]
     kept = dict(zip(units, stored, strict=True))
     for found in (assign_many(plan(), units, stored), [assign(plan(), each, kept) for each in units]):
-        assert [each.reason is Reason.STORED for each in found] == [True, False, False]
+        assert [each.reason is Reason.STORED for each in found] == [True, False, False, False]
