@@ -11,7 +11,9 @@ branch_labels = None
 depends_on = None
 
 COLUMNS = """
-ALTER TABLE customers ADD COLUMN outcomes jsonb, ADD COLUMN addresses jsonb, ADD COLUMN variants jsonb;
+ALTER TABLE customers ADD COLUMN outcomes jsonb, ADD COLUMN addresses jsonb, ADD COLUMN variants jsonb,
+    ADD COLUMN merged_into text COLLATE "C";
+CREATE INDEX customers_merged_into ON customers (merged_into, customer_id) WHERE merged_into IS NOT NULL;
 
 ALTER TABLE rulesets
     ADD COLUMN experiments jsonb NOT NULL DEFAULT '[]',
@@ -69,6 +71,13 @@ CREATE TABLE suppressed_addresses (
     source text NOT NULL,
     CONSTRAINT suppressed_addresses_pkey PRIMARY KEY (address, channel, reason),
     CONSTRAINT suppressed_addresses_sane CHECK (octet_length(address) = 16 AND channel BETWEEN 1 AND 6)
+);
+
+CREATE TABLE erased (
+    erased_us bigint NOT NULL,
+    digest bytea NOT NULL,
+    CONSTRAINT erased_pkey PRIMARY KEY (digest),
+    CONSTRAINT erased_sane CHECK (octet_length(digest) = 32)
 );
 
 CREATE TABLE provider_rates (
@@ -179,6 +188,11 @@ CREATE TABLE alarms (
     next_us bigint NOT NULL
 );
 
+CREATE TABLE kept_since (
+    name text NOT NULL PRIMARY KEY,
+    since_us bigint NOT NULL
+);
+
 CREATE TABLE daily_totals (
     count bigint NOT NULL,
     day integer NOT NULL,
@@ -201,8 +215,11 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP TABLE daily_totals, alarms, job_runs, holdouts, snapshots, exposures, experiment_log, experiments,"
-        " secrets, provider_rates, suppressed_addresses, addresses, unresolved_events, events"
+        "DROP TABLE daily_totals, kept_since, alarms, job_runs, holdouts, snapshots, exposures, experiment_log,"
+        " experiments, secrets, provider_rates, erased, suppressed_addresses, addresses, unresolved_events, events"
     )
     op.execute("ALTER TABLE rulesets DROP COLUMN experiments, DROP COLUMN holdouts")
-    op.execute("ALTER TABLE customers DROP COLUMN outcomes, DROP COLUMN addresses, DROP COLUMN variants")
+    op.execute(
+        "ALTER TABLE customers DROP COLUMN outcomes, DROP COLUMN addresses, DROP COLUMN variants,"
+        " DROP COLUMN merged_into"
+    )

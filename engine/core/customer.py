@@ -53,7 +53,7 @@ NO_MEMBERSHIPS: Mapping[int, Membership] = MappingProxyType({})
 class Customer:
     """`variants` are memberships by the experiment's number. What `outcomes` say, decisions read by `since_us` (derived
     attributes: each counts whole days since its instant) and `open_cases`; of the facts in `suppressions`, those
-    `in_force`.
+    `in_force`. Who was `merged_into` another customer is nobody by themselves any more.
     """
 
     time_zone: str | None = None
@@ -64,6 +64,7 @@ class Customer:
     outcomes: Outcomes = NO_OUTCOMES
     addresses: tuple[Address, ...] = ()
     variants: Mapping[int, Membership] = field(default_factory=lambda: NO_MEMBERSHIPS)
+    merged_into: str | None = None
 
     @property
     def in_force(self) -> tuple[Suppression, ...]:

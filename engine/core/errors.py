@@ -6,7 +6,8 @@
     │   ├── InvalidPlan
     │   └── InvalidAsk
     ├── Conflict              well formed, but at odds with what is on record
-    │   └── MessageReused
+    │   ├── MessageReused
+    │   └── Erased
     ├── NotFound
     ├── Unauthenticated
     ├── Forbidden
@@ -100,6 +101,12 @@ class MessageReused(Conflict):
     """Raised when an ask comes under a live message id of the same customer with other content."""
 
     code: ClassVar[str] = "message_reused"
+
+
+class Erased(Conflict):
+    """Raised when something is told of a customer who was erased: nothing is kept of them."""
+
+    code: ClassVar[str] = "erased"
 
 
 class NotFound(TaktError):

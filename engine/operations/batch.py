@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from engine.core.account import Account, Contact
-from engine.core.customer import Customer
+from engine.core.customer import UNKNOWN, Customer
 from engine.core.events import Event
 from engine.core.rules import Rules
 from engine.core.suppression import Consent, Suppression, find_suppression, is_withdrawn
@@ -22,7 +22,7 @@ from engine.store.journal import Change, Changed, Entry, Message, Resolution, Re
 class Held:
     """One customer under the lock: the account, what is on file, and the messages that the commands name."""
 
-    __slots__ = ("account", "changed_file", "customer", "customer_id", "is_dirty", "messages", "now_us")
+    __slots__ = ("account", "changed_file", "customer", "customer_id", "is_dirty", "is_erased", "messages", "now_us")
 
     def __init__(self, customer_id: str, account: Account, texts: CustomerTexts, clock_us: int) -> None:
         self.customer_id = customer_id
@@ -32,6 +32,15 @@ class Held:
         self.messages: dict[str, list[Message]] = {}
         self.is_dirty = False
         self.changed_file = False
+        self.is_erased = False
+
+    def erase(self, as_known: Customer) -> None:
+        """This is somebody who was erased: `as_known` is all that is known of such a one."""
+        self.is_erased, self.customer = True, as_known
+
+    def readmit(self) -> None:
+        """This is somebody new."""
+        self.is_erased, self.customer = False, UNKNOWN
 
     def message(self, message_id: str, attempt: int | None = None) -> Message | None:
         """The newest attempt under this id, or the one named."""
@@ -95,6 +104,7 @@ class Batch:
     linked: list[Link] = field(default_factory=list[Link])
     unlinked: list[Link] = field(default_factory=list[Link])
     exposures: dict[tuple[str, int], Exposure] = field(default_factory=dict[tuple[str, int], Exposure])
+    readmitted: list[bytes] = field(default_factory=list[bytes])  # digests of erased customers who are back
 
     def resolve(self, held: Held, message: Message, resolution: Resolution, end_us: int) -> Message:
         """Journal what became of a contact, and let the account follow."""

@@ -9,6 +9,7 @@ from engine.core.errors import DatabaseUnavailable, TaktError
 from engine.core.tokens import derived
 from engine.operations.batch import Command
 from engine.operations.decide import Answer, AskCommand, Mode
+from engine.operations.erasures import PURPOSE, Erasures
 from engine.operations.lanes import Lanes
 from engine.operations.patience import in_time
 from engine.operations.rulebook import Rulebook
@@ -46,7 +47,8 @@ class Decider:
         )
         self.labels = Labels(self.database)
         self.rulebook = Rulebook()
-        self._settler = Settler(self.database, self.labels, self.rulebook, observer or Unobserved())
+        self.erasures = Erasures()
+        self._settler = Settler(self.database, self.labels, self.rulebook, self.erasures, observer or Unobserved())
         self.lanes = Lanes(
             self._settler, lanes=settings.lanes, queue_asks=settings.queue_asks, queue_bulk=settings.queue_bulk
         )
@@ -59,6 +61,7 @@ class Decider:
         async with self.database.connection() as connection:
             await self.labels.load(connection)
             await ensure_weeks(connection)
+        self.erasures.keys = tuple(await self.keys(PURPOSE))
         self._weeks = asyncio.create_task(self._keep_weeks())
         self.lanes.start()
 
@@ -80,6 +83,18 @@ class Decider:
                 async with self.database.transaction() as connection:
                     found = await secrets.secret(connection, purpose)
             self._secrets[purpose] = found
+        return found
+
+    async def keys(self, purpose: str) -> list[bytes]:
+        """That secret, and those in whose stead it came: of what was made under them, all stays good."""
+        found = [await self.secret(purpose)]
+        if self.settings.secret_before is not None:
+            found.append(derived(self.settings.secret_before.get_secret_value().encode(), purpose))
+        if self.settings.secret is not None:
+            async with self.database.connection() as connection:
+                kept = await secrets.kept(connection, purpose)
+            if kept is not None:
+                found.append(kept)
         return found
 
     async def settle(self, command: Command) -> object:

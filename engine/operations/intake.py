@@ -20,10 +20,12 @@ from engine.core.suppression import Suppression
 from engine.operations.addresses import PutReachable, TellFacts
 from engine.operations.batch import Command
 from engine.operations.decider import Decider
+from engine.operations.erasures import refused
 from engine.operations.file import PutCustomer
 from engine.operations.happened import HappenedCommand
 from engine.operations.patience import in_time
-from engine.store import addresses, events
+from engine.store import addresses, events, identities
+from engine.store.exchange import COMMIT, exchange
 from engine.store.policies import newest_number
 
 _BULK_AT_ONCE: Final = 2  # connections that bulk may hold: the others are the lanes'
@@ -58,6 +60,7 @@ class Intake:
         self._decider = decider
         self._database = decider.database
         self._labels = decider.labels
+        self._digests = decider.erasures.digests
         self._turns = asyncio.Semaphore(_BULK_AT_ONCE)
 
     async def take(self, given: Sequence[Event]) -> list[Outcome]:
@@ -113,6 +116,7 @@ class Intake:
                 return
 
     async def _take(self, given: Sequence[Event]) -> list[Outcome]:
+        given = await self._of_survivors(given)
         await self._labels.intern(events.labels_of(given))
         whose = await self._whose([each for each in given if each.digest is not None])
         event_keys = [each.key for each in given]
@@ -194,11 +198,39 @@ class Intake:
             free = {key: event for key, event in free.items() if key[0] not in moved}
         return locked, free
 
+    async def _of_survivors(self, given: Sequence[Event]) -> Sequence[Event]:
+        """The events with the customers that theirs were merged into."""
+        ids = {each.customer_id for each in given if each.customer_id}
+        if not ids:
+            return given
+        async with self._database.connection() as connection:
+            merged = (await identities.gone(connection, ids, self._digests)).merged
+        if not merged:
+            return given
+        return [
+            each._replace(customer_id=merged[each.customer_id]) if each.customer_id in merged else each
+            for each in given
+        ]
+
     async def _append(self, free: Mapping[Key, Event]) -> dict[Key, Outcome]:
-        """Keep events that change nothing else: one statement, which keeps all of them or none."""
+        """Keep events that change nothing else: one statement, which keeps all of them or none.
+
+        Those of customers who were merged or erased meanwhile are nobody's to keep.
+        """
+        ids = {customer_id for customer_id, _ in free}
         async with self._turns, self._database.connection() as connection:
-            news = await events.append(connection, free, self._labels)
-        return {key: Result.ACCEPTED if key in news else Result.DUPLICATE for key in free}
+            gone = await identities.hold(connection, ids, self._digests)
+            kept = {key: each for key, each in free.items() if key[0] not in gone.merged and key[0] not in gone.erased}
+            news = await events.append(connection, kept, self._labels) if kept else set[Key]()
+            await exchange(connection, COMMIT)
+        became: dict[Key, Outcome] = {key: Result.ACCEPTED if key in news else Result.DUPLICATE for key in kept}
+        became |= {key: refused(key[0]) for key in free if key[0] in gone.erased}
+        moved = {key: (gone.merged[key[0]], key[1]) for key in free if key[0] in gone.merged}
+        if moved:
+            told = {to: free[key]._replace(customer_id=to[0]) for key, to in moved.items()}
+            now, failed = await self._tell(told, {})
+            became |= {key: failed.get(to[0], now[to]) for key, to in moved.items()}
+        return became
 
 
 def _needs_lock(event: Event, policy: Policy) -> bool:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from engine.core.errors import DeadlineExceeded, Overloaded, TaktError, Unavailable
 from engine.operations.batch import Command
+from engine.operations.moved import MOVES_MAX, Moved, sent_on
 from engine.operations.settle import CONTENDED, Settler
 
 CHUNK = 256
@@ -57,13 +58,14 @@ class Waiter:
 class Ticket:
     """One command in a queue."""
 
-    __slots__ = ("command", "deadline", "index", "waiter")
+    __slots__ = ("command", "deadline", "index", "moves", "waiter")
 
     def __init__(self, command: Command, waiter: Waiter, index: int, deadline: float) -> None:
         self.command = command
         self.waiter = waiter
         self.index = index
         self.deadline = deadline
+        self.moves = 0  # how often it was sent on to another customer
 
     @property
     def is_abandoned(self) -> bool:
@@ -130,9 +132,8 @@ class Lanes:
         loop = asyncio.get_running_loop()
         waiter = Waiter(len(commands), loop)
         deadline = loop.time() + wait_s
-        count = len(self._lanes)
         for index, command in enumerate(commands):
-            lane = self._lanes[crc32(command.customer_id.encode()) % count if count > 1 else 0]
+            lane = self._lane(command.customer_id)
             (lane.bulk if is_bulk else lane.asks).append(Ticket(command, waiter, index, deadline))
         for lane in self._lanes:
             lane.wake()
@@ -163,6 +164,28 @@ class Lanes:
     def has_contended(self) -> bool:
         return bool(self._contended)
 
+    def answer(self, tickets: Sequence[Ticket], answers: Sequence[object]) -> None:
+        """Answer those that were settled; what is to be asked of another customer goes to the lane of that one."""
+        for ticket, answer in zip(tickets, answers, strict=True):
+            if isinstance(answer, Moved):
+                self._send_on(ticket, answer.customer_id)
+            elif answer is not CONTENDED:
+                ticket.answer(answer)
+
+    def _send_on(self, ticket: Ticket, to: str) -> None:
+        if ticket.moves >= MOVES_MAX:
+            ticket.answer(Unavailable(f"customer {ticket.command.customer_id!r} was merged too often"))
+            return
+        ticket.moves += 1
+        ticket.command = sent_on(ticket.command, to)
+        lane = self._lane(to)
+        lane.asks.append(ticket)
+        lane.wake()
+
+    def _lane(self, customer_id: str) -> "_Lane":
+        count = len(self._lanes)
+        return self._lanes[crc32(customer_id.encode()) % count if count > 1 else 0]
+
     def is_contended(self, customer_id: str) -> bool:
         return customer_id in self._contended
 
@@ -174,11 +197,27 @@ class Lanes:
                     tickets = _current([queue.popleft() for _ in range(min(CHUNK, len(queue)))])
                     if tickets:
                         turn_s = max(_TURN_S_MIN, min(_TURN_S, _ROUND_S * _CONTENDED_AT_ONCE / len(self._contended)))
-                        queue.extendleft(reversed(await _settle_alone(self._settler, tickets, turn_s)))
+                        queue.extendleft(reversed(await self._settle_alone(tickets, turn_s)))
         finally:
             del self._contended[customer_id]
             for ticket in queue:
                 ticket.answer(Unavailable("this ask was dropped undecided"))
+
+    async def _settle_alone(self, tickets: Sequence[Ticket], wait_s: float) -> list[Ticket]:
+        """One customer's commands, waiting for the lock a while. Returns those that are still to be settled."""
+        left_s = max(each.deadline for each in tickets) - asyncio.get_running_loop().time()
+        commands = [each.command for each in tickets]
+        try:
+            answers: Sequence[object] = await self._settler.settle(commands, lock_wait_s=min(wait_s, left_s))
+        except TaktError as error:
+            answers = [error] * len(tickets)
+        except Exception:
+            if len(tickets) > 1:
+                return [left for each in tickets for left in await self._settle_alone([each], wait_s)]
+            log.exception("a command failed")
+            answers = [TaktError("the ask could not be decided: this is a fault of Takt, and is logged")]
+        self.answer(tickets, answers)
+        return [each for each, answer in zip(tickets, answers, strict=True) if answer is CONTENDED]
 
 
 class _Lane:
@@ -237,14 +276,14 @@ class _Lane:
         try:
             answers = await self._settler.settle([each.command for each in tickets])
         except TaktError as error:
-            _answer(tickets, [error] * len(tickets))
+            self._lanes.answer(tickets, [error] * len(tickets))
         except Exception:
             log.exception("a chunk of %d commands failed; each is settled alone", len(tickets))
             self._lanes.defer_contended(tickets)
         else:
             held = [each for each, answer in zip(tickets, answers, strict=True) if answer is CONTENDED]
             self._lanes.defer_contended(held)
-            _answer(tickets, answers)
+            self._lanes.answer(tickets, answers)
 
     def _died(self, task: asyncio.Task[None]) -> None:
         if self._stopping and not task.cancelled() and task.exception() is None:
@@ -269,26 +308,3 @@ def _current(tickets: Sequence[Ticket]) -> list[Ticket]:
         else:
             current.append(ticket)
     return current
-
-
-def _answer(tickets: Sequence[Ticket], answers: Sequence[object]) -> None:
-    for ticket, answer in zip(tickets, answers, strict=True):
-        if answer is not CONTENDED:
-            ticket.answer(answer)
-
-
-async def _settle_alone(settler: Settler, tickets: Sequence[Ticket], wait_s: float) -> list[Ticket]:
-    """One customer's commands, waiting for the lock a while. Returns those that are still to be settled."""
-    left_s = max(each.deadline for each in tickets) - asyncio.get_running_loop().time()
-    commands = [each.command for each in tickets]
-    try:
-        answers: Sequence[object] = await settler.settle(commands, lock_wait_s=min(wait_s, left_s))
-    except TaktError as error:
-        answers = [error] * len(tickets)
-    except Exception:
-        if len(tickets) > 1:
-            return [left for each in tickets for left in await _settle_alone(settler, [each], wait_s)]
-        log.exception("a command failed")
-        answers = [TaktError("the ask could not be decided: this is a fault of Takt, and is logged")]
-    _answer(tickets, answers)
-    return [each for each, answer in zip(tickets, answers, strict=True) if answer is CONTENDED]

@@ -17,10 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from engine.core.account import State
 from engine.core.origins import PACKED_MAX, PURPOSE, Origin, pack, unpack
 from engine.core.policy import Channel, Purpose
-from engine.core.tokens import derived
 from engine.operations.decide import Answer, AskCommand
 from engine.operations.decider import Decider
-from engine.store import secrets
 
 TOKEN_MAX: Final = (PACKED_MAX + 16) * 4 // 3 + 4
 POST_HEADER: Final = ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")  # RFC 8058, to the letter
@@ -87,16 +85,7 @@ class Links:
 
 async def open_links(decider: Decider) -> Links:
     """The links of an open Decider. Tokens stay good when TAKT_SECRET is first set, and when it is changed once."""
-    keys = [await decider.secret(PURPOSE)]
-    settings = decider.settings
-    if settings.secret_before is not None:
-        keys.append(derived(settings.secret_before.get_secret_value().encode(), PURPOSE))
-    if settings.secret is not None:
-        async with decider.database.connection() as connection:
-            kept = await secrets.kept(connection, PURPOSE)
-        if kept is not None:
-            keys.append(kept)
-    return Links(Tokens(keys), decider)
+    return Links(Tokens(await decider.keys(PURPOSE)), decider)
 
 
 def event_id_of(token: str) -> str:

@@ -8,15 +8,18 @@ in doubt to end, and under them the journal tells.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar, cast
 
 from engine.core.errors import DatabaseUnavailable, TaktError, Unavailable
 from engine.core.policy import DAY_US
 from engine.core.rules import Rules
+from engine.operations import erasures as erased
 from engine.operations.batch import Batch, Command, Held
+from engine.operations.erasures import Erasures
 from engine.operations.happened import HappenedCommand
+from engine.operations.moved import MOVES_MAX, Moved, sent_on
 from engine.operations.rulebook import Rulebook
-from engine.store import accounts, addresses, customers, events, exposures, journal_rows
+from engine.store import accounts, addresses, customers, events, exposures, identities, journal_rows
 from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, ConnectionFailed, Database, LockBusy, Row
 from engine.store.exchange import BEGIN, COMMIT, Call, exchange
@@ -51,14 +54,17 @@ class Observer(Protocol):
 class Settler:
     """Settles chunks. Holds no state of its own but what the process has learnt: labels and rulesets."""
 
-    def __init__(self, database: Database, labels: Labels, rulebook: Rulebook, observer: Observer) -> None:
+    def __init__(
+        self, database: Database, labels: Labels, rulebook: Rulebook, erasures: Erasures, observer: Observer
+    ) -> None:
         self._database = database
         self._labels = labels
         self._rulebook = rulebook
+        self._erasures = erasures
         self._observer = observer
 
     async def settle(self, commands: Sequence[Command], *, lock_wait_s: float | None = None) -> list[object]:
-        """The answers in order: values, the `TaktError` a command alone met, or CONTENDED.
+        """The answers in order: values, the `TaktError` a command alone met, CONTENDED, or `Moved`.
 
         A customer held by somebody else is left out (CONTENDED); with `lock_wait_s`, all are if one is after that long.
         Raises `Unavailable` where the database could not be reached: nothing was decided then, or it is not known.
@@ -74,15 +80,21 @@ class Settler:
         self._observer.chunk(commands, answers, asyncio.get_running_loop().time() - began)
         return answers
 
-    async def peek(self, command: "Peekable[T]") -> T:
+    async def peek(self, command: "Peekable[T]", moves: int = MOVES_MAX) -> T:
         """The answer to an ask that leaves no trace: read without a lock, nothing written."""
         async with self._database.transaction() as connection:
             ids = [command.customer_id]
             (rows,) = await exchange(connection, (accounts.READ, (Texts(ids),)))
             batch = await self._batch(connection, rows, [])
             held = batch.held[command.customer_id]
-            await self._recall(connection, batch, [command])
-            return command.peek(batch.rules, held)
+            into = held.customer.merged_into
+            if into is None:
+                await self._recall(connection, batch, [command])
+                answer = command.peek(batch.rules, held)
+                return cast(T, erased.looked(answer)) if held.is_erased else answer
+        if not moves:
+            raise Unavailable(f"customer {command.customer_id!r} was merged too often")
+        return await self.peek(cast(Peekable[T], sent_on(command, into)), moves - 1)
 
     async def _try(self, commands: Sequence[Command], lock_wait_s: float | None) -> list[object]:
         try:
@@ -153,6 +165,9 @@ class Settler:
         number = rows[0][-1] if rows else await newest_number(connection)
         if number is None:
             raise Unavailable("no policy is active: `takt policy activate considerate`")
+        strangers = [each.customer_id for each in held.values() if not each.account.seq]
+        for customer_id in await identities.erased(connection, strangers, self._erasures.digests):
+            held[customer_id].erase(erased.ERASED)
         return Batch(await self._rulebook.rules(connection, number), held)
 
     async def _look_back(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
@@ -202,7 +217,11 @@ class Settler:
         held = batch.held.get(command.customer_id)
         if held is None:
             return CONTENDED
+        if held.customer.merged_into is not None:
+            return Moved(held.customer.merged_into)
         try:
+            if held.is_erased:
+                return erased.answer(batch, held, command, self._erasures)
             return command.apply(batch, held)
         except TaktError as error:
             return error
@@ -223,6 +242,8 @@ class Settler:
             calls += events.appending(events.keyed(batch.events), self._labels)
         if batch.linked or batch.unlinked:
             calls += addresses.relinking(batch.unlinked, batch.linked, self._labels)
+        if batch.readmitted:
+            calls.append(identities.readmitting(batch.readmitted))
         if strangers:
             calls.append((accounts.FORGET, (Texts(strangers),)))
         try:

@@ -1,7 +1,8 @@
 """Whether the journal, the accounts and the decisions agree: every customer's story told again and compared.
 
 Reads only, a page of customers at a time, and never holds a lock: it runs beside the service. Entries decided under
-another version of the time zones than this process reads are folded, but their decisions are not made again.
+another version of the time zones than this process reads are folded, but their decisions are not made again. What an
+erasure left under a random id is nobody's story, and is passed over.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ from engine.operations.reconcile import reconcile
 from engine.operations.replay import Finding, Replay, Ruleset
 from engine.operations.rulebook import pause_of
 from engine.operations.running import rules_of
-from engine.store import journal_reading, policies
+from engine.store import journal_reading, policies, pruning
 from engine.store.database import Connection, Database
+from engine.store.erasing import AFTER_ANONYMOUS
 from engine.store.journal import Message, Refusal
 from engine.store.journal_reading import Dossier, Page
 from engine.store.labels import Labels
@@ -73,7 +75,7 @@ async def verify(
     rulesets = _Rulesets()
     report = Report()
     chosen = sorted(set(customers)) if customers is not None else None
-    after: str | None = ""
+    after: str | None = AFTER_ANONYMOUS
     while after is not None:
         async with database.transaction() as connection:
             page, after = await _read(connection, labels, chosen, after)
@@ -99,7 +101,8 @@ async def _read(
 
 def _verified(dossier: Dossier, rulesets: "_Rulesets", clock_us: int) -> Report:
     entries = dossier.entries
-    replay = Replay(dossier.customer_id, rulesets.named_by(dossier), rulesets.exempt_topics)
+    named = rulesets.named_by(dossier)
+    replay = Replay(dossier.customer_id, named, rulesets.exempt_topics, rulesets.refusals_since_us)
     replay.tell(entries)
     findings = (*replay.findings, *reconcile(replay, dossier))
     latest_us = dossier.account.latest_us if dossier.account else 0
@@ -115,6 +118,7 @@ class _Rulesets:
 
     def __init__(self) -> None:
         self.exempt_topics: frozenset[str] = frozenset()
+        self.refusals_since_us = 0
         self._known: dict[int, policies.Ruleset] = {}
         self._policies: dict[int, Policy] = {}
         self._made: dict[int, Ruleset] = {}
@@ -122,6 +126,7 @@ class _Rulesets:
     async def load(self, connection: Connection, page: Page) -> None:
         """Read what the page's entries name."""
         self.exempt_topics = await policies.exempt_topics(connection)
+        self.refusals_since_us = await pruning.refusals_since_us(connection)
         if len(self._made) > _RULESETS_KEPT:
             self._made.clear()
         wanted = {number for dossier in page.dossiers for number in _numbers(dossier)} - self._made.keys()

@@ -14,7 +14,8 @@ from engine.core.events import NO_PROPERTIES, Event
 from engine.core.suppression import Scope, Suppression, SuppressionReason, fact
 from engine.store.columns import Byteas, Int2s, Int8s, Texts
 from engine.store.database import Connection
-from engine.store.exchange import Call, exchange
+from engine.store.exchange import BEGIN, COMMIT, Call, exchange
+from engine.store.identities import HOLD
 from engine.store.labels import Labels
 
 UNRESOLVED_AT_ONCE: Final = 1_000
@@ -42,6 +43,8 @@ _KEEP = (
     "INSERT INTO unresolved_events (received_us, event_key, channel, address, data)"
     " SELECT takt_clock(), key, channel, address, data::jsonb"
     " FROM unnest(%b, %b, %b, %b) AS rows(key, channel, address, data)"
+    " WHERE NOT EXISTS (SELECT FROM suppressed_addresses s WHERE s.address = rows.address"
+    f" AND s.channel = rows.channel AND s.reason = '{SuppressionReason.ERASURE.value}')"
     " ON CONFLICT (address, channel, event_key) DO NOTHING RETURNING event_key"
 )
 _WAITING = (
@@ -116,14 +119,18 @@ async def suppress(connection: Connection, told: Iterable[Suppression], labels: 
 
 
 async def keep(connection: Connection, events: Iterable[Event], labels: Labels) -> set[int]:
-    """Keep events whose address is nobody's yet; returns the keys of those that were news."""
+    """Keep events whose address is nobody's yet; returns the keys of those that were news.
+
+    Of an address whose owner was erased nothing is kept.
+    """
     waiting = {(Address(each.channel or "", each.digest or ""), each.key): each for each in events}
     if not waiting:
         return set()
     rows = sorted(waiting.items(), key=lambda row: row[0])
     channels, digests = _pairs([address for (address, _), _ in rows], labels)
     data = Texts(orjson.dumps(_data(each)).decode() for _, each in rows)
-    (news,) = await exchange(connection, (_KEEP, (Int8s(key for (_, key), _ in rows), channels, digests, data)))
+    kept = _KEEP, (Int8s(key for (_, key), _ in rows), channels, digests, data)
+    *_, news, _ = await exchange(connection, BEGIN, *HOLD, kept, COMMIT)
     return {row[0] for row in news}
 
 

@@ -36,12 +36,13 @@ class CustomerTexts(NamedTuple):
     outcomes: str | None
     addresses: str | None
     variants: str | None
+    merged_into: str | None
 
 
-NOTHING = CustomerTexts(*[None] * 8)
+NOTHING = CustomerTexts(*[None] * 9)
 COLUMNS = (
     "c.time_zone, c.attributes::text, c.consents::text, c.suppressions::text, c.preferences::text, c.outcomes::text,"
-    " c.addresses::text, c.variants::text"
+    " c.addresses::text, c.variants::text, c.merged_into"
 )
 
 
@@ -58,6 +59,7 @@ def customer_of(texts: CustomerTexts) -> Customer:
         outcomes=_outcomes(texts.outcomes),
         addresses=_addresses(texts.addresses),
         variants=_variants(texts.variants),
+        merged_into=texts.merged_into,
     )
 
 
@@ -72,6 +74,7 @@ def texts_of(customer: Customer) -> CustomerTexts:
         _json(outcomes_data(customer.outcomes)),
         _json(addresses_data(customer.addresses)),
         _json(variants_data(customer.variants)),
+        customer.merged_into,
     )
 
 
@@ -79,12 +82,13 @@ def saving(rows: Mapping[str, CustomerTexts]) -> Call:
     """What writes these customers' rows. The caller holds the locks of their accounts."""
     return (
         "INSERT INTO customers (customer_id, time_zone, attributes, consents, suppressions, preferences, outcomes,"
-        " addresses, variants)"
-        " SELECT id, zone, a::jsonb, c::jsonb, s::jsonb, p::jsonb, o::jsonb, d::jsonb, v::jsonb"
-        " FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b) AS rows(id, zone, a, c, s, p, o, d, v)"
+        " addresses, variants, merged_into)"
+        " SELECT id, zone, a::jsonb, c::jsonb, s::jsonb, p::jsonb, o::jsonb, d::jsonb, v::jsonb, m"
+        " FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b) AS rows(id, zone, a, c, s, p, o, d, v, m)"
         " ON CONFLICT (customer_id) DO UPDATE SET time_zone = EXCLUDED.time_zone, attributes = EXCLUDED.attributes,"
         " consents = EXCLUDED.consents, suppressions = EXCLUDED.suppressions, preferences = EXCLUDED.preferences,"
-        " outcomes = EXCLUDED.outcomes, addresses = EXCLUDED.addresses, variants = EXCLUDED.variants",
+        " outcomes = EXCLUDED.outcomes, addresses = EXCLUDED.addresses, variants = EXCLUDED.variants,"
+        " merged_into = EXCLUDED.merged_into",
         (Texts(rows), *map(Texts, zip(*rows.values(), strict=True))),
     )
 

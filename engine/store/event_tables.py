@@ -124,6 +124,18 @@ class SuppressedAddressRow(SQLModel, table=True):
     source: str = _text()
 
 
+class ErasedRow(SQLModel, table=True):
+    """That somebody was erased, by a keyed hash of the customer id: all that is kept of it."""
+
+    __tablename__ = "erased"
+    __table_args__ = (
+        PrimaryKeyConstraint("digest", name="erased_pkey"),
+        CheckConstraint("octet_length(digest) = 32", name="erased_sane"),
+    )
+    erased_us: int = _big()
+    digest: bytes = Field(sa_type=LargeBinary, nullable=False)
+
+
 class ProviderRateRow(SQLModel, table=True):
     """A complaint rate that a mail provider published for a day (days since 1970-01-01)."""
 
@@ -174,6 +186,14 @@ class AlarmRow(SQLModel, table=True):
     sent_us: int | None = Field(default=None, sa_type=BigInteger)
     attempts: int = Field(sa_type=Integer, nullable=False, sa_column_kwargs={"server_default": "0"})
     next_us: int = _big()
+
+
+class KeptSinceRow(SQLModel, table=True):
+    """From when on the rows of a table are all there: what was before is in the daily totals alone."""
+
+    __tablename__ = "kept_since"
+    name: str = Field(sa_type=Text, primary_key=True)
+    since_us: int = _big()
 
 
 class DailyTotalRow(SQLModel, table=True):

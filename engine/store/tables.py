@@ -17,12 +17,14 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Identity,
+    Index,
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
@@ -95,10 +97,16 @@ class AccountRow(SQLModel, table=True):
 
 
 class CustomerRow(SQLModel, table=True):
-    """What decisions read about a person. Every change of it is in `changes` too; NULL is "nothing on file"."""
+    """What decisions read about a person. Every change of it is in `changes` too; NULL is "nothing on file".
+
+    Of who was `merged_into` another customer nothing else is on file.
+    """
 
     __tablename__ = "customers"
-    __table_args__ = (PrimaryKeyConstraint("customer_id", name="customers_pkey"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", name="customers_pkey"),
+        Index("customers_merged_into", "merged_into", "customer_id", postgresql_where=text("merged_into IS NOT NULL")),
+    )
     customer_id: str = _customer_id()
     time_zone: str | None = Field(default=None, sa_type=Text)
     attributes: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
@@ -108,6 +116,7 @@ class CustomerRow(SQLModel, table=True):
     outcomes: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     addresses: list[Any] | None = Field(default=None, sa_type=JSONB)
     variants: list[Any] | None = Field(default=None, sa_type=JSONB)
+    merged_into: str | None = Field(default=None, sa_column=Column("merged_into", BYTEWISE, nullable=True))
 
 
 class JournalRow(SQLModel, table=True):

@@ -1,0 +1,50 @@
+"""What remains of rows that are deleted before their time or at its end: how many there were a day, by their labels."""
+
+from enum import IntEnum
+from typing import Final
+
+from engine.core.policy import DAY_US
+from engine.store.database import Connection
+from engine.store.journal_rows import WAS_REFUSED
+
+
+class Counted(IntEnum):
+    """What a row of `daily_totals` counts. Of refusals `rule` and `code` are those of the first reason, by the number
+    of the label and of the code; of events `rule` is their type. MESSAGE is a refused message once a day, however often
+    it was asked; UNRESOLVED an event whose address led to nobody."""
+
+    CONTACT = 1
+    REFUSAL = 2
+    EVENT = 3
+    MESSAGE = 4
+    UNRESOLVED = 5
+
+
+_FIRST_RULE = " | ".join(f"get_byte(reasons, {place}) << {8 * place - 8}" for place in range(1, 5))
+_MESSAGES = f"count(DISTINCT (customer_id, message_id)) FILTER (WHERE {WAS_REFUSED} AND message_id <> '')"
+_ROWS: Final = {  # how many, team, rule, code, and the table
+    Counted.CONTACT: ("count(*)", "team", "0", "0", "journal"),
+    Counted.REFUSAL: (
+        "count(*)",
+        "team",
+        f"coalesce({_FIRST_RULE}, 0)",
+        "coalesce(get_byte(reasons, 0), 0)",
+        "refusals",
+    ),
+    Counted.EVENT: ("count(*)", "0", "kind", "0", "events"),
+    Counted.MESSAGE: (_MESSAGES, "team", "0", "0", "refusals"),
+}
+
+
+async def count(connection: Connection, customer_ids: list[str]) -> None:
+    """Add what these customers have to the totals. The caller deletes it in the same transaction."""
+    for counted, (how_many, team, rule, code, table) in _ROWS.items():
+        await connection.execute(
+            "INSERT INTO daily_totals AS known (count, day, kind, channel, topic, campaign, team, rule, code)"
+            f" SELECT {how_many}, at_us / {DAY_US}, {counted:d}, channel, topic, campaign, {team}, {rule}, {code}"
+            f" FROM {table} WHERE customer_id = ANY(%s) GROUP BY 2, 4, 5, 6, 7, 8, 9"
+            f" HAVING {how_many} > 0"
+            " ON CONFLICT (day, kind, channel, topic, campaign, team, rule, code)"
+            " DO UPDATE SET count = known.count + EXCLUDED.count".encode(),
+            (customer_ids,),
+        )
