@@ -91,7 +91,8 @@ def _eligible(read: Any, eligible: dict[str, Any] | None) -> Iterator[str]:
     if eligible is None or eligible["share_diverged"] is None:
         return
     total = sum(eligible["customers"].values())
-    yield f"Variants differed for {eligible['share_diverged']:.1%} of {total:,} eligible customers. On all of them:"
+    effects = ". On all of them:" if eligible["effects"] else "."
+    yield f"Variants differed for {eligible['share_diverged']:.1%} of {total:,} eligible customers{effects}"
     for each in eligible["effects"]:
         metric = read.metric(each["metric"])
         low = float("-inf") if each["low"] is None else each["low"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from engine.core.errors import Conflict
+from engine.core.events import EventType
 from engine.core.policy import DAY_US
 from engine.operations.plan_file import read_plan
 from engine.operations.standard_metrics import extended, values_of
@@ -94,17 +95,20 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     as_of_us, started_us = analysis.as_of_us, record.started_us or 0
     days = (analysis.now_us - started_us) / DAY_US  # of what is on record: a run may be over for longer than it took
     has_refusals = days <= REFUSALS_KEPT_DAYS
-    more = extended(plan, analysis.channels(), has_margins=analysis.has_margins(), has_refusals=has_refusals)
+    channels = analysis.channels()
+    more = extended(plan, channels, has_margins=True, has_refusals=has_refusals)
     values = values_of(more.plan)
     if unreadable := values & RESERVED:
         raise Conflict(f"no field of events can be called {', '.join(sorted(unreadable))} in the service's readouts")
     exposures, events = analysis.tables(needed_kinds(more.plan), values)
+    if "margin" in values and not analysis.has(EventType.PURCHASE, "margin"):
+        more = extended(plan, channels, has_margins=False, has_refusals=has_refusals)
     as_of = store.instant(as_of_us)
     aggregates = _counted(aggregate(more.plan, exposures, events, as_of=as_of), analysis.left_out())
     readout = readout_of(more.plan, aggregates)
     entered = analysis.entered()
-    if plan.is_about_budgets:
-        readout = replace(readout, checks=(*_eligible_checks(plan, entered), *readout.checks))
+    of_eligible = tuple(_eligible_checks(plan, entered)) if plan.is_about_budgets else ()
+    readout = replace(readout, checks=(*of_eligible, *readout.checks))
     stretches = pauses_between(analysis.pauses(started_us), started_us, as_of_us)
     cautions = _cautions(more.no_room, days)
     unpaused: Readout | None = None
@@ -112,6 +116,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
         deciding = replace(plan, metrics=tuple(each for each in plan.metrics if each.role in _DECIDES), segments=())
         outside = store.outside(exposures, [(each.from_us, each.until_us) for each in stretches])
         unpaused = readout_of(deciding, aggregate(deciding, outside, events, as_of=as_of))
+        unpaused = replace(unpaused, checks=(*of_eligible, *unpaused.checks))
         cautions += _about_pauses(readout, unpaused)
     return Found(
         readout,

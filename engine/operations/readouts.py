@@ -30,7 +30,7 @@ class Readouts:
 
     async def newest(self, key: str, at_us: int | None = None) -> Kept:
         """The newest readout, or the newest that was there at an instant; raises `NotFound`."""
-        async with self._database.transaction() as connection:
+        async with self._database.connection() as connection:
             record = await experiments.experiment(connection, key)
             snapshot = await snapshots.newest(connection, record.number, at_us)
             if snapshot is None:

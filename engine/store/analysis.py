@@ -97,6 +97,7 @@ class Analysis:
     def __init__(self, connection: Connection[TupleRow], wanted: Wanted, until_us: int | None = None) -> None:
         self._connection = connection
         self._wanted = wanted
+        self._fields: Mapping[str, str] = {}
         self.now_us: int = self._rows("SELECT takt_clock()")[0][0]
         self.as_of_us = self.now_us if until_us is None else min(self.now_us, until_us)
         instant = "diverged_us" if wanted.by_divergence else "eligible_us"
@@ -107,15 +108,6 @@ class Analysis:
     def channels(self) -> list[str]:
         """Those in which anything was sent to whom is analysed."""
         return [CHANNELS[number] for (number,) in self._rows("SELECT DISTINCT channel FROM takt_contacts ORDER BY 1")]
-
-    def has_margins(self) -> bool:
-        """Whether a purchase of whom is analysed says what of it stays."""
-        purchase = self._numbers([EventType.PURCHASE])
-        query = (
-            "SELECT EXISTS (SELECT FROM events e JOIN takt_exposed x ON x.takt_customer_id = e.customer_id"
-            " WHERE e.kind = ANY(%s) AND e.margin IS NOT NULL)"
-        )
-        return self._rows(query, (list(purchase.values()),))[0][0]
 
     def tables(self, kinds: Collection[str], values: Collection[str]) -> tuple[Any, Any]:
         """Exposures and events, as Ibis tables under `COLUMNS`: events of these types, with these fields as numbers.
@@ -130,8 +122,16 @@ class Analysis:
         backend = import_module("ibis.backends.postgres").Backend.from_connection(self._connection)
         exposures = backend.table("takt_exposed").drop("takt_entered_us")
         events = backend.table("takt_happened")
+        self._fields = {name: f"takt_v{place}" for place, name in enumerate(fields)}
         segments = {name: f"takt_s{place}" for place, name in enumerate(self._wanted.segments)}
-        return exposures.rename(segments), events.rename({name: f"takt_v{place}" for place, name in enumerate(fields)})
+        return exposures.rename(segments), events.rename(self._fields)
+
+    def has(self, kind: str, field: str) -> bool:
+        """Whether any event of this type, among those of `tables`, has this field."""
+        column = sql.Identifier(self._fields[field])
+        query = sql.SQL("SELECT EXISTS (SELECT FROM takt_happened WHERE takt_type = {} AND {} IS NOT NULL)")
+        found = self._connection.execute(query.format(sql.Literal(kind), column)).fetchone()
+        return found is not None and found[0]
 
     def entered(self) -> list[Entered]:
         """How many entered, by variant and phase, without those who are never analysed."""
