@@ -391,3 +391,32 @@ def test_only_aggregates_leave_the_database(database_url: str, worlds: list[Worl
     assert len(brought) > 10
     assert max(brought) < 50
     assert not [each for each in names if isinstance(each, str) and each.startswith("c") and each[1:].isdigit()]
+
+
+def test_names_are_names_whatever_characters_they_have(database_url: str, worlds: list[World]) -> None:
+    odd = 'o\'clock "%s" {x} \\ ; --'
+    metrics = [
+        {"name": odd, "kind": "mean", "event": "session", "value": odd, "role": "primary", "direction": "increase"},
+        {"name": "long", "kind": "count", "event": odd, "role": "secondary", "direction": "increase"},
+    ]
+    variants = [{"name": odd, "control": True}, {"name": f"{odd}?"}]
+    first, second = ("1" + "a" * 70, "2" + "a" * 70)  # longer than the names of a database's columns
+    plan = {**PLAIN, "variants": variants, "segments": [odd, first, second], "metrics": metrics}
+    world = World(database_url, plan, START_US + 40 * DAY_US)
+    worlds.append(world)
+    for number in range(4):
+        segments = {odd: f"{odd}{number % 2}", first: "x", second: f"y{number}"}
+        world.enter(f"c{number}", number % 2, START_US, segments=segments)
+        world.tell(f"c{number}", "session", START_US + 1, properties={odd: number})
+        world.tell(f"c{number}", "session", START_US + 2, properties={odd: "7"})  # a text is no number
+        world.tell(f"c{number}", odd, START_US + 2)
+    found = computed(world)
+    assert arms(found, odd) == {odd: (0 + 2, 2), f"{odd}?": (1 + 3, 2)}
+    assert arms(found, "long") == {odd: (2, 2), f"{odd}?": (2, 2)}
+    looked_at = {each.where for each in found.readout.checks if each.code == "srm_segment"}
+    assert looked_at == {
+        f"{odd} {odd}0",
+        f"{odd} {odd}1",
+        f"{first} x",
+        *(f"{second} y{number}" for number in range(4)),
+    }
