@@ -18,6 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from engine import cli
 from engine.core.errors import TaktError
 from engine.operations import collector, start
+from engine.scheduler.beside import beside, end_with_input
 from engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,9 +59,11 @@ def serve(
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     # uvicorn ends in order, and then hands SIGTERM on: as an exception it lets the database be left, too.
     signal.signal(signal.SIGTERM, _end)
-    with closing(_listen(settings)) as listening, start.locate(settings) as where:
+    with closing(_listen(settings)) as listening, start.locate(settings) as where, ExitStack() as leaving:
         start.come_up(where)
         ready = asyncio.run(start.prepare(where, settings))
+        if settings.scheduler:
+            leaving.enter_context(beside(where.url))
         cli.banner(settings.model_copy(update={"port": listening.getsockname()[1]}), ready)
         config = uvicorn.Config(
             "engine.main:app",
@@ -78,6 +81,35 @@ def serve(
             uvicorn.Server(config).run(sockets=[listening])
         else:
             Multiprocess(config, sockets=[listening]).run()
+
+
+@cli.scheduler_app.command("serve")
+def serve_scheduler() -> None:
+    """Run the scheduler alone, where the workers are started without `takt serve`. Any number may run: one leads.
+
+    Example: takt scheduler serve
+    """
+    signal.signal(signal.SIGTERM, _end)
+    settings = Settings()
+    with start.locate(settings) as where:
+        _stand(where.url, settings)
+
+
+def schedule() -> None:
+    """What the process beside the workers does, until whoever started it ends."""
+    end_with_input()
+    signal.signal(signal.SIGTERM, _end)
+    _log()
+    settings = Settings()
+    if settings.database_url is None:
+        sys.exit("DATABASE_URL is not set")
+    _stand(settings.database_url.get_secret_value(), settings)
+
+
+def _stand(url: str, settings: Settings) -> None:
+    from engine.scheduler.leader import stand  # with APScheduler, which nobody else needs
+
+    asyncio.run(stand(url, settings))
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

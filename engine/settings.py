@@ -1,12 +1,15 @@
 """What the environment says: every variable Takt reads, with its default. Options of the command line come on top."""
 
+import base64
 import ipaddress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_WEBHOOK = "whsec_"
 
 
 class Settings(BaseSettings):
@@ -28,6 +31,10 @@ class Settings(BaseSettings):
     unsubscribe_days: Annotated[int, Field(ge=60, le=4_000)] = 400
     policy: Path | None = None
     docs: bool = True
+    scheduler: bool = True
+    alarm_url: SecretStr | None = None
+    alarm_secret: SecretStr | None = None
+    keep_events_days: Annotated[int, Field(ge=120, le=4_000)] = 400
 
     lanes: Annotated[int, Field(ge=1, le=16)] = 2
     queue_asks: Annotated[int, Field(ge=1)] = 20_000
@@ -36,6 +43,12 @@ class Settings(BaseSettings):
     bulk_deadline_ms: Annotated[int, Field(ge=10, le=3_600_000)] = 120_000
     lock_wait_ms: Annotated[int, Field(ge=1, le=60_000)] = 200
     body_bytes: Annotated[int, Field(ge=1024)] = 16 * 1024 * 1024
+
+    @property
+    def alarm_key(self) -> bytes:
+        """With which alarms are signed."""
+        secret = self.alarm_secret.get_secret_value() if self.alarm_secret else ""
+        return base64.b64decode(secret.removeprefix(_WEBHOOK))
 
     @field_validator("admin_key", "secret", "secret_before")
     @classmethod
@@ -52,6 +65,44 @@ class Settings(BaseSettings):
         if len(set(secret)) < 8:
             raise ValueError(f"it repeats the same few characters: {make_one}")
         return SecretStr(secret)
+
+    @field_validator("alarm_url")
+    @classmethod
+    def _can_be_posted_to(cls, url: SecretStr | None) -> SecretStr | None:
+        """Such addresses often are secrets themselves."""
+        if url is None:
+            return None
+        text = url.get_secret_value().strip()
+        try:
+            parts = urlsplit(text)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        if not is_address or not text.isprintable() or " " in text:
+            raise ValueError("it is no web address; expected one such as https://alarms.example.com/takt")
+        return SecretStr(text)
+
+    @field_validator("alarm_secret")
+    @classmethod
+    def _of_standard_webhooks(cls, secret: SecretStr | None) -> SecretStr | None:
+        """In the form that the libraries of receivers take."""
+        if secret is None:
+            return None
+        text = secret.get_secret_value().strip()
+        try:
+            key = base64.b64decode(text.removeprefix(_WEBHOOK), validate=True) if text.startswith(_WEBHOOK) else b""
+        except ValueError:
+            key = b""
+        if not 24 <= len(key) <= 64:
+            expected = f"{_WEBHOOK} and 24 to 64 bytes in base64"
+            raise ValueError(f"expected {expected}: make one with `echo {_WEBHOOK}$(openssl rand -base64 32)`")
+        return SecretStr(text)
+
+    @model_validator(mode="after")
+    def _alarms_are_signed(self) -> "Settings":
+        if self.alarm_url is not None and self.alarm_secret is None:
+            raise ValueError("TAKT_ALARM_URL needs TAKT_ALARM_SECRET: nobody could tell alarms from forgeries without")
+        return self
 
     @field_validator("public_url")
     @classmethod

@@ -258,6 +258,7 @@ class PauseOut(Out):
     teams: list[str] | None
     from_: Annotated[datetime | None, Field(alias="from")]
     until: datetime | None
+    is_breaker: Annotated[bool, Field(description="The complaint breaker set it, because customers complain.")]
 
 
 class ActivationOut(Out):

@@ -13,12 +13,14 @@ from engine.cli import (
     pause,
     policy,
     readout,
+    scheduler,
     screen,
     verify,
     why,
 )
 from engine.cli.app import app, run
 from engine.cli.output import banner
+from engine.cli.scheduler import scheduler_app
 
 COMMANDS = (
     ask,
@@ -34,8 +36,9 @@ COMMANDS = (
     readout,
     assign,
     analyze,
+    scheduler,
     verify,
     db,
 )  # importing them is what makes them known
 
-__all__ = ["COMMANDS", "app", "banner", "run"]
+__all__ = ["COMMANDS", "app", "banner", "run", "scheduler_app"]

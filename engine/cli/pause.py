@@ -71,11 +71,13 @@ def _show(pauses: list[dict[str, Any]], json: bool) -> None:
     elif not pauses:
         note("Nothing is paused.")
     else:
-        table(("pause", "until", "stops"), [(each["name"], _until(each["until"]), _stops(each)) for each in pauses])
+        table(("pause", "until", "stops"), [(each["name"], _until(each), _stops(each)) for each in pauses])
 
 
-def _until(text: str | None) -> str:
-    return "ended by hand" if text is None else utc(datetime.fromisoformat(text))
+def _until(pause: dict[str, Any]) -> str:
+    if pause["until"] is not None:
+        return utc(datetime.fromisoformat(pause["until"]))
+    return "calm for a day (complaint breaker)" if pause["is_breaker"] else "ended by hand"
 
 
 def _stops(pause: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
+from engine.core import breaker
 from engine.core.errors import Conflict, NotFound
 from engine.core.policy import Policy, PolicyMode
 from engine.core.policy_reader import read_policy
@@ -110,6 +111,8 @@ async def pause(database: Database, pause: Pause, *, author: str) -> Activation:
     """Stop what a pause selects, in every process, from the moment this returns."""
 
     def added(pauses: list[Pause]) -> list[Pause]:
+        if pause.name.startswith(breaker.PREFIX):
+            raise Conflict(f"names that begin with {breaker.PREFIX} are those of the complaint breaker's own pauses")
         if any(each.name == pause.name for each in pauses):
             raise Conflict(f"there is a pause {pause.name!r} already: lift it first")
         return [*pauses, pause]

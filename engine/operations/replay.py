@@ -66,10 +66,17 @@ class Replay:
     """A customer as the journal's entries so far make one. `rulesets` holds every ruleset that the entries name.
 
     `exempt_topics` are those that any version of the policy exempts: which version bound an entry that names no ruleset
-    is not on record, so of such topics only what holds under all versions is asked.
+    is not on record, so of such topics only what holds under all versions is asked. Refusals of before
+    `refusals_since_us` were let go of: until then numbers may be missing.
     """
 
-    def __init__(self, customer_id: str, rulesets: Mapping[int, Ruleset], exempt_topics: frozenset[str]) -> None:
+    def __init__(
+        self,
+        customer_id: str,
+        rulesets: Mapping[int, Ruleset],
+        exempt_topics: frozenset[str],
+        refusals_since_us: int = 0,
+    ) -> None:
         self.customer_id = customer_id
         self.findings: list[Finding] = []
         self.decisions = 0
@@ -83,6 +90,7 @@ class Replay:
         self._holdings = Holdings(max((each.rules.longest_us for each in rulesets.values()), default=0))
         self._rulesets = rulesets
         self._exempt_topics = exempt_topics
+        self.refusals_since_us = refusals_since_us
         self._entered: tuple[Changed, Mapping[int, Membership]] | None = None  # the memberships before this entry
         self._due: tuple[Changed, list[Contact]] | None = None  # open leases that a suppression must revoke
 
@@ -112,12 +120,12 @@ class Replay:
     def _number(self, entry: Read) -> None:
         """Entries are numbered without a gap, and time does not run backwards from one to the next."""
         expected = self.seq + 1
-        if entry.seq > expected:
+        if entry.seq > expected and self.latest_us >= self.refusals_since_us:
             which = (
                 f"entry {expected} is" if entry.seq == expected + 1 else f"entries {expected} to {entry.seq - 1} are"
             )
             self._find(entry.seq, f"{which} missing before it")
-        elif entry.seq < expected:
+        if entry.seq < expected:
             self._find(entry.seq, "another entry bears the same number")
         if entry.at_us < self.latest_us:
             self._find(entry.seq, f"it is stamped {self.latest_us - entry.at_us} us before the entry ahead of it")

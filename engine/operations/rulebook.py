@@ -39,7 +39,7 @@ class Rulebook:
 
 def pause_of(data: dict[str, Any]) -> Pause:
     selector = Selector(*(frozenset(data[each]) if data[each] else None for each in _SELECTED))
-    return Pause(data["name"], selector, data["from_us"], data["until_us"])
+    return Pause(data["name"], selector, data["from_us"], data["until_us"], data.get("is_breaker", False))
 
 
 def pause_data(pause: Pause) -> dict[str, Any]:
@@ -48,6 +48,7 @@ def pause_data(pause: Pause) -> dict[str, Any]:
         "name": pause.name,
         "from_us": pause.from_us,
         "until_us": pause.until_us,
+        "is_breaker": pause.is_breaker,
         **{each: sorted(values) if values else None for each, values in selected.items()},
     }
 

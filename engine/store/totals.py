@@ -20,15 +20,17 @@ class Counted(IntEnum):
     UNRESOLVED = 5
 
 
-_FIRST_RULE = " | ".join(f"get_byte(reasons, {place}) << {8 * place - 8}" for place in range(1, 5))
+# Four bytes, the lowest first. In brackets: to PostgreSQL | and << bind alike.
+FIRST_RULE: Final = f"coalesce({' | '.join(f'(get_byte(reasons, {n + 1}) << {8 * n})' for n in range(4))}, 0)"
+FIRST_CODE: Final = "coalesce(get_byte(reasons, 0), 0)"
 _MESSAGES = f"count(DISTINCT (customer_id, message_id)) FILTER (WHERE {WAS_REFUSED} AND message_id <> '')"
 _ROWS: Final = {  # how many, team, rule, code, and the table
     Counted.CONTACT: ("count(*)", "team", "0", "0", "journal"),
     Counted.REFUSAL: (
         "count(*)",
         "team",
-        f"coalesce({_FIRST_RULE}, 0)",
-        "coalesce(get_byte(reasons, 0), 0)",
+        FIRST_RULE,
+        FIRST_CODE,
         "refusals",
     ),
     Counted.EVENT: ("count(*)", "0", "kind", "0", "events"),

@@ -1,0 +1,104 @@
+"""Watching experiments: a readout of each that runs, and what is done where one says stop.
+
+A harmful experiment raises one alarm in its life, and one more if its shares are wrong; with `on_harm: stop` it is
+stopped, too, by "takt". The alarm is written first: a process that dies between the two stops it the next hour.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from engine.core.errors import Conflict, TaktError, Unavailable
+from engine.core.windows import tzdata_version
+from engine.operations import experiments
+from engine.operations.experiments import By, OnHarm
+from engine.operations.readouts import Kept, Readouts
+from engine.store import alarms, holdouts, policies
+from engine.store import experiments as store
+from engine.store.database import Database, clock_us
+
+_AUTHOR: Final = "takt"
+# The checks that make a readout invalid; and of these, those that may be read every hour and are wrong no more often.
+# By their names in a readout's JSON: to read one needs no statistics.
+INVALIDATING: Final = frozenset({"srm", "srm_phase", "srm_sequential", "leak"})
+ANY_TIME: Final = frozenset({"srm_sequential", "leak"})
+STOP: Final = "stop"
+
+log = logging.getLogger("takt.watch")
+
+
+class Harm(NamedTuple):
+    """Something that speaks against going on. `is_certain`: however often one looked, so it may stop an experiment."""
+
+    kind: str
+    sentences: tuple[str, ...]
+    is_certain: bool
+
+
+async def read_all(database: Database) -> str:
+    """A new readout of every running experiment, each looked at. One that fails keeps no other from being read."""
+    async with database.connection() as connection:
+        running = await store.running(connection)
+    readouts = Readouts(database)
+    failed: list[str] = []
+    harmful: list[str] = []
+    for record in running:
+        try:
+            if await act(database, await readouts.refresh(record.key)):
+                harmful.append(record.key)
+        except Conflict as error:  # it ended meanwhile, or its plan cannot be read here
+            failed.append(f"{record.key}: {error}")
+        except TaktError as error:
+            log.warning("the readout of an experiment failed", exc_info=True)
+            failed.append(f"{record.key}: {error}")
+    said = f"{len(running)} read" + (f"; harmful: {', '.join(harmful)}" if harmful else "")
+    if failed:
+        raise Unavailable(f"{said}; {'; '.join(failed)}")
+    return said
+
+
+async def act(database: Database, kept: Kept) -> bool:
+    """Tell of what a readout says against its experiment, once, and stop it where that was wanted; whether it did."""
+    found = list(harms(kept.snapshot.readout["readout"]))
+    record = kept.record
+    for harm in found:
+        stops = record.on_harm == OnHarm.STOP and harm.is_certain
+        data = {"experiment": record.key, "because": list(harm.sentences), "stops": stops}
+        async with database.transaction() as connection:
+            await alarms.add(connection, harm.kind, record.key, data)
+    certain = [each for each in found if each.is_certain]
+    if certain and record.on_harm == OnHarm.STOP and record.state == experiments.State.RUNNING:
+        note = " ".join(sentence for each in certain for sentence in each.sentences)
+        try:
+            await experiments.stop(database, record.key, By(_AUTHOR, note))
+        except Conflict:  # somebody was quicker
+            log.warning("a harmful experiment was ended already")
+    return bool(found)
+
+
+def harms(readout: Mapping[str, Any]) -> Iterator[Harm]:
+    """What a readout's JSON says against going on."""
+    checks = [each for each in readout["checks"] if each["is_alarm"] and each["code"] in INVALIDATING]
+    if checks:
+        certain = any(each["code"] in ANY_TIME for each in checks)
+        yield Harm("experiment.invalid", tuple(each["sentence"] for each in checks), certain)
+    stopped = [each for each in readout["verdicts"] if each["call"] == STOP]
+    if stopped:
+        sentences = tuple(f"Stop {each['variant']}: {', '.join(each['because'])}." for each in stopped)
+        yield Harm("experiment.stop", sentences, True)
+
+
+async def end_holdouts(database: Database) -> str:
+    """Take holdouts whose time is over out of the rules. Decisions have passed them by since their last instant."""
+    async with database.transaction() as connection:
+        await policies.lock_activation(connection)
+        now_us = await clock_us(connection)
+        ended = await holdouts.end(connection, now_us)
+        newest = await policies.newest_ruleset(connection)
+        over = [] if newest is None else [each["name"] for each in newest.holdouts if each["until_us"] <= now_us]
+        if newest is not None and over:
+            kept = [each for each in newest.holdouts if each["until_us"] > now_us]
+            await policies.add_ruleset(connection, tzdata_version(), _AUTHOR, holdouts=kept)
+        for name in ended:
+            await alarms.add(connection, "holdout.ended", name, {})
+    return f"{len(ended)} ended"

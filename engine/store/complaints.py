@@ -1,0 +1,84 @@
+"""What was delivered and complained about, by hour; and the rates that mail providers published."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from engine.core.policy import Channel
+from engine.store.database import Connection
+
+_CHANNELS: Final = tuple(each.value for each in Channel)
+_NUMBERS: Final = {channel: number for number, channel in enumerate(_CHANNELS, 1)}
+
+
+class Heard(NamedTuple):
+    """Messages of a channel, topic and provider that were delivered, and complained about, in one of the last hours."""
+
+    channel: str
+    topic: str | None
+    provider: str | None
+    hours_ago: int
+    delivered: int
+    complaints: int
+
+
+class Published(NamedTuple):
+    """The rate of complaints that a provider published for a day (days since 1970-01-01, in its own zone)."""
+
+    provider: str
+    channel: str
+    day: int
+    complaint_rate: float
+    delivered: int | None
+
+
+async def heard(connection: Connection, now_us: int, hours: int) -> list[Heard]:
+    """Of the last hours. A message is counted once an hour, whoever tells of it. The connection is in a transaction."""
+    for setting in ("statement_timeout = '120s'", "enable_seqscan = on", "enable_hashjoin = on"):
+        await connection.execute(f"SET LOCAL {setting}".encode())
+    cursor = await connection.execute(
+        "WITH kinds AS (SELECT max(number) FILTER (WHERE name = 'delivered') AS delivered,"
+        "  max(number) FILTER (WHERE name = 'complained') AS complained FROM labels"
+        "  WHERE name IN ('delivered', 'complained')),"
+        " told AS (SELECT e.channel, e.topic, e.properties->>'provider' AS provider,"
+        "  e.kind = k.complained AS complained, (%(now)s - e.at_us) / 3600000000 AS age,"
+        "  CASE WHEN e.message_key <> 0 THEN e.message_key ELSE e.event_key END AS message FROM events e, kinds k"
+        "  WHERE e.at_us > %(now)s - %(hours)s * 3600000000::bigint AND e.at_us <= %(now)s AND e.channel > 0"
+        "  AND e.kind IN (k.delivered, k.complained))"
+        " SELECT t.channel, l.name, t.provider, t.age, count(DISTINCT message) FILTER (WHERE NOT complained),"
+        "  count(DISTINCT message) FILTER (WHERE complained)"
+        " FROM told t LEFT JOIN labels l ON l.number = t.topic GROUP BY 1, 2, 3, 4",
+        {"now": now_us, "hours": hours},
+    )
+    return [Heard(_CHANNELS[row[0] - 1], *row[1:]) for row in await cursor.fetchall()]
+
+
+async def published(connection: Connection, since_day: int) -> list[Published]:
+    """The rates of a day and of later ones."""
+    cursor = await connection.execute(
+        "SELECT provider, channel, day, complaint_rate, delivered FROM provider_rates WHERE day >= %s"
+        " ORDER BY provider, channel, day",
+        (since_day,),
+    )
+    return [Published(row[0], _CHANNELS[row[1] - 1], *row[2:]) for row in await cursor.fetchall()]
+
+
+async def publish(connection: Connection, rates: Sequence[Published]) -> None:
+    """Keep what a provider published; what it says of the same day later takes its place."""
+    for each in sorted(rates):
+        await connection.execute(
+            "INSERT INTO provider_rates (provider, channel, day, complaint_rate, delivered, received_us)"
+            " VALUES (%s, %s, %s, %s, %s, takt_clock()) ON CONFLICT (provider, channel, day) DO UPDATE"
+            " SET complaint_rate = EXCLUDED.complaint_rate, delivered = EXCLUDED.delivered,"
+            " received_us = EXCLUDED.received_us",
+            (each.provider, _NUMBERS[each.channel], *each[2:]),
+        )
+
+
+async def lifted_us(connection: Connection) -> dict[str, int]:
+    """When each pause of the breaker that is in force no more was last ended, whoever ended it."""
+    cursor = await connection.execute(
+        "SELECT was.name, n.activated_us FROM (SELECT pause->>'name' AS name, max(r.number) AS number"
+        "  FROM rulesets r, jsonb_array_elements(r.pauses) AS pause WHERE (pause->>'is_breaker')::boolean GROUP BY 1)"
+        " AS was JOIN rulesets n ON n.number = was.number + 1"
+    )
+    return {row[0]: row[1] for row in await cursor.fetchall()}

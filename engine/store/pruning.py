@@ -1,0 +1,150 @@
+"""Letting go of what is old: rows become daily totals in the transaction that removes them, so that none is lost and
+none counted twice.
+
+Refusals go by whole weeks: a dropped partition leaves nothing to vacuum. Dropping needs a moment without anybody at the
+table, and asks queue behind whoever waits for one: so it waits a tenth of a second, and comes again.
+"""
+
+import asyncio
+import re
+from typing import Final
+
+from psycopg.errors import LockNotAvailable
+
+from engine.core.policy import DAY_US
+from engine.store.database import Connection, Database
+from engine.store.journal_rows import WAS_REFUSED
+from engine.store.totals import FIRST_CODE, FIRST_RULE, Counted
+
+WEEK_US: Final = 7 * DAY_US
+_WEEK: Final = re.compile(r"refusals_w(\d+)")
+_TRIES, _BETWEEN_S = 10, 0.4
+_LABELS: Final = "channel, topic, campaign, team"
+
+
+def _refusals(source: str) -> str:
+    return (
+        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {_LABELS}, {FIRST_RULE} AS rule,"
+        f" {FIRST_CODE} AS code FROM {source} GROUP BY 2, {_LABELS}, 8, 9"
+        f" UNION ALL SELECT count(DISTINCT (customer_id, message_id)), at_us / {DAY_US}, {Counted.MESSAGE:d},"
+        f" {_LABELS}, 0, 0 FROM {source} WHERE {WAS_REFUSED} AND message_id <> '' GROUP BY 2, {_LABELS}"
+    )
+
+
+def _added(rows: str) -> str:
+    return (
+        f"INSERT INTO daily_totals AS t (count, day, kind, {_LABELS}, rule, code) {rows}"
+        f" ON CONFLICT (day, kind, {_LABELS}, rule, code) DO UPDATE SET count = t.count + EXCLUDED.count"
+    )
+
+
+def _moved(gone: str, rows: str) -> bytes:
+    return f"WITH gone AS ({gone}), added AS ({_added(rows)}) SELECT count(*) FROM gone".encode()
+
+
+_STRAY_REFUSALS: Final = _moved("DELETE FROM refusals_w_other WHERE at_us < %s RETURNING *", _refusals("gone"))
+_EVENTS: Final = _moved(
+    "DELETE FROM events WHERE ctid = ANY(ARRAY(SELECT ctid FROM events WHERE at_us < %s LIMIT %s)) RETURNING *",
+    f"SELECT count(*), at_us / {DAY_US}, {Counted.EVENT:d}, channel, topic, campaign, 0, kind, 0 FROM gone"
+    " GROUP BY 2, channel, topic, campaign, kind",
+)
+_UNRESOLVED: Final = _moved(
+    "DELETE FROM unresolved_events WHERE received_us < %s RETURNING *",
+    f"SELECT count(*), received_us / {DAY_US}, {Counted.UNRESOLVED:d}, channel, 0, 0, 0, 0, 0 FROM gone"
+    " GROUP BY 2, channel",
+)
+_THINNED: Final = (
+    "DELETE FROM snapshots s WHERE computed_us < %s AND EXISTS (SELECT 1 FROM snapshots n"
+    " WHERE n.experiment = s.experiment AND n.computed_us > s.computed_us"
+    f" AND n.computed_us / {DAY_US} = s.computed_us / {DAY_US})"
+)
+
+
+async def old_weeks(connection: Connection, before_us: int) -> list[int]:
+    """The numbers of the weeks all of whose refusals are older, the oldest first."""
+    cursor = await connection.execute(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE i.inhparent = 'refusals'::regclass"
+    )
+    weeks = [int(found[1]) for row in await cursor.fetchall() if (found := _WEEK.fullmatch(row[0]))]
+    return [week for week in sorted(weeks) if (week + 1) * WEEK_US <= before_us]
+
+
+async def drop_refusals(database: Database, week: int) -> bool:
+    """Turn a week of refusals into totals. False where the table was never free for a moment: nothing has changed."""
+    partition = f"refusals_w{week}"
+    try:
+        async with database.transaction() as connection:
+            await _patiently(connection)
+            await connection.execute(_added(_refusals(partition)).encode())
+            for _ in range(_TRIES):
+                if await _dropped(connection, partition):
+                    await _keep_since(connection, (week + 1) * WEEK_US)
+                    return True
+                await asyncio.sleep(_BETWEEN_S)
+            raise _NeverFree
+    except _NeverFree:
+        return False
+
+
+async def move_stray_refusals(connection: Connection, before_us: int) -> int:
+    """The same for what lies in the spare partition; how many."""
+    moved = await _count(connection, _STRAY_REFUSALS, before_us)
+    if moved:
+        await _keep_since(connection, before_us)
+    return moved
+
+
+async def move_events(connection: Connection, before_us: int, limit: int) -> int:
+    """So many of the events that happened before an instant become totals; how many did."""
+    return await _count(connection, _EVENTS, before_us, limit)
+
+
+async def move_unresolved(connection: Connection, before_us: int) -> int:
+    """The events received before an instant whose address led to nobody become totals; how many did."""
+    return await _count(connection, _UNRESOLVED, before_us)
+
+
+async def thin_snapshots(connection: Connection, before_us: int) -> int:
+    """Of the readouts computed before an instant, keep each day's last; how many went."""
+    await _patiently(connection)
+    return (await connection.execute(_THINNED.encode(), (before_us,))).rowcount
+
+
+async def refusals_since_us(connection: Connection) -> int:
+    """From when on all refusals are there; 0 where none was ever let go of."""
+    row = await (await connection.execute("SELECT since_us FROM kept_since WHERE name = 'refusals'")).fetchone()
+    return row[0] if row else 0
+
+
+async def _keep_since(connection: Connection, since_us: int) -> None:
+    await connection.execute(
+        "INSERT INTO kept_since AS k (name, since_us) VALUES ('refusals', %s)"
+        " ON CONFLICT (name) DO UPDATE SET since_us = greatest(k.since_us, EXCLUDED.since_us)",
+        (since_us,),
+    )
+
+
+class _NeverFree(Exception):
+    """Leads out of a transaction that is to be undone."""
+
+
+async def _dropped(connection: Connection, partition: str) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute("SET LOCAL lock_timeout = '100ms'")
+            await connection.execute(f"DROP TABLE {partition}".encode())
+    except LockNotAvailable:
+        return False
+    return True
+
+
+async def _count(connection: Connection, statement: bytes, *parameters: int) -> int:
+    await _patiently(connection)
+    row = await (await connection.execute(statement, parameters)).fetchone()
+    return row[0] if row else 0
+
+
+async def _patiently(connection: Connection) -> None:
+    for setting in ("statement_timeout = '300s'", "enable_seqscan = on"):
+        await connection.execute(f"SET LOCAL {setting}".encode())
