@@ -11,10 +11,10 @@ import sys
 import threading
 from typing import Any, Final
 
-from engine.core.errors import Conflict, DatabaseUnavailable, TaktError, Unavailable
+from engine.core.errors import Conflict, DatabaseUnavailable, NotFound, TaktError, Unavailable
 
 _PROGRAM: Final = "from engine.operations.readout_process import main; main()"
-_KNOWN: Final = {each.code: each for each in (Conflict, DatabaseUnavailable)}
+_KNOWN: Final = {each.code: each for each in (Conflict, DatabaseUnavailable, NotFound)}
 
 
 async def refreshed(url: str, number: int, asked_us: int) -> int:

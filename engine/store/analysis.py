@@ -46,6 +46,7 @@ _SETTINGS: Final = {
     "statement_timeout": f"{STATEMENT_LIMIT_S}s",
     "lock_timeout": f"{STATEMENT_LIMIT_S}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_LIMIT_S}s",
+    "client_connection_check_interval": "1s",  # a reader that went away stops what it asked for, and lets others in
     "work_mem": "128MB",
     "hash_mem_multiplier": "6",  # a group a customer: a million take 500 MB
     "temp_buffers": "64MB",
