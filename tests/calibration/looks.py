@@ -379,8 +379,8 @@ def _phases(words: str, shares: tuple[float, float], before: float, after: float
 
 
 def _unlikely(found: Ints, sizes: Ints) -> NDArray[np.bool_]:
-    """Where both arms together are less likely under one rate than under their own by some 3,000 times. Mixtures leave 0
-    out of a phase where each arm is, under some one rate, by 160."""
+    """Where both arms together are less likely under one rate than under their own by some 3,000 times. Mixtures
+    leave 0 out of a phase where each arm is, under some one rate, by 160."""
 
     def log_likelihood(x: Ints, n: Ints) -> Floats:
         return xlogy(x, x / np.maximum(n, 1)) + xlogy(n - x, 1 - x / np.maximum(n, 1))
