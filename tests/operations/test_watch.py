@@ -1,0 +1,135 @@
+"""Watching experiments: harm is told once and stops where that was wanted; holdouts end in time."""
+
+from typing import Any
+
+import pytest
+
+from engine.core.policy import DAY_US
+from engine.operations import experiments, jobs, watch
+from engine.operations.experiments import OnHarm, State
+from engine.operations.readouts import Kept, Readouts
+from engine.operations.ship import ship
+from engine.settings import Settings
+from engine.store import alarms
+from engine.store.database import Database
+from experiments.readout import CheckCode
+from experiments.reporting.verdicts import Call
+from tests.operations.experimenting import ANN, in_force, jump, known, shop
+from tests.operations.plans import PLAN
+
+pytestmark = pytest.mark.anyio
+
+
+def verdict(call: Call) -> dict[str, Any]:
+    return {"variant": "three", "call": call.value, "because": ["gone"]}
+
+
+def check(code: CheckCode, *, is_alarm: bool = True) -> dict[str, Any]:
+    return {"code": code.value, "is_alarm": is_alarm, "sentence": f"{code.value} says so."}
+
+
+async def told(database: Database) -> list[str]:
+    async with database.connection() as connection:
+        return [f"{each.kind} {each.subject}" for each in reversed(await alarms.newest(connection, 20))]
+
+
+async def kept(database: Database, verdicts: list[dict[str, Any]], checks: list[dict[str, Any]]) -> Kept:
+    """The experiment's real newest readout, with other findings."""
+    found = await Readouts(database).newest("push-more")
+    readout = {**found.snapshot.readout["readout"], "verdicts": verdicts, "checks": checks}
+    snapshot = found.snapshot._replace(readout={**found.snapshot.readout, "readout": readout})
+    record = (await experiments.whole(database, "push-more")).record
+    return found._replace(record=record, snapshot=snapshot)
+
+
+async def started(database: Database, on_harm: OnHarm) -> None:
+    await experiments.create(database, PLAN, ANN, on_harm=on_harm)
+    await experiments.start(database, "push-more", ANN)
+    run = await jobs.run_now(database, Settings(), jobs.job("readouts"))
+    assert (run.outcome, run.note) == ("done", "1 read")
+
+
+async def test_a_running_experiment_is_read_and_harm_is_told_once(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.ALERT)
+        assert (await Readouts(database).newest("push-more")).snapshot.call == Call.KEEP_RUNNING
+        assert await told(database) == []
+        harmful = await kept(database, [verdict(Call.STOP)], [])
+        assert await watch.act(database, harmful)
+        assert await watch.act(database, harmful)
+        assert await told(database) == ["experiment.stop push-more"]
+        assert await known(database) == ["push-more"], "somebody is told, and decides"
+
+
+async def test_with_on_harm_stop_it_is_stopped_by_takt(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.STOP)
+        assert await watch.act(database, await kept(database, [verdict(Call.STOP)], []))
+        whole = await experiments.whole(database, "push-more")
+        assert whole.record.state == State.STOPPED
+        assert (whole.log[-1].action, whole.log[-1].author, whole.log[-1].note) == ("stop", "takt", "Stop three: gone.")
+        assert await known(database) == []
+        assert await watch.act(database, await kept(database, [verdict(Call.STOP)], [])), "and no step is taken twice"
+        assert len((await experiments.whole(database, "push-more")).log) == len(whole.log)
+
+
+async def test_an_alarm_that_was_raised_before_a_crash_stops_the_next_hour(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.STOP)
+        async with database.transaction() as connection:
+            await alarms.add(connection, "experiment.stop", "push-more", {})
+        await watch.act(database, await kept(database, [verdict(Call.STOP)], []))
+        assert await known(database) == []
+        assert len(await told(database)) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "stops"),
+    [
+        (CheckCode.SRM_SEQUENTIAL, True),
+        (CheckCode.LEAK, True),
+        (CheckCode.SRM, False),  # looked at every hour it is wrong more often than it says: told, no ground to stop
+        (CheckCode.SRM_PHASE, False),
+    ],
+)
+async def test_wrong_shares_are_told_and_stop_where_one_may_look_at_any_time(
+    database_url: str, code: CheckCode, stops: bool
+) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.STOP)
+        await watch.act(database, await kept(database, [verdict(Call.INVALID)], [check(code)]))
+        assert await told(database) == ["experiment.invalid push-more"]
+        assert await known(database) == ([] if stops else ["push-more"])
+
+
+async def test_what_does_not_invalidate_is_no_harm(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.STOP)
+        calm = [check(CheckCode.BALANCE), check(CheckCode.SRM_SEGMENT), check(CheckCode.SRM, is_alarm=False)]
+        assert not await watch.act(database, await kept(database, [verdict(Call.SHIP), verdict(Call.INVALID)], calm))
+        assert await told(database) == []
+
+
+def test_the_names_in_a_readout_s_json_are_those_that_are_looked_for() -> None:
+    assert {each.value for each in CheckCode if each.invalidates} == watch.INVALIDATING
+    assert {CheckCode.SRM_SEQUENTIAL.value, CheckCode.LEAK.value} == watch.ANY_TIME
+    assert Call.STOP.value == watch.STOP
+
+
+async def test_a_holdout_ends_in_time_and_leaves_the_rules(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await experiments.create(database, PLAN, ANN)
+        await experiments.start(database, "push-more", ANN)
+        await ship(database, "push-more", ANN, variant="three", held_days=90)
+        assert await watch.end_holdouts(database) == "0 ended"
+        jump(database, 89)
+        assert await watch.end_holdouts(database) == "0 ended"
+        assert [each["name"] for each in (await in_force(database)).holdouts] == ["push-more"]
+        jump(database, 91)
+        assert await watch.end_holdouts(database) == "1 ended"
+        assert (await in_force(database)).holdouts == []
+        holdout = (await experiments.whole(database, "push-more")).holdout
+        assert holdout is not None
+        assert holdout.ended_us == holdout.until_us == holdout.from_us + 90 * DAY_US
+        assert await watch.end_holdouts(database) == "0 ended"
+        assert await told(database) == ["holdout.ended push-more"]
