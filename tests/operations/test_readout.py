@@ -12,55 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.operations.plan_file import read_plan
-from engine.operations.readout import Found, Stretch, compute, pauses_between, refresh, wanted
+from engine.operations.readout import Stretch, compute, pauses_between, refresh
 from engine.operations.standard_metrics import extended
 from engine.store import analysis
-from engine.store.analysis import Analysis
-from engine.store.experiments import Record, current
 from engine.store.exposures import ExposureFlag
 from experiments.analysis import analyze
 from experiments.design import Columns, Experiment
 from experiments.readout import Readout
+from tests.operations.readout_plans import BUDGET, PLAIN, arms, computed, opened
 from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World, events, exposures, moment, random_world
 
 NOW_US = START_US + 45 * DAY_US
-METRICS: list[dict[str, Any]] = [
-    {"name": "bought", "kind": "rate", "event": "purchase", "within_days": 14, "role": "primary"},
-    {"name": "spend", "kind": "mean", "event": "purchase", "value": "value", "within_days": 28, "role": "secondary"},
-    {"name": "pages", "kind": "mean", "event": "session", "value": "pages", "role": "descriptive"},
-    {"name": "back", "kind": "retention", "event": "session", "on_or_after_day": 7, "until_day": 14,
-     "role": "secondary"},
-    {"name": "on_day_3", "kind": "retention", "event": "session", "on_day": 3, "clock": "calendar",
-     "role": "descriptive"},
-    {"name": "pushable", "kind": "reachable", "channel": "push", "day": 28, "role": "descriptive"},
-    {"name": "days", "kind": "survival", "event": "unsubscribed", "competing": ["bounced"], "horizon": 28,
-     "role": "secondary", "direction": "decrease"},
-    {"name": "per_contact", "kind": "ratio", "numerator": {"event": "unsubscribed"}, "denominator": {"event": "sent"},
-     "role": "descriptive", "direction": "decrease"},
-    {"name": "left", "kind": "rate", "event": "unsubscribed", "within_days": 28, "role": "guardrail", "margin": 0.1,
-     "direction": "decrease"},
-]  # fmt: skip
-PLAIN: dict[str, Any] = {
-    "key": "a-b",
-    "unit": "customer_id",
-    "variants": [{"name": "old", "control": True}, {"name": "new"}, {"name": "other"}],
-    "start": "2026-10-05",
-    "end": "2026-11-09",
-    "metrics": [{"direction": "increase", **each} for each in METRICS],
-    "segments": ["tier"],
-}
-BUDGET: dict[str, Any] = {
-    **PLAIN,
-    "key": "budget",
-    "variants": [
-        {"name": "one", "control": True, "dose": 1},
-        {"name": "three", "dose": 3, "policy": {"budgets": {"push-weekly": {"limit": 3}}}},
-    ],
-    "phases": [
-        {"start": "2026-10-05", "weights": {"one": 1, "three": 1}},
-        {"start": "2026-10-20", "weights": {"one": 2, "three": 2}},
-    ],
-}
 
 
 @pytest.fixture
@@ -69,18 +31,6 @@ def worlds(database_url: str) -> Generator[list[World]]:
     yield made
     for each in made:
         each.close()
-
-
-def computed(world: World) -> Found:
-    world.settle()
-    with analysis.alone(world.url, world.number) as connection, analysis.one_instant(connection):
-        return compute(*opened(world, connection))
-
-
-def opened(world: World, connection: psycopg.Connection[Any]) -> tuple[Record, Experiment, Analysis]:
-    record = current(connection, world.number)
-    plan = replace(read_plan(record.plan), columns=analysis.COLUMNS)
-    return record, plan, Analysis(connection, wanted(record, plan), world.now_us)
 
 
 def from_files(world: World, plan: Experiment, folder: Path, as_of_us: int = NOW_US) -> Readout:
@@ -165,10 +115,6 @@ def test_the_service_finds_what_an_analysis_of_files_finds(
     assert again == found.readout
     looks = [each.where for each in found.readout.checks if each.where.startswith("all eligible")]
     assert looks == (["all eligible of phase 1", "all eligible of phase 2"] if plan is BUDGET else [])
-
-
-def arms(found: Found, metric: str) -> dict[str, tuple[float, float]]:
-    return {each.variant: (each.numerator, each.denominator) for each in found.readout.metric(metric).arms}
 
 
 def test_the_standard_metrics_of_a_few_customers_are_what_one_counts_by_hand(
