@@ -120,7 +120,7 @@ def _changed(entry: Changed) -> dict[str, Any]:
             return {"suppressions": [_suppression(each) for each in in_force(suppressions_of(entry.data), ())]}
         case Change.PREFERENCES:
             return {"preferences": [_preference(each) for each in preferences_of(entry.data)]}
-        case Change.OUTCOMES | Change.ADDRESSES | Change.VARIANTS:
+        case Change.OUTCOMES | Change.ADDRESSES | Change.VARIANTS | Change.MERGED:
             return {entry.change.name.lower(): entry.data}
 
 

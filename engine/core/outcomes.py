@@ -103,6 +103,17 @@ class Outcomes:
             _soft_bounces(self.soft_bounces, recent, policy.soft_bounces, now_us),
         )
 
+    def united(self, other: "Outcomes") -> "Outcomes":
+        """What is known of two customers who are one."""
+        cases = {(each.from_event, each.name): each for each in self.cases}
+        for each in other.cases:
+            was = cases.get((each.from_event, each.name), each)
+            opened_us, closed_us = max(was.opened_us, each.opened_us), max(was.closed_us, each.closed_us)
+            cases[each.from_event, each.name] = each._replace(opened_us=opened_us, closed_us=closed_us)
+        soft_bounces = sorted({*self.soft_bounces, *other.soft_bounces}, key=lambda each: (each.at_us, each))
+        seen = with_seen(self.seen, other.seen)
+        return Outcomes(tuple(sorted(cases.values())), seen, tuple(sorted(soft_bounces[-_SOFT_BOUNCES_MAX:])))
+
 
 NO_OUTCOMES = Outcomes()
 

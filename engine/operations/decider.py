@@ -48,9 +48,9 @@ class Decider:
         self.labels = Labels(self.database)
         self.rulebook = Rulebook()
         self.erasures = Erasures()
-        self._settler = Settler(self.database, self.labels, self.rulebook, self.erasures, observer or Unobserved())
+        self.settler = Settler(self.database, self.labels, self.rulebook, self.erasures, observer or Unobserved())
         self.lanes = Lanes(
-            self._settler, lanes=settings.lanes, queue_asks=settings.queue_asks, queue_bulk=settings.queue_bulk
+            self.settler, lanes=settings.lanes, queue_asks=settings.queue_asks, queue_bulk=settings.queue_bulk
         )
         self._weeks: asyncio.Task[None] | None = None
         self._secrets: dict[str, bytes] = {}
@@ -115,7 +115,7 @@ class Decider:
 
     async def peek(self, command: Peekable[T]) -> T:
         """What a command would say now. Nothing is locked, and nothing written."""
-        return await in_time(self._settler.peek(command), self.settings.deadline_ms / 1000)
+        return await in_time(self.settler.peek(command), self.settings.deadline_ms / 1000)
 
     async def ask_all(self, commands: Sequence[AskCommand], modes: Sequence[Mode]) -> list[Answer | TaktError]:
         """The answers to a batch in its order. A customer's asks are decided by priority, then by that order."""

@@ -7,8 +7,7 @@ what was on record when it was made.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
-from typing import Any, NamedTuple, assert_never
+from typing import NamedTuple, assert_never
 
 from engine.core.account import Contact, Kind, Lease, State
 from engine.core.customer import UNKNOWN, Customer, Membership, Stage
@@ -18,12 +17,12 @@ from engine.core.rules import Rules
 from engine.core.suppression import find_suppression, is_withdrawn
 from engine.core.treatments import rules_for, treat
 from engine.core.verdict import Ask, Code, Decision, Verdict
+from engine.operations import retold
 from engine.operations.batch import Refusals
 from engine.operations.holdings import Holdings
 from engine.operations.resolve import OLDEST_RECORD_US
 from engine.store.customers import (
     addresses_of,
-    consents_of,
     outcomes_of,
     preferences_of,
     suppressions_of,
@@ -92,6 +91,7 @@ class Replay:
         self._exempt_topics = exempt_topics
         self.refusals_since_us = refusals_since_us
         self._entered: tuple[Changed, Mapping[int, Membership]] | None = None  # the memberships before this entry
+        self._carried_to = 0  # up to this entry they carry the contacts of somebody who was merged into this customer
         self._due: tuple[Changed, list[Contact]] | None = None  # open leases that a suppression must revoke
 
     def tell(self, entries: Iterable[Read]) -> None:
@@ -127,7 +127,7 @@ class Replay:
             self._find(entry.seq, f"{which} missing before it")
         if entry.seq < expected:
             self._find(entry.seq, "another entry bears the same number")
-        if entry.at_us < self.latest_us:
+        if entry.at_us < self.latest_us and entry.seq > self._carried_to:
             self._find(entry.seq, f"it is stamped {self.latest_us - entry.at_us} us before the entry ahead of it")
         self.seq = max(self.seq, entry.seq)
         self.latest_us = max(self.latest_us, entry.at_us)
@@ -136,6 +136,8 @@ class Replay:
         if not isinstance(entry, Resolved):
             self._expect_revoked()
         match entry:
+            case Message() if entry.seq <= self._carried_to:
+                self._hold(entry)  # asked and answered of somebody else: their own journal tells how
             case Message(kind=Kind.RECORDED | Kind.UNASKED):
                 self._recorded(entry)
             case Message():
@@ -185,7 +187,7 @@ class Replay:
                 ("whether it is under a ceiling", message.under_ceiling, decision.under_ceiling),
                 ("what did not charge it", message.uncharged, decision.uncharged),
                 ("the observed verdict", message.observed, decision.observed),
-                ("the reasons", message.reasons, _reasons(decision)),
+                ("the reasons", message.reasons, retold.reasons(decision)),
             )
             self._compare(message.seq, Verdict.ALLOW, decision, claims)
         self._hold(message)
@@ -207,7 +209,7 @@ class Replay:
         decision = self._decide(refusal, reserves=not refusal.checked, revoked=refusal.reasons == REVOKED_REASONS)
         if decision is None:
             return
-        reasons = _reasons(decision)
+        reasons = retold.reasons(decision)
         if refusal.reasons == REVOKED_REASONS:
             reasons = REVOKED_REASONS
             decision = decision._replace(verdict=Verdict.DENY, retry_at_us=None, retry_certain=True)
@@ -264,9 +266,8 @@ class Replay:
         for number in rules.patches:
             found, told = self.customer.variants.get(number), treated.memberships.get(number)
             if found != told:
-                self._find(
-                    entry.seq, f"experiment {number}: {_told(found)} on record, but the replay says {_told(told)}"
-                )
+                one, other = retold.membership(found), retold.membership(told)
+                self._find(entry.seq, f"experiment {number}: {one} on record, but the replay says {other}")
         return treated.decision
 
     def _before(self, entry: Message | Refusal) -> Customer:
@@ -310,13 +311,19 @@ class Replay:
             return
         state = message.state(entry.at_us)
         what = entry.resolution.name.lower()
+        if entry.seq <= self._carried_to:
+            self._resolve(entry, message)
+            return
         if state not in _STATES_BEFORE[entry.resolution] or message.resolution is Resolution.MARKED:
             self._find(entry.seq, f"contact {message.seq} was {state.value} already when it was {what}")
-        end_us = _end_us(entry, message)
+        end_us = retold.end_us(entry, message)
         if entry.end_us != end_us:
             self._find(entry.seq, f"contact {message.seq} was {what} to end at {entry.end_us}, and should at {end_us}")
         if entry.resolution is Resolution.REVOKED:
             self._expect_suppressed(entry, message)
+        self._resolve(entry, message)
+
+    def _resolve(self, entry: Resolved, message: Message) -> None:
         resolved = message._replace(resolution=entry.resolution, resolved_us=entry.end_us)
         self._messages[message.seq] = resolved
         if entry.resolution is not Resolution.MARKED:  # the contact it marks stays what it was, wherever it is kept
@@ -343,7 +350,7 @@ class Replay:
         before = self.customer
         match entry.change:
             case Change.PROFILE:
-                self.customer = _with_profile(self.customer, entry.data)
+                self.customer = retold.with_profile(self.customer, entry.data)
             case Change.SUPPRESSIONS:
                 self.customer = replace(self.customer, suppressions=suppressions_of(entry.data))
             case Change.PREFERENCES:
@@ -356,9 +363,19 @@ class Replay:
                 self._entered = entry, self.customer.variants
                 self.customer = replace(self.customer, variants=variants_of(entry.data))
                 self._expose(entry.at_us)
+            case Change.MERGED:
+                self._merged(entry)
         news = Refusals.between(before, self.customer)
         if news is not None:
             self._due = entry, self._bound(news, entry.at_us)
+
+    def _merged(self, entry: Changed) -> None:
+        if "into" in entry.data:
+            self.customer, self.exposures = Customer(merged_into=entry.data["into"]), {}
+            return
+        self._carried_to = entry.seq + entry.data["entries"]
+        self.customer = replace(self.customer, variants=variants_of(entry.data["variants"]))
+        self.exposures = {each[0]: Exposure(self.customer_id, *each) for each in entry.data["exposures"]}
 
     def _expose(self, at_us: int) -> None:
         """What the memberships as they now are leave for readouts to find."""
@@ -376,28 +393,3 @@ class Replay:
         """The open leases that what is newly forbidden ends, under whichever policy."""
         open_ = self._holdings.open(now_us)
         return [each for each in open_ if news.binds(each, exempt=each.topic in self._exempt_topics)]
-
-
-def _with_profile(customer: Customer, data: Mapping[str, Any]) -> Customer:
-    attributes = MappingProxyType(dict(data["attributes"]))
-    consents = consents_of(data["consents"])
-    return replace(customer, time_zone=data["time_zone"], attributes=attributes, consents=consents)
-
-
-def _told(membership: Membership | None) -> str:
-    return "nothing" if membership is None else f"variant {membership.variant}, {membership.stage.name.lower()}"
-
-
-def _reasons(decision: Decision) -> tuple[tuple[Code, str], ...]:
-    return tuple((each.code, each.rule) for each in decision.reasons)
-
-
-def _end_us(entry: Resolved, message: Message) -> int:
-    """Where a contact ends that was resolved so at this instant."""
-    match entry.resolution:
-        case Resolution.CONFIRMED:
-            return max(entry.at_us, message.start_us)
-        case Resolution.MARKED:
-            return message.end_us
-        case Resolution.RELEASED | Resolution.REVOKED | Resolution.LATE:
-            return entry.at_us

@@ -96,6 +96,19 @@ class Settler:
             raise Unavailable(f"customer {command.customer_id!r} was merged too often")
         return await self.peek(cast(Peekable[T], sent_on(command, into)), moves - 1)
 
+    async def held(self, connection: Connection, customer_ids: Sequence[str]) -> Batch:
+        """Customers whose locks the connection's transaction holds, as a batch that is committed by `write`."""
+        (rows,) = await exchange(connection, (accounts.READ, (Texts(customer_ids),)))
+        return await self._batch(connection, rows, [])
+
+    async def write(self, connection: Connection, batch: Batch) -> None:
+        """Commit it; raises `DatabaseUnavailable` where it is not known whether that happened."""
+        await self._labels.intern(journal_rows.rules_named(batch.entries))
+        try:
+            await self._commit(connection, batch, [])
+        except InDoubt as error:
+            raise DatabaseUnavailable("the database went away during the commit: ask again") from error
+
     async def _try(self, commands: Sequence[Command], lock_wait_s: float | None) -> list[object]:
         try:
             return await self._attempt(commands, lock_wait_s, free_only=False)

@@ -100,6 +100,20 @@ async def append(connection: Connection, events: Mapping[Key, Event], labels: La
     return {(row[0], row[1]) for row in rows}
 
 
+async def move(connection: Connection, of: str, to: str) -> int:
+    """Make a customer's events another's, but for those that the other has too; how many. Both accounts are locked."""
+    twice = "DELETE FROM events e USING events k WHERE e.customer_id = %s AND k.customer_id = %s"
+    await connection.execute(f"{twice} AND k.event_key = e.event_key".encode(), (of, to))
+    query = "SELECT DISTINCT message_id FROM events WHERE customer_id = %s AND message_id IS NOT NULL"
+    ids = [row[0] for row in await (await connection.execute(query, (of,))).fetchall()]
+    cursor = await connection.execute(
+        "UPDATE events e SET customer_id = %s, message_key = coalesce((SELECT m.key"
+        " FROM unnest(%s::text[], %s::bigint[]) AS m(id, key) WHERE m.id = e.message_id), 0) WHERE e.customer_id = %s",
+        (to, ids, [message_key(to, each) for each in ids], of),
+    )
+    return cursor.rowcount
+
+
 async def known(connection: Connection, keys: Iterable[Key]) -> set[Key]:
     """Which of these (customer_id, event_key) are kept already."""
     listed = list(keys)

@@ -5,11 +5,12 @@ them. Whoever writes holds the lock of the customer's account.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntFlag
 from typing import Any, NamedTuple
 
 from engine.store.columns import Int2s, Int4s, Int8s, Texts
+from engine.store.database import Connection
 from engine.store.exchange import Call
 
 
@@ -53,6 +54,23 @@ _ADVANCE = (
 )
 # What verifying compares; a condition on the customer follows.
 COMPARED = "SELECT customer_id, experiment, variant, assigned_us, eligible_us, diverged_us FROM exposures"
+
+_ALL = (
+    "SELECT customer_id, experiment, variant, assigned_us, eligible_us, diverged_us, phase, flags, segments"
+    " FROM exposures WHERE customer_id = ANY(%s) ORDER BY customer_id, experiment"
+)
+_REMOVE = "DELETE FROM exposures WHERE customer_id = ANY(%b)"
+
+
+async def of(connection: Connection, customer_ids: Sequence[str]) -> list[Exposure]:
+    """All rows of these customers, whole."""
+    rows = await (await connection.execute(_ALL, (list(customer_ids),))).fetchall()
+    return [Exposure._make((*row[:7], ExposureFlag(row[7]), row[8])) for row in rows]
+
+
+def removing(customer_ids: Sequence[str]) -> Call:
+    """What takes all rows of these customers away."""
+    return _REMOVE, (Texts(customer_ids),)
 
 
 def writing(exposures: Iterable[Exposure]) -> list[Call]:

@@ -28,7 +28,8 @@ class Resolution(IntEnum):
 
 
 class Change(IntEnum):
-    """What changed on file."""
+    """What changed on file. MERGED: two customers are one from here on. With whom goes on being known, the entries that
+    follow carry the other's contacts; with the other it is the last entry."""
 
     PROFILE = 1
     SUPPRESSIONS = 2
@@ -36,6 +37,7 @@ class Change(IntEnum):
     OUTCOMES = 4
     ADDRESSES = 5
     VARIANTS = 6
+    MERGED = 7
 
 
 class Message(NamedTuple):

@@ -1,0 +1,195 @@
+"""Two customers who are one: contacts unite, the strictest suppression wins, and the old id leads to the new one."""
+
+import psycopg
+import pytest
+
+from engine.core.account import State
+from engine.core.customer import Preference
+from engine.core.errors import Conflict, Erased
+from engine.core.events import Event
+from engine.core.policy import DAY_US, HOUR_US
+from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
+from engine.core.verdict import Ask, Verdict
+from engine.operations import policies
+from engine.operations.decide import AskCommand, Mode
+from engine.operations.decider import Decider
+from engine.operations.erase import erase
+from engine.operations.file import PutCustomer, PutPreferences, Suppress
+from engine.operations.intake import Intake, Result
+from engine.operations.look import look
+from engine.operations.merge import merge
+from engine.operations.resolve import ConfirmCommand, RecordCommand, Resolved
+from engine.operations.verify import verify
+from engine.store.exposures import ExposureFlag
+from tests.operations.histories import History
+from tests.operations.persons import dump, fill
+from tests.operations.readout_worlds import World
+from tests.operations.test_readout import NOW_US, PLAIN
+
+pytestmark = pytest.mark.anyio
+POLICY = """\
+schema: 1
+unknown_timezone: Europe/Berlin
+lease: 12h
+budgets:
+  - {name: week, limit: 3, window: {rolling: 7d}}
+  - {name: calls-ever, channels: [phone], limit: 2, window: lifetime}
+"""
+EMAIL = Ask("email", "promotions", "spring", "growth")
+
+
+async def ask(decider: Decider, who: str, message_id: str, channel: str = "email"):
+    return await decider.ask(AskCommand(who, message_id, EMAIL._replace(channel=channel)), Mode.RESERVE)
+
+
+async def clean(decider: Decider) -> None:
+    report = await verify(decider.database)
+    assert report.is_clean, "\n".join(map(str, report.findings))
+
+
+async def test_contacts_unite_and_count_together(decider: Decider):
+    await policies.activate(decider.database, POLICY, author="test")
+    for who, message_id in (("ada", "a1"), ("ada", "a2"), ("countess", "c1")):
+        assert (await ask(decider, who, message_id)).state is State.RESERVED
+    await decider.settle(ConfirmCommand("countess", "c1"))
+    done = await merge(decider, "ada", "countess")
+    assert (done.changed, done.contacts, done.revoked) == (True, 1, 0)
+    assert (await ask(decider, "ada", "a3")).verdict is Verdict.DEFER
+    assert (await ask(decider, "countess", "c2")).verdict is Verdict.DEFER
+    again = await ask(decider, "ada", "c1")
+    assert (again.replayed, again.state) == (True, State.CONFIRMED)
+    await clean(decider)
+
+
+async def test_lifetime_totals_and_contacts_that_left_the_account_unite(decider: Decider, database_url: str):
+    await policies.activate(decider.database, POLICY, author="test")
+    now_us = await decider.database.clock_us()
+    for who in ("ada", "countess"):
+        await decider.settle(RecordCommand(who, "old", "phone", "promotions", now_us - 100 * DAY_US))
+        for number in range(70):
+            await decider.settle(
+                RecordCommand(who, f"r{number}", "email", "promotions", now_us - (90 - number) * DAY_US)
+            )
+    assert (await ask(decider, "ada", "m1", "phone")).state is State.RESERVED
+    await merge(decider, "ada", "countess")
+    assert (await ask(decider, "ada", "m2", "phone")).verdict is Verdict.DENY
+    await policies.activate(decider.database, POLICY.replace("7d", "95d").replace("3", "200"), author="test")
+    await ask(decider, "ada", "m3")
+    view = await look(decider, "ada")
+    assert next(each.line.used for each in view.standings if each.line.budget == "week") == 142
+    await clean(decider)
+
+
+async def test_whatever_is_asked_or_told_of_the_old_id_is_about_the_new_one(decider: Decider):
+    await policies.activate(decider.database, POLICY, author="test")
+    await ask(decider, "countess", "c1")
+    await merge(decider, "ada", "countess")
+    resolved = await decider.settle(ConfirmCommand("countess", "c1"))
+    assert isinstance(resolved, Resolved)
+    assert (resolved.customer_id, resolved.state) == ("ada", State.CONFIRMED)
+    await decider.settle(PutCustomer("countess", "Asia/Kathmandu"))
+    now_us = await decider.database.clock_us()
+    told = [Event("countess", "shop", f"e-{each}", each, now_us, "email") for each in ("download", "unsubscribed")]
+    assert await Intake(decider).take(told) == [Result.ACCEPTED] * 2
+    assert await Intake(decider).take([each._replace(customer_id="ada") for each in told]) == [Result.DUPLICATE] * 2
+    view = await look(decider, "countess")
+    assert (view.customer_id, view.customer.time_zone) == ("ada", "Asia/Kathmandu")
+    for who in ("ada", "countess"):
+        assert (await ask(decider, who, f"later-{who}")).verdict is Verdict.DENY
+        peeked = await decider.ask(AskCommand(who, None, EMAIL), Mode.PEEK)
+        assert (peeked.customer_id, peeked.verdict) == ("ada", Verdict.DENY)
+    await clean(decider)
+
+
+@pytest.mark.parametrize("who", ["ada", "countess"])
+async def test_a_suppression_of_either_ends_the_open_leases_of_both(decider: Decider, who: str):
+    await policies.activate(decider.database, POLICY, author="test")
+    for each in ("ada", "countess"):
+        await ask(decider, each, f"m-{each}")
+    other = "countess" if who == "ada" else "ada"
+    await decider.settle(Suppress(who, Suppression(Scope("email"), SuppressionReason.UNSUBSCRIBE, 1, "page", False)))
+    done = await merge(decider, "ada", "countess")
+    assert done.revoked == 1
+    assert (await ask(decider, "ada", f"m-{other}")).verdict is Verdict.DENY
+    await clean(decider)
+
+
+async def test_what_is_on_file_unites(decider: Decider):
+    now_us = await decider.database.clock_us()
+    yes = Consent(Scope("email"), given=True, at_us=now_us - HOUR_US, source="old")
+    no = Consent(Scope("email"), given=False, at_us=now_us, source="new")
+    await decider.settle(PutCustomer("ada", None, {"tier": "gold"}, (yes,)))
+    await decider.settle(PutCustomer("countess", "Europe/Paris", {"tier": "new", "born": 1815}, (no,)))
+    await decider.settle(PutPreferences("ada", (Preference("push", None, None), Preference("email", None, 1))))
+    await decider.settle(PutPreferences("countess", (Preference("push", None, 4), Preference("email", None, 2))))
+    await merge(decider, "ada", "countess")
+    customer = (await look(decider, "ada")).customer
+    assert (customer.time_zone, dict(customer.attributes)) == ("Europe/Paris", {"tier": "gold", "born": 1815})
+    assert customer.consents == (no,)
+    assert {each.channel: each.limit for each in customer.preferences} == {"push": 4, "email": 1}
+    await clean(decider)
+
+
+async def test_everything_there_can_be_of_two_unites_and_verifies_and_goes_when_one_is_erased(
+    decider: Decider, database_url: str
+):
+    await fill(decider, "canary-one")
+    await fill(decider, "canary-two")
+    done = await merge(decider, "canary-one", "canary-two")
+    assert done.events == 5
+    await clean(decider)
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT DISTINCT customer_id FROM events UNION SELECT customer_id FROM addresses")
+        assert found.fetchall() == [("canary-one",)]
+    await erase(decider, "canary-two")
+    assert "canary" not in dump(database_url)
+    for who in ("canary-one", "canary-two"):
+        assert (await ask(decider, who, "m1")).verdict is Verdict.DENY
+    await clean(decider)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_busy_histories_unite_and_go_on(decider: Decider, database_url: str, seed: int):
+    history = History(decider, database_url, seed, customers=4)
+    await history.busy(120, 6)
+    await merge(decider, "customer-0", "customer-1")
+    await history.busy(60, 6)
+    await merge(decider, "customer-2", "customer-0")
+    await history.busy(60, 6)
+    await clean(decider)
+
+
+async def test_merging_again_changes_nothing_and_what_makes_no_sense_is_refused(decider: Decider):
+    for who in ("ada", "countess", "byron"):
+        await ask(decider, who, "m1")
+    with pytest.raises(Conflict):
+        await merge(decider, "ada", "ada")
+    assert (await merge(decider, "ada", "countess")).changed
+    assert not (await merge(decider, "ada", "countess")).changed
+    for into, other in (("countess", "ada"), ("countess", "byron"), ("byron", "countess")):
+        with pytest.raises(Conflict, match="was merged into 'ada'"):
+            await merge(decider, into, other)
+    await erase(decider, "byron")
+    for into, other in (("ada", "byron"), ("byron", "ada")):
+        with pytest.raises(Erased):
+            await merge(decider, into, other)
+    await clean(decider)
+
+
+async def test_who_was_in_two_variants_of_an_experiment_is_left_out_and_counted(decider: Decider, database_url: str):
+    world = World(database_url, PLAIN, NOW_US)
+    other = world.add_experiment({**PLAIN, "key": "other"})
+    for who, variant, at_us in (("ada", 0, 30), ("countess", 1, 20)):
+        world.enter(who, variant, NOW_US + at_us)
+        world.expose(who, other, world.customers[who])
+    world.connection.execute("UPDATE exposures SET variant = 1 WHERE experiment = %s", (other,))
+    world.settle()
+    world.close()
+    done = await merge(decider, "ada", "countess")
+    assert done.in_two_variants == 1
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute(
+            "SELECT customer_id, experiment, variant, flags, eligible_us FROM exposures ORDER BY experiment"
+        ).fetchall()
+    twice = int(ExposureFlag.IN_TWO_VARIANTS)
+    assert found == [("ada", world.number, 0, twice, NOW_US + 20), ("ada", other, 1, 0, NOW_US + 20)]
