@@ -8,6 +8,7 @@ client that Takt ships does the same; this is not it, because the judge wants to
 import asyncio
 import itertools
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,22 @@ class Caller:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def request(self, op: str, path: str, body: dict[str, Any], port: int | None = None) -> Reply:
-        """Ask until the answer is definite; the first time at `port` if one is named."""
+    async def request(
+        self,
+        op: str,
+        path: str,
+        body: dict[str, Any],
+        port: int | None = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask until the answer is definite; the first time at `port` if one is named.
+
+        With a `form` that is what is sent, and `body` only what is meant by it.
+        """
         number = f"{self._prefix}-{next(self._numbers)}"
-        await self._log.write({"kind": "intent", "id": number, "op": op, "t": host_us(), "body": body})
+        await self._log.write({"kind": "intent", "id": number, "op": op, "t": host_us(), "path": path, "body": body})
         while True:
-            reply = await self._once(number, port or self._rng.choice(self._ports), path, body)
+            reply = await self._once(number, port or self._rng.choice(self._ports), path, body, form)
             if reply is not None:
                 return reply
             if host_us() > self._until_us:
@@ -65,16 +76,19 @@ class Caller:
             port = None
             await asyncio.sleep(self._rng.uniform(0.05, 0.3))
 
-    async def _once(self, number: str, port: int, path: str, body: dict[str, Any]) -> Reply | None:
+    async def _once(
+        self, number: str, port: int, path: str, body: dict[str, Any], form: Mapping[str, str] | None
+    ) -> Reply | None:
         asked_us = host_us()
         entry: dict[str, Any] = {"kind": "answer", "id": number, "port": port, "asked": asked_us}
         try:
-            response = await self._http.post(f"http://127.0.0.1:{port}{path}", json=body)
+            sent: dict[str, Any] = {"json": body} if form is None else {"data": form}
+            response = await self._http.post(f"http://127.0.0.1:{port}{path}", **sent)
         except httpx.HTTPError as error:
             await self._log.write({**entry, "t": host_us(), "status": 0, "why": type(error).__name__})
             return None
         got_us = host_us()
-        found = response.json()
+        found = response.json() if "json" in response.headers.get("content-type", "") else {}
         entry |= {"t": got_us, "status": response.status_code, "retry_after": response.headers.get("retry-after")}
         if response.status_code >= 500 or _item_status(found) >= 500:
             await self._log.write({**entry, "body": found})
@@ -84,7 +98,6 @@ class Caller:
 
 
 def _item_status(found: Any) -> int:
-    """Of a batch of one, the status of its item."""
-    if isinstance(found, dict) and found.get("results"):
-        return found["results"][0].get("error", {}).get("status", 200)
-    return 200
+    """Of a batch, the worst of its items' statuses."""
+    results = found.get("results", ()) if isinstance(found, dict) else ()
+    return max((each.get("error", {}).get("status", 200) for each in results), default=200)

@@ -5,8 +5,8 @@ fault that its writer and its reader share would stay unseen.
 """
 
 import struct
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +14,23 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from tests.chaos.policy import DOSES
 from tests.chaos.records import read_logs
 
 CONFIRMED, RELEASED, REVOKED, LATE, MARKED = 1, 2, 3, 4, 5
 RELEASES, PRESUMED = 1, 2
+SUPPRESSIONS = 2
+NEVER = 2**62
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Scope = tuple[str | None, str | None]
 
 
 class Contact(NamedTuple):
-    """A row of the journal. `lease`: what its end means, RELEASES or PRESUMED."""
+    """A row of the journal. `lease`: what its end means, RELEASES or PRESUMED. Not `asked`: an event told of it.
+
+    `dose`: the limit of the tested budget for this customer under the ruleset, where an experiment ran. Before the
+    variants differed for the customer it is what all of them allow.
+    """
 
     customer: str
     seq: int
@@ -36,6 +44,8 @@ class Contact(NamedTuple):
     campaign: str
     lease: int
     ruleset: int
+    asked: bool = True
+    dose: int | None = None
 
 
 class Refusal(NamedTuple):
@@ -48,6 +58,7 @@ class Refusal(NamedTuple):
     channel: str
     campaign: str
     rules: tuple[str, ...]
+    dose: int | None = None
 
 
 class Resolution(NamedTuple):
@@ -60,10 +71,12 @@ class Resolution(NamedTuple):
 
 
 class Change(NamedTuple):
+    """`scopes`, as (channel, topic): those closed from now on; None if something else changed."""
+
     customer: str
     seq: int
     at: int
-    topics: tuple[str, ...]
+    scopes: frozenset[Scope] | None
 
 
 Entry = Contact | Refusal | Resolution | Change
@@ -84,6 +97,8 @@ class Asked(NamedTuple):
     replayed: bool
     asked: int
     got: int
+    channel: str
+    variants: Mapping[str, str]
 
     @property
     def is_fresh(self) -> bool:
@@ -102,10 +117,33 @@ class Resolved(NamedTuple):
     at: int
 
 
-class Unsubscribed(NamedTuple):
+class Chose(NamedTuple):
+    """An unsubscribe (`closes`) or a re-subscribe: wanted since, acknowledged at."""
+
     customer: str
+    channel: str | None
     topic: str
+    closes: bool
+    since: int
     got: int
+
+
+class Told(NamedTuple):
+    """An acknowledged event. `message`, if it says that one was sent."""
+
+    customer: str
+    id: str
+    message: str | None
+
+
+@dataclass
+class Ran:
+    """An experiment: from when its start was wanted and acknowledged until its stop was."""
+
+    since: int = NEVER
+    began: int = NEVER
+    ending: int = NEVER
+    ended: int = NEVER
 
 
 class Activated(NamedTuple):
@@ -156,7 +194,9 @@ class Down(NamedTuple):
 class Evidence:
     asks: list[Asked] = field(default_factory=list)
     resolved: list[Resolved] = field(default_factory=list)
-    unsubscribed: list[Unsubscribed] = field(default_factory=list)
+    chosen: list[Chose] = field(default_factory=list)
+    told: set[Told] = field(default_factory=set)
+    ran: dict[str, Ran] = field(default_factory=lambda: defaultdict(Ran))
     activated: list[Activated] = field(default_factory=list)
     unanswered: list[Unanswered] = field(default_factory=list)
     tries: list[Try] = field(default_factory=list)
@@ -165,7 +205,9 @@ class Evidence:
     faults: list[dict[str, Any]] = field(default_factory=list)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     last_seq: dict[str, int] = field(default_factory=dict)
-    suppressed: set[tuple[str, str]] = field(default_factory=set)
+    suppressed: set[tuple[str, str | None, str | None]] = field(default_factory=set)
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    entered: dict[tuple[str, str], str] = field(default_factory=dict)
     rulesets: set[int] = field(default_factory=set)
 
 
@@ -195,40 +237,64 @@ def _read_clients(found: Evidence, lines: Iterable[Mapping[str, Any]]) -> None:
         intent = open_[each["id"]]
         answer, body = each.get("body"), intent["body"]
         allowed = each["status"] == 200 and isinstance(answer, dict) and answer.get("verdict") == "allow"
-        retry_after, customer = each.get("retry_after"), body.get("customer_id", "")
+        retry_after, customer = each.get("retry_after"), _customer(body)
         found.tries.append(
             Try(intent["op"], each["asked"], each["t"], each["status"], retry_after, each["port"], customer, allowed)
         )
         if each.get("definite"):
-            _read_answer(found, intent["op"], body, each)
+            _read_answer(found, intent, each)
             del open_[each["id"]]
     for intent in open_.values():
         text = f"{intent['op']} {intent['body']} was never answered"
-        found.unanswered.append(Unanswered(text, intent["body"].get("customer_id", ""), intent["t"]))
+        found.unanswered.append(Unanswered(text, _customer(intent["body"]), intent["t"]))
 
 
-def _read_answer(found: Evidence, op: str, body: Mapping[str, Any], line: Mapping[str, Any]) -> None:
-    answer, asked, got = line["body"], line["asked"], line["t"]
-    customer = body.get("customer_id", "")
+def _customer(body: Mapping[str, Any]) -> str:
+    (one, *_) = body.get("events") or [body]
+    return one.get("customer_id", "")
+
+
+def _read_answer(found: Evidence, intent: Mapping[str, Any], line: Mapping[str, Any]) -> None:
+    op, body, answer, asked, got = intent["op"], intent["body"], line["body"], line["asked"], line["t"]
+    customer = _customer(body)
     item = answer["results"][0] if "results" in answer else answer
     if op == "ask" and line["status"] == 422 and item["code"] == "message_reused":
         return
     if op == "revoked key" and line["status"] == 401:
         return
-    if line["status"] != 200 or "error" in item:
+    if line["status"] not in (200, 201) or any("error" in each for each in (item, *answer.get("results", ()))):
         found.unanswered.append(Unanswered(f"{op} {body} was answered {line['status']}: {item}", customer, got))
     elif op == "ask":
         allowed, state = item["verdict"] == "allow", item["state"]
         expires = us_of(item["lease_expires_at"]) if state == "reserved" else 0
         about = customer, item["message_id"], item["attempt"], allowed, body["topic"], state, us_of(item["decided_at"])
-        found.asks.append(Asked(*about, expires, item["ruleset"], item["replayed"], asked, got))
+        more = item["ruleset"], item["replayed"], asked, got, body["channel"], item["variants"]
+        found.asks.append(Asked(*about, expires, *more))
     elif op in ("confirm", "release"):
         about = item["message_id"], item["attempt"], item["state"], item["applied"], us_of(item["at"])
         found.resolved.append(Resolved(item["customer_id"], *about))
-    elif op == "suppress":
-        found.unsubscribed.append(Unsubscribed(customer, body["topic"], got))
+    elif op in ("suppress", "click"):
+        found.chosen.append(Chose(customer, body.get("channel"), body["topic"], True, intent["t"], got))
+    elif op == "event":
+        for event in body["events"]:
+            _read_event(found, event, intent["t"], got)
     elif op == "activate":
         found.activated.append(Activated(got, item["ruleset"]))
+    elif op == "start":
+        ran = found.ran[item["key"]]
+        ran.since, ran.began = intent["t"], got
+    elif op == "stop":
+        ran = found.ran[item["key"]]
+        ran.ending, ran.ended = intent["t"], got
+
+
+def _read_event(found: Evidence, event: Mapping[str, Any], since: int, got: int) -> None:
+    customer, type_ = event["customer_id"], event["type"]
+    is_send = type_ in ("sent", "delivered")
+    found.told.add(Told(customer, event["id"], event["message_id"] if is_send else None))
+    if type_ in ("unsubscribed", "resubscribed"):
+        closes = type_ == "unsubscribed"
+        found.chosen.append(Chose(customer, event.get("channel"), event["topic"], closes, since, got))
 
 
 def us_of(text: str) -> int:
@@ -244,27 +310,70 @@ def _read_database(found: Evidence, url: str) -> None:
 
         names: dict[int, str] = dict(rows("SELECT number, name FROM labels"))
         names[0] = ""
+        running, found.entered, diverged = _experiments(rows)
+
+        def dose(customer: str, ruleset: int, at: int, *, alike: int | None) -> int | None:
+            """The variant's from the ask on at which variants differ; before it what is `alike` in all of them."""
+            variants = [
+                (each, found.entered[customer, each]) for each in running[ruleset] if (customer, each) in diverged
+            ]
+            for key, variant in variants:
+                return DOSES[variant] if at >= diverged[customer, key] else alike
+            return None
+
         entries: dict[str, list[Entry]] = defaultdict(list)
         for *row, channel, topic, campaign, flags, ruleset in rows(
             "SELECT customer_id, seq, at_us, start_us, end_us, message_id, attempt, channel, topic, campaign, flags,"
             " ruleset FROM journal"
         ):
             labels = names[channel], names[topic], names[campaign]
-            entries[row[0]].append(Contact._make((*row, *labels, flags & 3, ruleset)))
-        for *row, channel, campaign, reasons in rows(
-            "SELECT customer_id, seq, at_us, start_us, end_us, message_id, channel, campaign, reasons FROM refusals"
+            more = flags & 3, ruleset, not flags >> 2 & 3, dose(row[0], ruleset, row[2], alike=min(DOSES.values()))
+            entries[row[0]].append(Contact._make((*row, *labels, *more)))
+        for *row, channel, campaign, reasons, ruleset in rows(
+            "SELECT customer_id, seq, at_us, start_us, end_us, message_id, channel, campaign, reasons, ruleset"
+            " FROM refusals"
         ):
             rules = tuple(names[label] for _, label in struct.iter_unpack("<BI", reasons or b""))
-            entries[row[0]].append(Refusal._make((*row, names[channel], names[campaign], rules)))
+            more = names[channel], names[campaign], rules, dose(row[0], ruleset, row[2], alike=None)
+            entries[row[0]].append(Refusal._make((*row, *more)))
         for row in rows("SELECT customer_id, seq, at_us, contact_seq, end_us, kind FROM resolutions"):
             entries[row[0]].append(Resolution(*row))
-        for *row, data in rows("SELECT customer_id, seq, at_us, data FROM changes WHERE kind = 2"):
-            entries[row[0]].append(Change._make((*row, tuple(each["topic"] for each in data))))
+        for *row, kind, data in rows("SELECT customer_id, seq, at_us, kind, data FROM changes"):
+            entries[row[0]].append(Change._make((*row, frozenset(_closed(data)) if kind == SUPPRESSIONS else None)))
         found.entries = {customer: sorted(each, key=_order) for customer, each in entries.items()}
         for customer, data in rows("SELECT customer_id, suppressions FROM customers WHERE suppressions IS NOT NULL"):
-            found.suppressed |= {(customer, each["topic"]) for each in data}
+            found.suppressed |= {(customer, *scope) for scope in _closed(data)}
         found.last_seq = dict(rows("SELECT customer_id, seq FROM accounts"))
         found.rulesets = {number for (number,) in rows("SELECT number FROM rulesets")}
+        found.events = Counter(rows("SELECT customer_id, event_id FROM events"))
+
+
+def _closed(facts: Iterable[Mapping[str, Any]]) -> Iterable[Scope]:
+    """Of all that is on file, what was told and not lifted since."""
+    return ((each["channel"], each["topic"]) for each in facts if each["at_us"] >= max(each.get("lifted_us", 0), 1))
+
+
+def _experiments(
+    rows: Callable[[str], list[tuple[Any, ...]]],
+) -> tuple[dict[int, list[str]], dict[tuple[str, str], str], dict[tuple[str, str], int]]:
+    """The experiments that ran under each ruleset; by customer and experiment the variant, and since when it told."""
+    variants: dict[int, tuple[str, list[str]]] = {
+        number: (key, [each["name"] for each in plan["variants"]])
+        for number, key, plan in rows("SELECT number, key, plan FROM experiments")
+    }
+    running = {
+        number: [variants[each["number"]][0] for each in listed]
+        for number, listed in rows("SELECT number, experiments FROM rulesets")
+    }
+    entered: dict[tuple[str, str], str] = {}
+    diverged: dict[tuple[str, str], int] = {}
+    for customer, experiment, place, diverged_us in rows(
+        "SELECT customer_id, experiment, variant, diverged_us FROM exposures"
+    ):
+        key, names = variants[experiment]
+        entered[customer, key] = names[place]
+        diverged[customer, key] = NEVER if diverged_us is None else diverged_us
+    return running, entered, diverged
 
 
 def _order(entry: Entry) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.chaos.evidence import LATE, REVOKED, Evidence, Resolution
+from tests.chaos.evidence import LATE, NEVER, REVOKED, Evidence, Resolution
 from tests.chaos.oracle import Violation
 
 
@@ -21,7 +21,11 @@ class Figures(NamedTuple):
     sends: int
     resolutions: int
     unsubscribes: int
+    returns: int
+    events: int
     activations: int
+    experiments: int
+    treated: int
     requests: int
     unavailable: int
     silent: int
@@ -41,8 +45,12 @@ def figures(found: Evidence) -> Figures:
         allowed=sum(each.allowed for each in found.asks),
         sends=len(found.sends),
         resolutions=len(found.resolved),
-        unsubscribes=len(found.unsubscribed),
+        unsubscribes=sum(each.closes for each in found.chosen),
+        returns=sum(not each.closes for each in found.chosen),
+        events=len(found.told),
         activations=len(found.activated),
+        experiments=sum(each.ended < NEVER for each in found.ran.values()),
+        treated=sum(bool(each.variants) for each in found.asks),
         requests=len(found.tries),
         unavailable=sum(each.status >= 500 for each in found.tries),
         silent=sum(each.status == 0 for each in found.tries),
@@ -69,7 +77,7 @@ def _recovery_s(found: Evidence, fault: dict[str, Any]) -> float:
 def report(found: Evidence, violations: Sequence[Violation], seconds: float, seed: int, verified: str) -> str:
     """The page `docs/chaos.md`. `verified`: what `takt verify` said afterwards."""
     told = figures(found)
-    decided = told.asks + told.resolutions + told.unsubscribes
+    decided = told.asks + told.resolutions + told.unsubscribes + told.events
     checks = Counter(each.check for each in violations)
     rows = [
         f"| {name} | {told.faults[name]} | {_median(times):.2f} | {max(times):.2f} |"
@@ -80,7 +88,7 @@ def report(found: Evidence, violations: Sequence[Violation], seconds: float, see
         date=datetime.now(UTC).date(), machine=machine(), busy=os.getloadavg()[1],
         seconds=seconds, seed=seed, verdict=verdict,
         rate=3 / max(decided, 1), decided=decided, kills=sum(told.faults.values()),
-        lost=checks["2 lost"] + checks["2 numbering"], over=checks["1 over"] + checks["1 sent"],
+        lost=checks["2 lost"] + checks["2 numbering"] + checks["2 events"], over=checks["1 over"] + checks["1 sent"],
         rows="\n".join(rows), verified=" ".join(verified.split()), **told._asdict(),
     )  # fmt: skip
 
@@ -109,10 +117,11 @@ _PAGE = """\
 # Chaos: what was broken, and what held
 
 Written by `make chaos`. Senders in a process of their own ask two processes of the service, over HTTP, for customers
-whose budgets roll every few seconds; meanwhile processes are killed and frozen, sessions ended, connections used up and
-the database stopped. Senders write down what they intend before they ask, and a fake provider what was really sent.
-A judge of some 150 lines that shares no code with the engine then holds these logs against the tables
-(`tests/chaos/oracle.py`). That it can find fault is shown by `make mutants`.
+whose budgets roll every few seconds; customers leave and come back, events tell of what was sent and done, twice and in
+any order, and policies and experiments on a budget begin and end. Meanwhile processes are killed and frozen, sessions
+ended, connections used up and the database stopped. Senders write down what they intend before they ask, and a fake
+provider what was really sent. A judge of some 200 lines that shares no code with the engine then holds these logs
+against the tables (`tests/chaos/oracle.py`, `story.py`). That it can find fault is shown by `make mutants`.
 
 {verdict}
 
@@ -123,8 +132,10 @@ A judge of some 150 lines that shares no code with the engine then holds these l
 | asks answered | {asks:,} ({allowed:,} allowed) |
 | messages sent | {sends:,} |
 | confirms and releases acknowledged | {resolutions:,} |
-| unsubscribes acknowledged | {unsubscribes:,} |
+| unsubscribes acknowledged (by page, event and one click) | {unsubscribes:,}, of which {returns:,} re-subscribed |
+| events acknowledged | {events:,} |
 | activations of a policy | {activations:,} |
+| experiments started and stopped | {experiments:,}, with {treated:,} asks under a variant |
 | requests made | {requests:,}, of which {unavailable:,} answered 503 and {silent:,} not at all |
 | contacts late, revoked (counted apart) | {late:,}, {revoked:,} |
 | faults | {kills:,} |

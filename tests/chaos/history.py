@@ -33,9 +33,10 @@ def _about(found: Evidence, violation: Violation) -> Iterator[tuple[int, str]]:
         if ask.customer == customer and since <= ask.got <= until:
             answer = f"{'allowed' if ask.allowed else 'refused'}, {ask.state}, attempt {ask.attempt}"
             yield ask.got, f"client         {ask.message} (asked {(ask.got - ask.asked) / 1000:.0f} ms ago): {answer}"
-    for each in found.unsubscribed:
+    for each in found.chosen:
         if each.customer == customer and since <= each.got <= until:
-            yield each.got, f"client         unsubscribed from {each.topic}"
+            what = "unsubscribed from" if each.closes else "re-subscribed to"
+            yield each.got, f"client         {what} {each.topic} in {each.channel or 'all channels'}"
     for fault in found.faults:
         if since <= fault["t"] <= until:
             yield fault["t"], f"nemesis        {fault['name']}"
@@ -51,4 +52,8 @@ def _words(entry: Contact | Refusal | Resolution | Change) -> str:
         case Resolution():
             return f"contact {entry.contact} {KINDS.get(entry.kind, entry.kind)}"
         case Change():
-            return f"suppressed: {', '.join(entry.topics)}"
+            closed = entry.scopes
+            if closed is None:
+                return "something else on file changed"
+            scopes = sorted(f"{channel or '*'}/{topic or '*'}" for channel, topic in closed)
+            return f"closed: {', '.join(scopes)}"

@@ -8,19 +8,21 @@ outside, by replacing a name of the engine before it serves; the engine's source
 # To break something from outside one has to reach into it.
 
 import asyncio
+import secrets
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from engine.api import auth
-from engine.core import meter, ruling
+from engine.core import meter, outcomes, rules, ruling
 from engine.core.account import Lease, State
 from engine.core.errors import Unavailable
 from engine.core.verdict import Decision, Verdict
 from engine.main import main as serve
-from engine.operations import batch, decide, decider, file, resolve, rulebook, settle
-from engine.store import accounts, database, journal_rows
+from engine.operations import batch, decide, decider, file, intake, resolve, rulebook, settle
+from engine.store import accounts, database, events, journal_rows
 from engine.store.columns import Texts
 from engine.store.exchange import exchange
 from engine.store.journal import Resolution
@@ -187,8 +189,8 @@ def charge_one_by_one() -> None:
     """An ask that one budget refuses is charged to the others all the same."""
     refuse = decide.AskCommand._refuse
 
-    def charged(self: decide.AskCommand, made: Any, held: Any, decided: Any, attempt: int) -> Any:
-        answer = refuse(self, made, held, decided, attempt)
+    def charged(self: decide.AskCommand, made: Any, held: Any, decided: Any, attempt: int, variants: Any) -> Any:
+        answer = refuse(self, made, held, decided, attempt, variants)
         if decided.verdict is not Verdict.ALLOW:
             held.account.add(decided.contact(self.ask, held.account.seq))
         return answer
@@ -242,7 +244,7 @@ def unsubscribe_without_the_lock() -> None:
 @fault
 def unsubscribe_without_revoking() -> None:
     """Leases that were open go on."""
-    file._revoke = lambda *_: 0
+    batch.Batch.revoke = lambda *_: None
 
 
 @fault
@@ -291,6 +293,74 @@ def rules_kept() -> None:
 
 
 @fault
+def rules_kept_for_a_second() -> None:
+    """Which rules are in force each process looks up once a second."""
+    read = rulebook.Rulebook.rules
+    looked_up: list[tuple[float, int]] = []
+
+    async def kept(self: rulebook.Rulebook, connection: Any, number: int) -> Any:
+        if not looked_up or time.monotonic() - looked_up[-1][0] > 1:
+            looked_up.append((time.monotonic(), number))
+        return await read(self, connection, looked_up[-1][1])
+
+    rulebook.Rulebook.rules = kept
+
+
+@fault
+def limits_of_the_control() -> None:
+    """Customers are assigned, and then decided under the policy as it is."""
+    rules.Rules.under = lambda self, variants: self
+
+
+@fault
+def variants_not_on_record() -> None:
+    """Who entered an experiment is known to decisions, and not to whoever reads it afterwards."""
+    commit = settle.Settler._commit
+
+    async def forgetful(self: settle.Settler, connection: Any, made: batch.Batch, answers: list[object]) -> None:
+        await commit(self, connection, replace(made, exposures={}), answers)
+
+    settle.Settler._commit = forgetful
+
+
+@fault
+def events_without_a_key() -> None:
+    """What came is written down, whether it came before or not."""
+    events.keyed = lambda events: {(each.customer_id, secrets.randbits(62)): each for each in events}
+    append = intake.Intake._append
+
+    async def appended(self: intake.Intake, free: Any) -> Any:
+        await append(self, events.keyed(free.values()))
+        return dict.fromkeys(free, intake.Result.ACCEPTED)
+
+    intake.Intake._append = appended
+
+
+@fault
+def events_kept_after_the_answer() -> None:
+    """Events that forbid nothing are acknowledged at once, and written down when there is time."""
+    append = intake.Intake._append
+
+    async def later(self: intake.Intake, free: Any) -> Any:
+        async def work() -> None:
+            await asyncio.sleep(3 * _COMMIT_S)
+            await append(self, free)
+
+        task = asyncio.create_task(work())
+        _running.add(task)
+        task.add_done_callback(_running.discard)
+        return dict.fromkeys(free, intake.Result.ACCEPTED)
+
+    intake.Intake._append = later
+
+
+@fault
+def unsubscribes_by_event_unheard() -> None:
+    """An event is kept as it came, and what it says of suppressions is left for a job to find."""
+    outcomes.facts = lambda _: ()
+
+
+@fault
 def keys_believed_too_long() -> None:
     """A process asks for a key once a minute."""
     auth._BELIEVED_S = 60.0
@@ -308,7 +378,8 @@ def allow_when_in_doubt() -> None:
             now_us = host_us()
             lease_us = command.ask.lease_us or 1_000_000
             about = command.message_id, command.customer_id, Verdict.ALLOW, State.RESERVED, (), None, True
-            return decide.Answer(*about, now_us + lease_us, lease_us, (), {}, 1, now_us, False, 1, None, now_us)
+            more = now_us + lease_us, lease_us, (), {}, 1, now_us
+            return decide.Answer(*about, *more, replayed=False, attempt=1, observed=None, recorded=True, now_us=now_us)
 
     decider.Decider.ask = yes
     auth._BELIEVED_S = 60.0  # or the look-up of the key would say that nobody can know

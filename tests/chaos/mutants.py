@@ -67,6 +67,12 @@ MUTANTS = (
     Mutant("window-ends-too-early", customers=60),
     Mutant("messages-forgotten"),
     Mutant("rules-kept"),
+    Mutant("rules-kept-for-a-second"),
+    Mutant("limits-of-the-control"),
+    Mutant("variants-not-on-record"),
+    Mutant("events-without-a-key"),
+    Mutant("events-kept-after-the-answer", KILLS),
+    Mutant("unsubscribes-by-event-unheard"),
     Mutant("keys-believed-too-long", ("revoke key",)),
     Mutant("allow-when-in-doubt", ("stop database",)),
 )

@@ -1,6 +1,7 @@
 """The policy under which chaos runs: short rolling windows, so that they roll many times a minute.
 
-The budgets are values here, from which both the policy's text and the oracle's arithmetic are made.
+The budgets are values here, from which both the policy's text and the oracle's arithmetic are made. So are the doses
+of the experiments that start and stop meanwhile, all on one budget.
 """
 
 from typing import NamedTuple
@@ -28,6 +29,9 @@ BUDGETS = (
     Budget("campaign", 4, 20 * SECOND_US, per_campaign=True),
 )
 LONGEST_US = max(each.window_us for each in BUDGETS)
+TESTED = "email"  # the budget, and the channel that it is about
+DOSES = {"two": 2, "one": 1, "three": 3}  # its limit by variant; the first is the policy as it is
+MOST = max(DOSES.values())
 YAML = """\
 schema: 1
 mode: enforce
@@ -40,4 +44,22 @@ budgets:
   - {name: day, limit: 1000000, window: {calendar: day}}
 lease: 3s
 max_lease: 24h
+"""
+
+
+def plan(key: str) -> str:
+    """An experiment on the tested budget, as YAML."""
+    control, *others = DOSES
+    patched = "".join(
+        f"  - {{name: {each}, dose: {DOSES[each]}, policy: {{budgets: {{{TESTED}: {{limit: {DOSES[each]}}}}}}}}}\n"
+        for each in others
+    )
+    return f"""\
+key: {key}
+variants:
+  - {{name: {control}, control: true, dose: {DOSES[control]}}}
+{patched}start: 2026-10-05
+end: 2027-01-04
+metrics:
+  - {{name: reachable, kind: reachable, channel: email, day: 28, role: primary, direction: increase}}
 """

@@ -20,8 +20,8 @@ from typing import Any
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.oracle import Violation, judge
+from tests.chaos.senders import DRAIN_US, Config
 from tests.chaos.service import ROOT, Deployment
-from tests.chaos.workload import DRAIN_US, Config
 
 DRAIN_S = DRAIN_US / 1e6 + 30
 

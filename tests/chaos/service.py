@@ -134,6 +134,7 @@ class Deployment:
             "TAKT_DATA_DIR": str(self.data_dir),
             "TAKT_POLICY": str(self.folder / "policy.yaml"),
             "TAKT_ADMIN_KEY": self.key,
+            "TAKT_PUBLIC_URL": "https://takt.example",  # so that mails come with their one click
         }
 
     # PostgreSQL.
