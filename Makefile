@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: run test lint chaos mutants calibrate bench bench-large bench-experiments lock clean
+.PHONY: run demo test lint chaos mutants calibrate bench bench-large bench-experiments lock clean
 
 run: $(VENV)/.service  ## Start Takt with a database of its own
 	@$(BIN)/takt serve
+
+demo: $(VENV)/.service  ## Serve a simulated company: twelve weeks, played in about a minute
+	@$(BIN)/takt demo
 
 test: $(VENV)/.dev lint  ## Everything that must hold
 	$(BIN)/pytest -n 2 --dist loadgroup

@@ -65,22 +65,44 @@ def serve(
         if settings.scheduler:
             leaving.enter_context(beside(where.url))
         cli.banner(settings.model_copy(update={"port": listening.getsockname()[1]}), ready)
-        config = uvicorn.Config(
-            "engine.main:app",
-            factory=True,
-            workers=settings.workers,
-            log_level="warning",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            loop="uvloop",
-            http="engine.api.heads:BoundedHeads",
-            timeout_graceful_shutdown=10,
-        )
+        config = _configured("engine.main:app", factory=True, workers=settings.workers)
         if settings.workers == 1:
             uvicorn.Server(config).run(sockets=[listening])
         else:
             Multiprocess(config, sockets=[listening]).run()
+
+
+@cli.app.command(rich_help_panel="Service")
+def demo(
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Play it anew, whatever is there.")] = False,
+    customers: Annotated[int, typer.Option(min=50, max=20_000, help="How many there are, when it is played.")] = 3_000,
+    weeks: Annotated[int, typer.Option(min=2, max=20, help="How many are played.")] = 12,
+) -> None:
+    """Serve a simulated company: twelve weeks of asks, events and experiments, in a database of their own.
+
+    It is played once, in about a minute, and served as it is from then on. Nothing else in the database server is
+    touched: the database is called takt_demo, and /readyz says that it is a demo.
+
+    Example: takt demo --port 8000
+    """
+    from engine.api.app import create_app
+    from engine.cli import demo as face  # with numpy, which no other command should wait for
+    from engine.demo import companies
+
+    given: dict[str, Any] = {"host": host, "port": port}
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    face.silence_alarms()
+    signal.signal(signal.SIGTERM, _end)
+    company = companies.demo(customers, 7 * weeks)
+    with closing(_listen(settings)) as listening, start.locate(settings) as where, ExitStack() as leaving:
+        made = face.make(where, settings, company, fresh=fresh)
+        ready = asyncio.run(start.prepare(made.where, settings))
+        if settings.scheduler:
+            leaving.enter_context(beside(made.where.url))
+        face.show(made, company, settings.model_copy(update={"port": listening.getsockname()[1]}), ready.key)
+        uvicorn.Server(_configured(create_app(settings, made.where.url))).run(sockets=[listening])
 
 
 @cli.scheduler_app.command("serve")
@@ -110,6 +132,21 @@ def _stand(url: str, settings: Settings) -> None:
     from engine.scheduler.leader import stand  # with APScheduler, which nobody else needs
 
     asyncio.run(stand(url, settings))
+
+
+def _configured(application: "str | FastAPI", *, factory: bool = False, workers: int = 1) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        factory=factory,
+        workers=workers,
+        log_level="warning",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        loop="uvloop",
+        http="engine.api.heads:BoundedHeads",
+        timeout_graceful_shutdown=10,
+    )
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

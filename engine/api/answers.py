@@ -303,8 +303,9 @@ class LiveOut(Out):
 
 
 class ReadyOut(Out):
-    """Each check is `ok` or says what is wrong."""
+    """Each check is `ok` or says what is wrong. `deployment` is what the database is for: production, demo or test."""
 
     status: Literal["ok", "unavailable"]
     checks: dict[str, str]
+    deployment: str | None
     took_s: float

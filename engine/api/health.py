@@ -11,7 +11,7 @@ from starlette.datastructures import State
 from engine.api.answers import LiveOut, ReadyOut
 from engine.api.batches import json_response
 from engine.core.errors import TaktError
-from engine.operations.look import number_in_force
+from engine.operations.look import Ground, ground
 
 router = APIRouter(tags=["health"])
 
@@ -37,24 +37,31 @@ async def ready(request: Request) -> Response:
         "database": "ok",
         "policy": "ok",
     }
+    kind: str | None = None
     try:
-        if await _number_in_force(request.app.state) is None:
+        number, kind = await _ground(request.app.state)
+        if number is None:
             checks["policy"] = "none in force: `takt policy activate considerate`"
     except TaktError as error:
         checks["database"] = error.message
     good = all(each == "ok" for each in checks.values())
-    body = {"status": "ok" if good else "unavailable", "checks": checks, "took_s": time.perf_counter() - began}
+    body = {
+        "status": "ok" if good else "unavailable",
+        "checks": checks,
+        "deployment": kind,
+        "took_s": time.perf_counter() - began,
+    }
     response = json_response(body, 200 if good else 503)
     if not good:
         response.headers["Retry-After"] = "1"
     return response
 
 
-async def _number_in_force(state: State) -> int | None:
+async def _ground(state: State) -> Ground:
     """Asked once for all who ask at the same time: nobody needs a key to ask, and asks need the connections."""
-    asked: asyncio.Task[int | None] | None = getattr(state, "asked_number_in_force", None)
+    asked: asyncio.Task[Ground] | None = getattr(state, "asked_for_ground", None)
     if asked is None or asked.done():
-        asked = state.asked_number_in_force = asyncio.create_task(number_in_force(state.decider))
+        asked = state.asked_for_ground = asyncio.create_task(ground(state.decider))
     return await asyncio.shield(asked)
 
 

@@ -15,6 +15,7 @@ from engine.operations.batch import Batch, Held
 from engine.operations.decider import Decider
 from engine.operations.patience import in_time
 from engine.store import story
+from engine.store.demo import kind_of
 from engine.store.journal import Entry
 from engine.store.policies import newest_number
 
@@ -29,6 +30,14 @@ class View(NamedTuple):
     ruleset: int
     seq: int
     now_us: int
+
+
+class Ground(NamedTuple):
+    """`ruleset`: the number in force, None where no policy was ever activated. `kind` is what the database is for:
+    production, demo or test."""
+
+    ruleset: int | None
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +88,11 @@ async def journal(decider: Decider, customer_id: str, before_seq: int | None, li
     return await in_time(read(), decider.settings.deadline_ms / 1000)
 
 
-async def number_in_force(decider: Decider) -> int | None:
-    """The ruleset in force; None where no policy was ever activated."""
+async def ground(decider: Decider) -> Ground:
+    """What this process stands on."""
 
-    async def read() -> int | None:
+    async def read() -> Ground:
         async with decider.database.connection() as connection:
-            return await newest_number(connection)
+            return Ground(await newest_number(connection), await kind_of(connection))
 
     return await in_time(read(), decider.settings.deadline_ms / 1000)

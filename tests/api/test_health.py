@@ -25,6 +25,7 @@ def test_a_process_that_lives_and_can_decide_says_so(takt: Caller) -> None:
     assert takt.call("GET", "/livez") == {"status": "ok"}
     ready = takt.call("GET", "/readyz")
     assert (ready["status"], ready["checks"]) == ("ok", {"lanes": "ok", "database": "ok", "policy": "ok"})
+    assert ready["deployment"] == "test"
 
 
 def test_metrics_count_asks_reasons_errors_latency_batches_and_queues(takt: Caller, ada: str) -> None:
