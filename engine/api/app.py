@@ -20,6 +20,7 @@ from engine.api import (
     health,
     policies,
     problems,
+    provider_rates,
     readouts,
     reference,
 )
@@ -85,6 +86,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         contacts.router,
         customers.router,
         events.router,
+        provider_rates.router,
         policies.router,
         experiments.router,
         readouts.router,

@@ -11,6 +11,8 @@ from starlette.datastructures import State
 from engine.api.answers import LiveOut, ReadyOut
 from engine.api.batches import json_response
 from engine.core.errors import TaktError
+from engine.operations import jobs
+from engine.operations.jobs import Status
 from engine.operations.look import Ground, ground
 
 router = APIRouter(tags=["health"])
@@ -67,5 +69,18 @@ async def _ground(state: State) -> Ground:
 
 @router.get("/metrics", summary="For Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Asks by verdict and rule, latency, chunk sizes and queues of this process."""
-    return Response(generate_latest(request.app.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """Asks by verdict and rule, latency, chunk sizes and queues of this process; and how the scheduler stands."""
+    state = request.app.state
+    try:
+        state.metrics.scheduled(await _status(state))
+    except TaktError:  # a database that is away: what this process counts is told all the same
+        state.metrics.leads.set(0)
+    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _status(state: State) -> Status:
+    """As above, once for all who ask at the same time."""
+    asked: asyncio.Task[Status] | None = getattr(state, "asked_for_status", None)
+    if asked is None or asked.done():
+        asked = state.asked_for_status = asyncio.create_task(jobs.status(state.decider.database, alarms=0))
+    return await asyncio.shield(asked)

@@ -9,6 +9,7 @@ from engine.core.events import Event, EventType
 from engine.operations.batch import Command
 from engine.operations.decide import Answer
 from engine.operations.intake import Result
+from engine.operations.jobs import Status
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 _TYPES = frozenset(each.value for each in EventType)
@@ -37,6 +38,11 @@ class Metrics:
         self._latency_of: dict[str, Histogram] = {}
         self.settling = Histogram("takt_chunk_seconds", "From lock to commit", buckets=_SECONDS, registry=self.registry)
         self.sizes = Histogram("takt_chunk_commands", "Commands in a chunk", buckets=_SIZES, registry=self.registry)
+        self.leads = Gauge("takt_scheduler_leader", "Whether some process starts jobs", registry=self.registry)
+        self.ages = Gauge(
+            "takt_job_age_seconds", "Since a job last did what it should", ["job"], registry=self.registry
+        )
+        self.untold = Gauge("takt_alarms_waiting", "Alarms that nobody has taken", registry=self.registry)
         self.queues = Gauge("takt_queued", "Commands that wait", ["queue"], registry=self.registry)
 
     def latency_of(self, route: str) -> Histogram:
@@ -71,6 +77,14 @@ class Metrics:
             self.events.labels(type_, result).inc(count)
         if invalid:
             self.events.labels("unknown", "invalid").inc(invalid)
+
+    def scheduled(self, status: Status) -> None:
+        """How the scheduler stands, wherever it runs. A job that never did what it should has no age."""
+        self.leads.set(status.leader is not None)
+        self.untold.set(status.alarms_waiting)
+        for each in status.jobs:
+            if each.done is not None and each.done.ended_us is not None:
+                self.ages.labels(each.job.name).set(max(0, status.now_us - each.done.ended_us) / 1e6)
 
     def watch_queues(self, queued: Callable[[], tuple[int, int]]) -> None:
         """Read the lengths of the queues whenever somebody asks."""

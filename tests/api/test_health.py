@@ -1,10 +1,14 @@
 """Health and metrics, as a load balancer and Prometheus see them."""
 
+import asyncio
 import re
 from collections.abc import Generator
 
 import pytest
 
+from engine.operations import jobs
+from engine.settings import Settings
+from engine.store.database import Database
 from tests.api.caller import Caller, ask
 from tests.service import Service
 
@@ -50,6 +54,22 @@ def test_metrics_count_asks_reasons_errors_latency_batches_and_queues(takt: Call
     assert grew("takt_chunk_seconds_count") == grew("takt_chunk_commands_count") == 2
     assert grew("takt_chunk_commands_sum") == 4
     assert after['takt_queued{queue="asks"}'] == after['takt_queued{queue="batches"}'] == 0
+
+
+def test_metrics_say_how_the_scheduler_stands(takt: Caller) -> None:
+    found = metrics(takt)
+    assert (found["takt_scheduler_leader"], found["takt_alarms_waiting"]) == (0, 0)
+    assert not any(name.startswith("takt_job_age_seconds") for name in found)
+    at_once = jobs.job("holdouts")
+    asyncio.run(_ran(takt.service.database_url, at_once))
+    assert 0 <= metrics(takt)['takt_job_age_seconds{job="holdouts"}'] < 60
+
+
+async def _ran(url: str, job: jobs.Job) -> None:
+    database = Database(url, size=2)
+    await database.open()
+    await jobs.run_slot(database, Settings(), job)
+    await database.close()
 
 
 def test_metrics_name_nobody(takt: Caller, ada: str) -> None:

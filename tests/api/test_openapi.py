@@ -20,6 +20,7 @@ OPERATIONS = {
     "release",
     "record",
     "bring_events",
+    "publish_rate",
     "put_customer",
     "put_customers",
     "get_customer",
