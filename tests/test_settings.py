@@ -144,3 +144,30 @@ def test_a_public_address_that_a_mail_cannot_carry_is_refused(url: str) -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(public_url=url)
     assert refused.value.errors()[0]["loc"] == ("public_url",)
+
+
+WEBHOOK = "whsec_" + "QUJD" * 8
+
+
+def test_alarms_are_signed_with_the_key_in_their_secret() -> None:
+    settings = Settings(alarm_url=" https://hooks.example.com/T0/B0 ", alarm_secret=f"{WEBHOOK}\n")  # type: ignore[arg-type]
+    assert settings.alarm_key == b"ABC" * 8
+    assert settings.alarm_url is not None
+    assert settings.alarm_url.get_secret_value() == "https://hooks.example.com/T0/B0"
+    assert "hooks" not in repr(settings), "such an address is a secret itself"
+    with pytest.raises(ValidationError, match="TAKT_ALARM_SECRET"):
+        Settings(alarm_url="https://hooks.example.com")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "secret", ["", "whsec_", "QUJD" * 8, "whsec_QUJD", "whsec_" + "QUJD" * 30, "whsec_***" + "QUJD" * 8, STRONG]
+)
+def test_a_secret_that_no_receiver_could_read_is_refused(secret: str) -> None:
+    with pytest.raises(ValidationError, match="openssl rand"):
+        Settings(alarm_secret=secret)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("url", ["", "hooks.example.com", "ftp://a", "https://", "https://a b", "https://a:99999"])
+def test_an_address_that_nobody_can_post_to_is_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="web address"):
+        Settings(alarm_url=url, alarm_secret=WEBHOOK)  # type: ignore[arg-type]
