@@ -35,7 +35,7 @@ async def look(database: Database) -> str:
     """Judge what customers complained about, and pause or let go on: in one ruleset, with its alarms."""
     async with database.transaction() as connection:
         now_us = await clock_us(connection)
-        heard = await complaints.heard(connection, now_us, LOOKED_AT_HOURS)
+        heard = await complaints.heard(connection, now_us, LOOKED_AT_HOURS, DELIVERED_LEAST, BLIND)
         rates = await complaints.published(connection, now_us // DAY_US - _DAYS)
     streams = [*streams_of(heard), *published_streams(rates, now_us)]
     async with database.transaction() as connection:

@@ -18,6 +18,7 @@ from engine.store.database import ConnectionFailed, Database
 from engine.store.jobs import Seat, seat
 
 _ASKED_EVERY_S: Final = 1.0
+_AFTER_AN_ERROR_S: Final = 3.0
 
 log = logging.getLogger("takt.scheduler")
 
@@ -31,8 +32,10 @@ async def stand(url: str, settings: Settings) -> None:
                     await asyncio.sleep(_ASKED_EVERY_S)
                 await _lead(taken, url, settings)
         except (*ConnectionFailed, TaktError) as error:
-            log.warning("the scheduler has no database: %s", type(error).__name__)
-        await asyncio.sleep(_ASKED_EVERY_S)
+            log.warning(
+                "the scheduler cannot work: %s", error if isinstance(error, TaktError) else type(error).__name__
+            )
+            await asyncio.sleep(_AFTER_AN_ERROR_S)
 
 
 async def _lead(taken: Seat, url: str, settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """What was delivered and complained about, by hour; and the rates that mail providers published."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from engine.core.policy import Channel
@@ -8,6 +8,30 @@ from engine.store.database import Connection
 
 _CHANNELS: Final = tuple(each.value for each in Channel)
 _NUMBERS: Final = {channel: number for number, channel in enumerate(_CHANNELS, 1)}
+_HEARD: Final = """
+WITH kinds AS (
+    SELECT max(number) FILTER (WHERE name = 'delivered') AS delivered,
+        max(number) FILTER (WHERE name = 'complained') AS complained
+    FROM labels WHERE name IN ('delivered', 'complained')
+), messages AS MATERIALIZED (
+    SELECT e.channel, max(e.topic) AS topic, max(lower(btrim(e.properties->>'provider'))) AS provider,
+        max((%(now)s - e.at_us) / 3600000000) FILTER (WHERE e.kind = k.delivered) AS delivered,
+        max((%(now)s - e.at_us) / 3600000000) FILTER (WHERE e.kind = k.complained) AS complained
+    FROM events e, kinds k
+    WHERE e.at_us > %(now)s - %(hours)s * 3600000000::bigint AND e.at_us <= %(now)s AND e.channel > 0
+        AND e.kind IN (k.delivered, k.complained)
+    GROUP BY e.channel, CASE WHEN e.message_key <> 0 THEN e.message_key ELSE e.event_key END
+), topics AS (
+    SELECT topic FROM messages WHERE topic > 0 GROUP BY topic HAVING count(delivered) >= %(least)s
+), providers AS (
+    SELECT provider FROM messages GROUP BY provider HAVING count(delivered) >= %(least)s OR provider = ANY(%(always)s)
+)
+SELECT m.channel, l.name, p.provider, told.age, sum(told.delivered)::bigint, sum(told.complained)::bigint
+FROM messages m LEFT JOIN topics t ON t.topic = m.topic LEFT JOIN labels l ON l.number = t.topic
+    LEFT JOIN providers p ON p.provider = m.provider,
+    LATERAL (VALUES (m.delivered, 1, 0), (m.complained, 0, 1)) AS told(age, delivered, complained)
+WHERE told.age IS NOT NULL GROUP BY 1, 2, 3, 4
+"""
 
 
 class Heard(NamedTuple):
@@ -31,23 +55,17 @@ class Published(NamedTuple):
     delivered: int | None
 
 
-async def heard(connection: Connection, now_us: int, hours: int) -> list[Heard]:
-    """Of the last hours. A message is counted once an hour, whoever tells of it. The connection is in a transaction."""
-    for setting in ("statement_timeout = '120s'", "enable_seqscan = on", "enable_hashjoin = on"):
+async def heard(connection: Connection, now_us: int, hours: int, least: int, always: Collection[str]) -> list[Heard]:
+    """Of the last hours, each message once, whoever told of it and however often. The connection is in a transaction.
+
+    A complaint that names no topic or provider has those of its message's delivery. Topics and providers with fewer
+    than `least` delivered messages are not told apart, but for the providers in `always`: names come from outside, and
+    there may be as many as events.
+    """
+    for setting in ("statement_timeout = '120s'", "enable_hashjoin = on"):
         await connection.execute(f"SET LOCAL {setting}".encode())
     cursor = await connection.execute(
-        "WITH kinds AS (SELECT max(number) FILTER (WHERE name = 'delivered') AS delivered,"
-        "  max(number) FILTER (WHERE name = 'complained') AS complained FROM labels"
-        "  WHERE name IN ('delivered', 'complained')),"
-        " told AS (SELECT e.channel, e.topic, e.properties->>'provider' AS provider,"
-        "  e.kind = k.complained AS complained, (%(now)s - e.at_us) / 3600000000 AS age,"
-        "  CASE WHEN e.message_key <> 0 THEN e.message_key ELSE e.event_key END AS message FROM events e, kinds k"
-        "  WHERE e.at_us > %(now)s - %(hours)s * 3600000000::bigint AND e.at_us <= %(now)s AND e.channel > 0"
-        "  AND e.kind IN (k.delivered, k.complained))"
-        " SELECT t.channel, l.name, t.provider, t.age, count(DISTINCT message) FILTER (WHERE NOT complained),"
-        "  count(DISTINCT message) FILTER (WHERE complained)"
-        " FROM told t LEFT JOIN labels l ON l.number = t.topic GROUP BY 1, 2, 3, 4",
-        {"now": now_us, "hours": hours},
+        _HEARD, {"now": now_us, "hours": hours, "least": least, "always": [each.lower() for each in always]}
     )
     return [Heard(_CHANNELS[row[0] - 1], *row[1:]) for row in await cursor.fetchall()]
 

@@ -146,5 +146,4 @@ async def _count(connection: Connection, statement: bytes, *parameters: int) -> 
 
 
 async def _patiently(connection: Connection) -> None:
-    for setting in ("statement_timeout = '300s'", "enable_seqscan = on"):
-        await connection.execute(f"SET LOCAL {setting}".encode())
+    await connection.execute("SET LOCAL statement_timeout = '300s'")

@@ -32,13 +32,15 @@ budgets:
 async def told(
     decider: Decider, delivered: int, complained: int, topic: str = "news", provider: str | None = "yahoo"
 ) -> None:
-    """Events of so many messages; each complaint is about one that was delivered, and both are told twice."""
+    """Events of so many messages; each complaint is about one that was delivered, and both are told twice: by their
+    provider, and without any detail."""
     now_us = await decider.database.clock_us()
     properties = {} if provider is None else {"provider": provider}
     events = [
         Event(
             f"c-{number % 500}", source, f"{type_}-{number}-{topic}-{now_us}", type_, now_us - 60_000_000, "email",
-            topic, message_id=f"{topic}-{number}-{now_us}", properties=properties,
+            topic if type_ is EventType.DELIVERED and source == "provider" else None,
+            message_id=f"{topic}-{number}-{now_us}", properties=properties if source == "provider" else {},
         )
         for source in ("provider", "warehouse")
         for type_, count in ((EventType.DELIVERED, delivered), (EventType.COMPLAINED, complained))
@@ -148,3 +150,23 @@ async def test_published_rates_stop_by_how_many_they_are_of_and_else_only_warn(d
     await published(decider, (2, 0.006, 4_000), (3, 0.005, 3_000))
     assert (await breaker.look(decider.database)).startswith("1 stopped")
     assert (await asked(decider, "ada")).verdict is Verdict.DENY
+
+
+async def test_names_that_anybody_may_invent_are_no_burden(decider: Decider) -> None:
+    """A provider for every message: none is judged by itself, and the channel is."""
+    await policies.activate(decider.database, POLICY, author="test")
+    now_us = await decider.database.clock_us()
+    events = [
+        Event(
+            f"c-{number % 500}", "mailer", f"{type_}-{number}", type_, now_us, "email", f"topic-{number % 700}",
+            message_id=f"m-{number}", properties={"provider": f"nobody-{number}"},
+        )
+        for type_, count in ((EventType.DELIVERED, 5_000), (EventType.COMPLAINED, 30))
+        for number in range(count)
+    ]  # fmt: skip
+    await Intake(decider).take(events)
+    assert (await breaker.look(decider.database)).startswith("1 stopped")
+    assert set(await paused(decider)) == {"breaker.email"}
+    async with decider.database.transaction() as connection:
+        heard = await complaints.heard(connection, now_us + HOUR_US, 192, 5_000, ())
+    assert [(each.topic, each.provider, each.delivered, each.complaints) for each in heard] == [(None, None, 5_000, 30)]
