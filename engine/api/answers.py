@@ -236,7 +236,7 @@ class ChangeEntryOut(_EntryOut):
     """A change of what is on file; `to` is the new value, whole."""
 
     entry: Literal["change"]
-    changed: Literal["profile", "suppressions", "preferences", "outcomes", "addresses", "variants"]
+    changed: Literal["profile", "suppressions", "preferences", "outcomes", "addresses", "variants", "merged"]
     to: dict[str, Any]
 
 

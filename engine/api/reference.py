@@ -23,7 +23,14 @@ _SECURITY: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer KEY`"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key, by itself."},
 }
-_MAY_CONFLICT: Final = ("add_pause", "activate_policy", "activate_version", "create_experiment", "refresh_readout")
+_MAY_CONFLICT: Final = (
+    "add_pause",
+    "activate_policy",
+    "activate_version",
+    "create_experiment",
+    "refresh_readout",
+    "merge_customer",
+)
 _EXAMPLES: Final[dict[int, TaktError]] = {
     401: Unauthenticated("this key is unknown, expired or revoked"),
     403: Forbidden("this key (crm) lacks the scope 'manage'"),

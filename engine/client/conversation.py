@@ -130,6 +130,15 @@ class Conversations:
     def customer(self, customer_id: str) -> Steps[dict[str, Any]]:
         return (yield from self.call("GET", f"/v1/customers/{_segment(customer_id)}"))
 
+    def export(self, customer_id: str) -> Steps[dict[str, Any]]:
+        return (yield from self.call("GET", f"/v1/customers/{_segment(customer_id)}/export"))
+
+    def merge(self, customer_id: str, other: str) -> Steps[dict[str, Any]]:
+        return (yield from self.call("POST", f"/v1/customers/{_segment(customer_id)}/merge", {"from": other}))
+
+    def erase(self, customer_id: str) -> Steps[dict[str, Any]]:
+        return (yield from self.call("DELETE", f"/v1/customers/{_segment(customer_id)}"))
+
     def decisions(self, customer_id: str, limit: int, before: int | None) -> Steps[dict[str, Any]]:
         page = f"?limit={limit}" + ("" if before is None else f"&before={before}")
         return (yield from self.call("GET", f"/v1/customers/{_segment(customer_id)}/decisions{page}"))

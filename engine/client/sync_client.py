@@ -82,6 +82,18 @@ class Client:
         """What is on file, and how each budget stands, as the API has it."""
         return self._carry_out(self._say.customer(customer_id))
 
+    def export(self, customer_id: str) -> dict[str, Any]:
+        """Everything on file about a person, as the API has it."""
+        return self._carry_out(self._say.export(customer_id))
+
+    def merge(self, customer_id: str, other: str) -> dict[str, Any]:
+        """Make another customer a name of this one; to do so again changes nothing."""
+        return self._carry_out(self._say.merge(customer_id, other))
+
+    def erase(self, customer_id: str) -> dict[str, Any]:
+        """Forget a person; to do so again changes nothing."""
+        return self._carry_out(self._say.erase(customer_id))
+
     def decisions(self, customer_id: str, limit: int = 50, before: int | None = None) -> dict[str, Any]:
         """The customer's journal, the newest first, as the API has it."""
         return self._carry_out(self._say.decisions(customer_id, limit, before))

@@ -38,7 +38,13 @@ async def fill(decider: Decider, who: str) -> list[str]:
         {"type": "purchase", "value": 19.5, "margin": 4.0, "properties": {"basket": f"basket-{who}"}},
         {"type": "clicked", "message_id": f"m0-{who}", "channel": "email", "properties": {"url": f"url-{who}"}},
         {"type": "case_opened", "properties": {"case": f"case-{who}"}},
-        {"type": "bounced", "channel": "email", "digest": address.digest, "properties": {"why": f"why-{who}"}},
+        {
+            "type": "bounced",
+            "channel": "email",
+            "digest": address.digest,
+            "flags": 4,
+            "properties": {"why": f"why-{who}"},
+        },
     ]
     made = [Event(who, "shop", f"e{number}-{who}", at_us=now_us - HOUR_US, **each) for number, each in enumerate(told)]
     assert all(str(each) == "accepted" for each in await intake.take(made))

@@ -37,8 +37,8 @@ async def test_nothing_of_who_was_erased_is_in_any_table(decider: Decider, datab
     assert (done.changed, done.contacts, done.refusals, done.events) == (True, 2, 2, 5)
     left = dump(database_url)
     assert WHO not in left
-    kept = [line for line in left.splitlines() if canaries[1] in line]
-    assert [line.split("\t")[-2:] for line in kept] == [["erasure", "takt"]]
+    kept = sorted(line for line in left.splitlines() if canaries[1] in line)
+    assert sorted(line.split("\t")[-2:] for line in kept) == [["erasure", "takt"], ["hard_bounce", "shop"]]
     assert left.count("somebody-else") == others
     assert (await verify(decider.database)).is_clean
 
