@@ -81,7 +81,7 @@ async def _gone(
     ids = set(customer_ids)
     merged: dict[str, str] = {}
     if any_merged:
-        merged = await _survivors(connection, ids)
+        merged = await survivors(connection, ids)
         ids = (ids - merged.keys()) | set(merged.values())
     if not any_erased or not ids:
         return Gone(merged, frozenset())
@@ -89,11 +89,11 @@ async def _gone(
     return Gone(merged, await erased(connection, [row[0] for row in rows], digests))
 
 
-async def _survivors(connection: Connection, ids: set[str]) -> dict[str, str]:
-    """Who those are now who were merged, at the end of all merges."""
+async def survivors(connection: Connection, ids: set[str]) -> dict[str, str]:
+    """Of these customers those who were merged, with who they are now, at the end of all merges."""
     (rows,) = await exchange(connection, (_MERGED, (Texts(sorted(ids)),)))
     merged: dict[str, str] = dict(rows)
     if merged:
-        further = await _survivors(connection, set(merged.values()))
+        further = await survivors(connection, set(merged.values()))
         merged = {id_: further.get(into, into) for id_, into in merged.items()}
     return merged

@@ -6,6 +6,7 @@ from engine.core.account import State
 from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, clock_us
 from engine.store.exchange import exchange
+from engine.store.identities import survivors
 from engine.store.journal import Message, message_key
 from engine.store.journal_rows import FIND_MESSAGES, message_of
 from engine.store.labels import Labels, UnknownNumber
@@ -20,6 +21,8 @@ async def states(connection: Connection, labels: Labels, wanted: Sequence[tuple[
     """
     if not wanted:
         return []
+    merged = await survivors(connection, {customer_id for customer_id, _ in wanted})
+    wanted = [(merged.get(customer_id, customer_id), message_id) for customer_id, message_id in wanted]
     ids = Texts(customer_id for customer_id, _ in wanted)
     (rows,) = await exchange(connection, (FIND_MESSAGES, (ids, Int8s(message_key(*each) for each in wanted))))
     cursor = await connection.execute(_LATEST, (ids,))

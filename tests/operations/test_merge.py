@@ -21,6 +21,7 @@ from engine.operations.merge import merge
 from engine.operations.resolve import ConfirmCommand, RecordCommand, Resolved
 from engine.operations.verify import verify
 from engine.store.exposures import ExposureFlag
+from engine.store.message_states import states
 from tests.operations.histories import History
 from tests.operations.persons import dump, fill
 from tests.operations.readout_worlds import World
@@ -58,6 +59,9 @@ async def test_contacts_unite_and_count_together(decider: Decider):
     assert (await ask(decider, "countess", "c2")).verdict is Verdict.DEFER
     again = await ask(decider, "ada", "c1")
     assert (again.replayed, again.state) == (True, State.CONFIRMED)
+    async with decider.database.connection() as connection:
+        wanted = [("countess", "c1"), ("countess", "a1"), ("nobody", "c1")]
+        assert await states(connection, decider.labels, wanted) == [State.CONFIRMED, State.RESERVED, None]
     await clean(decider)
 
 
