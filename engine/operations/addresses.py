@@ -10,13 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from engine.core.account import LINGER_US
 from engine.core.customer import Address
 from engine.core.policy import Channel
-from engine.core.rules import Rules
 from engine.core.suppression import Suppression, joined
 from engine.operations.batch import Batch, Held
-from engine.operations.file import Filed, PutCustomer, suppressions_data
+from engine.operations.file import FileCommand, Filed, PutCustomer, suppressions_data
 from engine.store.addresses import Link
 from engine.store.customers import addresses_data
 from engine.store.journal import Change
@@ -58,23 +56,7 @@ def normalised(channel: Channel, text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Command:
-    customer_id: str
-
-    @property
-    def message_id(self) -> str | None:
-        return None
-
-    def labels(self) -> Iterable[str | None]:
-        return ()
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        """All that any window reaches: an ask behind this in one transaction may look further back because of it."""
-        return held.now_us - rules.longest_us - LINGER_US
-
-
-@dataclass(frozen=True, slots=True)
-class PutReachable(_Command):
+class PutReachable(FileCommand):
     """A `PutCustomer` that says where the customer is reached, and what is known of these addresses."""
 
     put: PutCustomer
@@ -96,7 +78,7 @@ class PutReachable(_Command):
 
 
 @dataclass(frozen=True, slots=True)
-class TellFacts(_Command):
+class TellFacts(FileCommand):
     """What became known of an address that a customer has."""
 
     facts: tuple[Suppression, ...]

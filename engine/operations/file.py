@@ -32,7 +32,9 @@ UNSET = Unset()
 
 
 @dataclass(frozen=True, slots=True)
-class _FileCommand:
+class FileCommand:
+    """A change of what is on file about one customer."""
+
     customer_id: str
 
     @property
@@ -48,7 +50,7 @@ class _FileCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class PutCustomer(_FileCommand):
+class PutCustomer(FileCommand):
     """Replaces those of time zone, attributes and consents that are given, and leaves the others.
 
     A consent that was withdrawn ends the open leases in its scope.
@@ -72,7 +74,7 @@ class PutCustomer(_FileCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class Suppress(_FileCommand):
+class Suppress(FileCommand):
     """Forbids contacts in a scope from now on, and revokes the open leases in it, in one transaction.
 
     Whatever lifted it before: told in so many words, it holds. `changed`: it was not in force already.
@@ -98,7 +100,7 @@ class Suppress(_FileCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class Lift(_FileCommand):
+class Lift(FileCommand):
     """Ends every suppression of exactly this scope: the customer has agreed to contacts again, explicitly."""
 
     scope: Scope
@@ -118,7 +120,7 @@ class Lift(_FileCommand):
 
 
 @dataclass(frozen=True, slots=True)
-class PutPreferences(_FileCommand):
+class PutPreferences(FileCommand):
     """Replaces the customer's own limits."""
 
     preferences: tuple[Preference, ...]

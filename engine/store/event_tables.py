@@ -15,38 +15,21 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
-    SmallInteger,
     Text,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from engine.store.tables import BYTEWISE
+from engine.store.tables import big_column, customer_column, int_column, small_column
 
 
-def _big() -> Any:
-    return Field(sa_type=BigInteger, nullable=False)
-
-
-def _int() -> Any:
-    return Field(sa_type=Integer, nullable=False)
-
-
-def _small() -> Any:
-    return Field(sa_type=SmallInteger, nullable=False)
-
-
-def _text() -> Any:
+def text_column() -> Any:
     return Field(sa_type=Text, nullable=False)
 
 
-def _address() -> Any:
+def address_column() -> Any:
     return Field(sa_type=LargeBinary, nullable=False)
-
-
-def _customer_id() -> Any:
-    return Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))
 
 
 class EventRow(SQLModel, table=True):
@@ -63,20 +46,20 @@ class EventRow(SQLModel, table=True):
         Index("events_at_us", "at_us", postgresql_using="brin"),
         Index("events_message_key", "message_key", postgresql_where=text("message_key <> 0")),
     )
-    at_us: int = _big()
-    received_us: int = _big()
-    event_key: int = _big()
-    message_key: int = _big()
+    at_us: int = big_column()
+    received_us: int = big_column()
+    event_key: int = big_column()
+    message_key: int = big_column()
     value: float | None = Field(default=None, sa_type=Double)
     margin: float | None = Field(default=None, sa_type=Double)
-    kind: int = _int()
-    source: int = _int()
-    topic: int = _int()
-    campaign: int = _int()
-    channel: int = _small()
-    flags: int = _small()
-    customer_id: str = _customer_id()
-    event_id: str = _text()
+    kind: int = int_column()
+    source: int = int_column()
+    topic: int = int_column()
+    campaign: int = int_column()
+    channel: int = small_column()
+    flags: int = small_column()
+    customer_id: str = customer_column()
+    event_id: str = text_column()
     message_id: str | None = Field(default=None, sa_type=Text)
     properties: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
 
@@ -89,10 +72,10 @@ class UnresolvedEventRow(SQLModel, table=True):
         PrimaryKeyConstraint("address", "channel", "event_key", name="unresolved_events_pkey"),
         CheckConstraint("octet_length(address) = 16", name="unresolved_events_sane"),
     )
-    received_us: int = _big()
-    event_key: int = _big()
-    channel: int = _small()
-    address: bytes = _address()
+    received_us: int = big_column()
+    event_key: int = big_column()
+    channel: int = small_column()
+    address: bytes = address_column()
     data: dict[str, Any] = Field(sa_type=JSONB, nullable=False)
 
 
@@ -104,9 +87,9 @@ class AddressRow(SQLModel, table=True):
         PrimaryKeyConstraint("address", "channel", "customer_id", name="addresses_pkey"),
         CheckConstraint("octet_length(address) = 16 AND channel BETWEEN 1 AND 6", name="addresses_sane"),
     )
-    channel: int = _small()
-    address: bytes = _address()
-    customer_id: str = _customer_id()
+    channel: int = small_column()
+    address: bytes = address_column()
+    customer_id: str = customer_column()
 
 
 class SuppressedAddressRow(SQLModel, table=True):
@@ -117,11 +100,11 @@ class SuppressedAddressRow(SQLModel, table=True):
         PrimaryKeyConstraint("address", "channel", "reason", name="suppressed_addresses_pkey"),
         CheckConstraint("octet_length(address) = 16 AND channel BETWEEN 1 AND 6", name="suppressed_addresses_sane"),
     )
-    at_us: int = _big()
-    channel: int = _small()
-    address: bytes = _address()
-    reason: str = _text()
-    source: str = _text()
+    at_us: int = big_column()
+    channel: int = small_column()
+    address: bytes = address_column()
+    reason: str = text_column()
+    source: str = text_column()
 
 
 class ErasedRow(SQLModel, table=True):
@@ -132,7 +115,7 @@ class ErasedRow(SQLModel, table=True):
         PrimaryKeyConstraint("digest", name="erased_pkey"),
         CheckConstraint("octet_length(digest) = 32", name="erased_sane"),
     )
-    erased_us: int = _big()
+    erased_us: int = big_column()
     digest: bytes = Field(sa_type=LargeBinary, nullable=False)
 
 
@@ -144,12 +127,12 @@ class ProviderRateRow(SQLModel, table=True):
         PrimaryKeyConstraint("provider", "channel", "day", name="provider_rates_pkey"),
         CheckConstraint("complaint_rate BETWEEN 0 AND 1", name="provider_rates_sane"),
     )
-    day: int = _int()
-    channel: int = _small()
-    provider: str = _text()
+    day: int = int_column()
+    channel: int = small_column()
+    provider: str = text_column()
     complaint_rate: float = Field(sa_type=Double, nullable=False)
     delivered: int | None = Field(default=None, sa_type=BigInteger)
-    received_us: int = _big()
+    received_us: int = big_column()
 
 
 class SecretRow(SQLModel, table=True):
@@ -166,10 +149,10 @@ class JobRunRow(SQLModel, table=True):
 
     __tablename__ = "job_runs"
     __table_args__ = (PrimaryKeyConstraint("job", "slot_us", name="job_runs_pkey"),)
-    slot_us: int = _big()
-    started_us: int = _big()
+    slot_us: int = big_column()
+    started_us: int = big_column()
     ended_us: int | None = Field(default=None, sa_type=BigInteger)
-    job: str = _text()
+    job: str = text_column()
     outcome: str | None = Field(default=None, sa_type=Text)
     note: str = Field(sa_type=Text, nullable=False, sa_column_kwargs={"server_default": ""})
 
@@ -179,13 +162,13 @@ class AlarmRow(SQLModel, table=True):
 
     __tablename__ = "alarms"
     number: int = Field(sa_column=Column("number", Integer, Identity(always=False), primary_key=True))
-    at_us: int = _big()
-    kind: str = _text()
-    subject: str = _text()
+    at_us: int = big_column()
+    kind: str = text_column()
+    subject: str = text_column()
     data: dict[str, Any] = Field(sa_type=JSONB, nullable=False)
     sent_us: int | None = Field(default=None, sa_type=BigInteger)
     attempts: int = Field(sa_type=Integer, nullable=False, sa_column_kwargs={"server_default": "0"})
-    next_us: int = _big()
+    next_us: int = big_column()
 
 
 class KeptSinceRow(SQLModel, table=True):
@@ -193,7 +176,7 @@ class KeptSinceRow(SQLModel, table=True):
 
     __tablename__ = "kept_since"
     name: str = Field(sa_type=Text, primary_key=True)
-    since_us: int = _big()
+    since_us: int = big_column()
 
 
 class DailyTotalRow(SQLModel, table=True):
@@ -205,12 +188,12 @@ class DailyTotalRow(SQLModel, table=True):
             "day", "kind", "channel", "topic", "campaign", "team", "rule", "code", name="daily_totals_pkey"
         ),
     )
-    count: int = _big()
-    day: int = _int()
-    kind: int = _small()
-    channel: int = _small()
-    topic: int = _int()
-    campaign: int = _int()
-    team: int = _int()
-    rule: int = _int()
-    code: int = _small()
+    count: int = big_column()
+    day: int = int_column()
+    kind: int = small_column()
+    channel: int = small_column()
+    topic: int = int_column()
+    campaign: int = int_column()
+    team: int = int_column()
+    rule: int = int_column()
+    code: int = small_column()

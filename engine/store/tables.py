@@ -38,19 +38,19 @@ _SANE_ASK = (
 )
 
 
-def _big() -> Any:
+def big_column() -> Any:
     return Field(sa_type=BigInteger, nullable=False)
 
 
-def _int() -> Any:
+def int_column() -> Any:
     return Field(sa_type=Integer, nullable=False)
 
 
-def _small() -> Any:
+def small_column() -> Any:
     return Field(sa_type=SmallInteger, nullable=False)
 
 
-def _customer_id() -> Any:
+def customer_column() -> Any:
     return Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))
 
 
@@ -65,7 +65,7 @@ class Deployment(SQLModel, table=True):
     )
     single: bool = Field(default=True, primary_key=True)
     kind: str = Field(sa_type=Text, nullable=False)
-    clock_offset_us: int = _big()
+    clock_offset_us: int = big_column()
 
 
 class Label(SQLModel, table=True):
@@ -92,7 +92,7 @@ class AccountRow(SQLModel, table=True):
     latest_us: int = Field(sa_type=BigInteger, nullable=False, sa_column_kwargs={"server_default": "0"})
     complete_since_us: int = Field(sa_type=BigInteger, nullable=False, sa_column_kwargs={"server_default": "0"})
     seq: int = Field(sa_type=Integer, nullable=False, sa_column_kwargs={"server_default": "0"})
-    customer_id: str = _customer_id()
+    customer_id: str = customer_column()
     contacts: bytes = Field(sa_type=LargeBinary, nullable=False, sa_column_kwargs={"server_default": ""})
 
 
@@ -107,7 +107,7 @@ class CustomerRow(SQLModel, table=True):
         PrimaryKeyConstraint("customer_id", name="customers_pkey"),
         Index("customers_merged_into", "merged_into", "customer_id", postgresql_where=text("merged_into IS NOT NULL")),
     )
-    customer_id: str = _customer_id()
+    customer_id: str = customer_column()
     time_zone: str | None = Field(default=None, sa_type=Text)
     attributes: dict[str, Any] | None = Field(default=None, sa_type=JSONB)
     consents: list[Any] | None = Field(default=None, sa_type=JSONB)
@@ -129,22 +129,22 @@ class JournalRow(SQLModel, table=True):
         CheckConstraint(f"{_SANE_ASK} AND length(message_id) BETWEEN 1 AND 200", name="journal_sane"),
         WEEKLY,
     )
-    at_us: int = _big()
-    start_us: int = _big()
-    end_us: int = _big()
-    message_key: int = _big()
-    seq: int = _int()
-    ruleset: int = _int()
-    topic: int = _int()
-    campaign: int = _int()
-    team: int = _int()
-    sender: int = _int()
-    channel: int = _small()
-    weight: int = _small()
-    priority: int = _small()
-    attempt: int = _small()
-    flags: int = _small()
-    customer_id: str = _customer_id()
+    at_us: int = big_column()
+    start_us: int = big_column()
+    end_us: int = big_column()
+    message_key: int = big_column()
+    seq: int = int_column()
+    ruleset: int = int_column()
+    topic: int = int_column()
+    campaign: int = int_column()
+    team: int = int_column()
+    sender: int = int_column()
+    channel: int = small_column()
+    weight: int = small_column()
+    priority: int = small_column()
+    attempt: int = small_column()
+    flags: int = small_column()
+    customer_id: str = customer_column()
     message_id: str = Field(sa_type=Text, nullable=False)
     reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
     uncharged: bytes | None = Field(default=None, sa_type=LargeBinary)
@@ -159,22 +159,22 @@ class RefusalRow(SQLModel, table=True):
         CheckConstraint(f"{_SANE_ASK} AND length(message_id) <= 200", name="refusals_sane"),
         WEEKLY,
     )
-    at_us: int = _big()
-    start_us: int = _big()
-    end_us: int = _big()
-    retry_at_us: int = _big()
-    seq: int = _int()
-    ruleset: int = _int()
-    topic: int = _int()
-    campaign: int = _int()
-    team: int = _int()
-    sender: int = _int()
-    channel: int = _small()
-    weight: int = _small()
-    priority: int = _small()
-    attempt: int = _small()
-    flags: int = _small()
-    customer_id: str = _customer_id()
+    at_us: int = big_column()
+    start_us: int = big_column()
+    end_us: int = big_column()
+    retry_at_us: int = big_column()
+    seq: int = int_column()
+    ruleset: int = int_column()
+    topic: int = int_column()
+    campaign: int = int_column()
+    team: int = int_column()
+    sender: int = int_column()
+    channel: int = small_column()
+    weight: int = small_column()
+    priority: int = small_column()
+    attempt: int = small_column()
+    flags: int = small_column()
+    customer_id: str = customer_column()
     message_id: str = Field(sa_type=Text, nullable=False)
     reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
 
@@ -188,12 +188,12 @@ class ResolutionRow(SQLModel, table=True):
         CheckConstraint("contact_seq > 0 AND seq > contact_seq AND kind > 0", name="resolutions_sane"),
         WEEKLY,
     )
-    at_us: int = _big()
-    end_us: int = _big()
-    seq: int = _int()
-    contact_seq: int = _int()
-    kind: int = _small()
-    customer_id: str = _customer_id()
+    at_us: int = big_column()
+    end_us: int = big_column()
+    seq: int = int_column()
+    contact_seq: int = int_column()
+    kind: int = small_column()
+    customer_id: str = customer_column()
 
 
 class ChangeRow(SQLModel, table=True):
@@ -204,10 +204,10 @@ class ChangeRow(SQLModel, table=True):
         PrimaryKeyConstraint("customer_id", "seq", name="changes_pkey"),
         CheckConstraint("seq > 0 AND kind > 0", name="changes_sane"),
     )
-    at_us: int = _big()
-    seq: int = _int()
-    kind: int = _small()
-    customer_id: str = _customer_id()
+    at_us: int = big_column()
+    seq: int = int_column()
+    kind: int = small_column()
+    customer_id: str = customer_column()
     data: Any = Field(sa_type=JSONB, nullable=False)
 
 
@@ -216,7 +216,7 @@ class PolicyRow(SQLModel, table=True):
 
     __tablename__ = "policies"
     version: int = Field(sa_column=Column("version", Integer, Identity(always=False), primary_key=True))
-    created_us: int = _big()
+    created_us: int = big_column()
     author: str = Field(sa_type=Text, nullable=False)
     note: str = Field(sa_type=Text, nullable=False)
     source: str = Field(sa_type=Text, nullable=False)
@@ -228,7 +228,7 @@ class RulesetRow(SQLModel, table=True):
 
     __tablename__ = "rulesets"
     number: int = Field(sa_column=Column("number", Integer, primary_key=True, autoincrement=False))
-    activated_us: int = _big()
+    activated_us: int = big_column()
     policy_version: int = Field(sa_type=Integer, nullable=False, foreign_key="policies.version")
     tzdata_version: str = Field(sa_type=Text, nullable=False)
     author: str = Field(sa_type=Text, nullable=False)
@@ -250,6 +250,6 @@ class KeyRow(SQLModel, table=True):
     digest: bytes = Field(sa_type=LargeBinary, nullable=False)
     scopes: list[str] = Field(sa_column=Column("scopes", ARRAY(Text), nullable=False))
     teams: list[str] | None = Field(default=None, sa_column=Column("teams", ARRAY(Text), nullable=True))
-    created_us: int = _big()
+    created_us: int = big_column()
     expires_us: int | None = Field(default=None, sa_type=BigInteger)
     revoked_us: int | None = Field(default=None, sa_type=BigInteger)
