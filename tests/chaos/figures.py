@@ -119,7 +119,8 @@ _PAGE = """\
 Written by `make chaos`. Senders in a process of their own ask two processes of the service, over HTTP, for customers
 whose budgets roll every few seconds; customers leave and come back, events tell of what was sent and done, twice and in
 any order, and policies and experiments on a budget begin and end. Meanwhile processes are killed and frozen, sessions
-ended, connections used up and the database stopped. Senders write down what they intend before they ask, and a fake
+ended, connections used up, the database stopped, and the network between one of the two and the database stalled, reset
+and cut as soon as COMMIT was sent. Senders write down what they intend before they ask, and a fake
 provider what was really sent. A judge of some 200 lines that shares no code with the engine then holds these logs
 against the tables (`tests/chaos/oracle.py`, `story.py`). That it can find fault is shown by `make mutants`.
 
@@ -155,7 +156,7 @@ Seconds until the first answer to anybody, from the kill; where something was st
   The settings that make the difference (`fsync`, `full_page_writes`, `synchronous_commit`) are checked at each start.
 * None in {decided:,} bounds the rate at {rate:.1e} (3/n, at 95 %), under this load, on this machine.
 * One machine has one clock. Senders' clocks are a day wrong on purpose; the service reads only the database's.
-* A disk that lies, a full disk, a network that cuts a connection after COMMIT was sent: not yet.
+* A database clock that steps back, a disk that lies, a full disk: not here. The first has tests of its own.
 * Senders are honest: who sends without asking, or after its lease, is found by other means.
 * A message that was sent and not confirmed when an unsubscribe revoked its lease gives its budget back. Such sends are
   counted apart, as late ones are.

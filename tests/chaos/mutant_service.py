@@ -8,35 +8,27 @@ outside, by replacing a name of the engine before it serves; the engine's source
 # To break something from outside one has to reach into it.
 
 import asyncio
-import secrets
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import tests.chaos.news_mutants  # noqa: F401  whose faults enter themselves
 from engine.api import auth
-from engine.core import meter, outcomes, rules, ruling
+from engine.core import meter, ruling
 from engine.core.account import Lease, State
 from engine.core.errors import Unavailable
 from engine.core.verdict import Decision, Verdict
 from engine.main import main as serve
-from engine.operations import batch, decide, decider, file, intake, resolve, rulebook, settle
-from engine.store import accounts, database, events, journal_rows
+from engine.operations import batch, decide, decider, file, resolve, settle
+from engine.store import accounts, database, journal_rows
 from engine.store.columns import Texts
 from engine.store.exchange import exchange
 from engine.store.journal import Resolution
+from tests.chaos.faults import COMMIT_S, FAULTS, fault, meanwhile
 from tests.chaos.records import host_us
 
-FAULTS: dict[str, Callable[[], None]] = {}
-_COMMIT_S = 0.1  # a commit that takes a little longer, as on a slower disk
 _NO_LOCK = accounts.LOCK.replace("DO UPDATE SET seq = accounts.seq WHERE false", "DO NOTHING")
-_running: set[asyncio.Task[None]] = set()
-
-
-def fault(apply: Callable[[], None]) -> Callable[[], None]:
-    FAULTS[apply.__name__.replace("_", "-")] = apply
-    return apply
 
 
 @fault
@@ -138,12 +130,10 @@ def answer_before_commit() -> None:
                     answered.set_exception(error)
                     return
                 answered.set_result(answers)
-                await asyncio.sleep(_COMMIT_S)
+                await asyncio.sleep(COMMIT_S)
                 await self._commit(connection, made, answers)
 
-        task = asyncio.create_task(work())
-        _running.add(task)
-        task.add_done_callback(_running.discard)
+        meanwhile(work())
         return await answered
 
     settle.Settler._attempt = early
@@ -156,7 +146,7 @@ def answers_stored_outside() -> None:
 
     async def twice(self: settle.Settler, connection: Any, made: batch.Batch, answers: list[object]) -> None:
         await commit(self, connection, replace(made, entries=[]), answers)
-        await asyncio.sleep(3 * _COMMIT_S)
+        await asyncio.sleep(3 * COMMIT_S)
         await exchange(connection, *journal_rows.appending(made.entries, self._labels))
 
     settle.Settler._commit = twice
@@ -282,88 +272,13 @@ def messages_forgotten() -> None:
 
 
 @fault
-def rules_kept() -> None:
-    """Each process goes on with the rules that it read first."""
-    read = rulebook.Rulebook.rules
+def doubt_taken_for_done() -> None:
+    """A commit of which nothing was heard any more is taken to have happened."""
 
-    async def kept(self: rulebook.Rulebook, connection: Any, number: int) -> Any:
-        return await read(self, connection, min(self._rules, default=number))
+    async def believed(self: settle.Settler, _: object, doubt: settle.InDoubt) -> list[object]:
+        return doubt.answers
 
-    rulebook.Rulebook.rules = kept
-
-
-@fault
-def rules_kept_for_a_second() -> None:
-    """Which rules are in force each process looks up once a second."""
-    read = rulebook.Rulebook.rules
-    looked_up: list[tuple[float, int]] = []
-
-    async def kept(self: rulebook.Rulebook, connection: Any, number: int) -> Any:
-        if not looked_up or time.monotonic() - looked_up[-1][0] > 1:
-            looked_up.append((time.monotonic(), number))
-        return await read(self, connection, looked_up[-1][1])
-
-    rulebook.Rulebook.rules = kept
-
-
-@fault
-def limits_of_the_control() -> None:
-    """Customers are assigned, and then decided under the policy as it is."""
-    rules.Rules.under = lambda self, variants: self
-
-
-@fault
-def variants_not_on_record() -> None:
-    """Who entered an experiment is known to decisions, and not to whoever reads it afterwards."""
-    commit = settle.Settler._commit
-
-    async def forgetful(self: settle.Settler, connection: Any, made: batch.Batch, answers: list[object]) -> None:
-        await commit(self, connection, replace(made, exposures={}), answers)
-
-    settle.Settler._commit = forgetful
-
-
-@fault
-def events_without_a_key() -> None:
-    """What came is written down, whether it came before or not."""
-    events.keyed = lambda events: {(each.customer_id, secrets.randbits(62)): each for each in events}
-    append = intake.Intake._append
-
-    async def appended(self: intake.Intake, free: Any) -> Any:
-        await append(self, events.keyed(free.values()))
-        return dict.fromkeys(free, intake.Result.ACCEPTED)
-
-    intake.Intake._append = appended
-
-
-@fault
-def events_kept_after_the_answer() -> None:
-    """Events that forbid nothing are acknowledged at once, and written down when there is time."""
-    append = intake.Intake._append
-
-    async def later(self: intake.Intake, free: Any) -> Any:
-        async def work() -> None:
-            await asyncio.sleep(3 * _COMMIT_S)
-            await append(self, free)
-
-        task = asyncio.create_task(work())
-        _running.add(task)
-        task.add_done_callback(_running.discard)
-        return dict.fromkeys(free, intake.Result.ACCEPTED)
-
-    intake.Intake._append = later
-
-
-@fault
-def unsubscribes_by_event_unheard() -> None:
-    """An event is kept as it came, and what it says of suppressions is left for a job to find."""
-    outcomes.facts = lambda _: ()
-
-
-@fault
-def keys_believed_too_long() -> None:
-    """A process asks for a key once a minute."""
-    auth._BELIEVED_S = 60.0
+    settle.Settler._resolve_doubt = believed
 
 
 @fault

@@ -74,6 +74,7 @@ MUTANTS = (
     Mutant("events-kept-after-the-answer", KILLS),
     Mutant("unsubscribes-by-event-unheard"),
     Mutant("keys-believed-too-long", ("revoke key",)),
+    Mutant("doubt-taken-for-done", ("cut commits",)),
     Mutant("allow-when-in-doubt", ("stop database",)),
 )
 

@@ -47,6 +47,9 @@ class Nemesis:
             "hold lock": self.hold_lock,
             "kill everything": self.kill_everything,
             "revoke key": self.revoke_key,
+            "stall network": self.stall_network,
+            "reset network": self.reset_network,
+            "cut commits": self.cut_commits,
         }
         self._chosen = tuple(self._faults) if faults is None else faults
         self._stopping = threading.Event()
@@ -89,6 +92,7 @@ class Nemesis:
         self._write("killed", "postmaster", pid=self._deployment.kill_postmaster())
         for index in range(len(self._deployment.ports)):
             self._deployment.restart(index)  # the first of them starts the server again
+            self._deployment.wait_ready(index)
 
     def kill_postmaster(self) -> None:
         """Nobody mends it: the services start it again."""
@@ -180,6 +184,30 @@ class Nemesis:
         self._stopping.wait(1.05)
         for port in self._deployment.ports:
             self._use(key, name, port, "revoked key")
+
+    def stall_network(self) -> dict[str, Any]:
+        """Nothing arrives, and nothing breaks."""
+        proxy = self._deployment.proxy
+        proxy.stall(flows=False)
+        try:
+            self._stopping.wait(self._rng.uniform(1, 4))
+        finally:
+            proxy.stall(flows=True)
+        return {"port": self._deployment.ports[-1]}
+
+    def reset_network(self) -> dict[str, Any]:
+        self._deployment.proxy.reset()
+        return {"port": self._deployment.ports[-1]}
+
+    def cut_commits(self) -> dict[str, Any]:
+        """Connections break as soon as COMMIT was sent on them: half of the commits happen, and nobody is told."""
+        proxy = self._deployment.proxy
+        before = proxy.cut_commits(cuts=True)
+        try:
+            self._stopping.wait(self._rng.uniform(1, 3))
+        finally:
+            cut = proxy.cut_commits(cuts=False) - before
+        return {"port": self._deployment.ports[-1], "commits": cut}
 
     # What they need.
 

@@ -136,9 +136,9 @@ class Sender:
             (12, self.burst),
             (3, self.reuse_the_id),
             (10, self.plan_at_the_edge),
-            (14, self.send_and_let_the_provider_tell),
+            (18, self.send_and_let_the_provider_tell),
             (4, self.tell_of_what_nobody_asked_for),
-            (8, self.tell_what_a_customer_does),
+            (18, self.tell_what_a_customer_does),
         ]
         try:
             while host_us() < self._until_us:

@@ -1,5 +1,8 @@
 """A scratch deployment: PostgreSQL in a folder of its own, and processes of the service on it.
 
+The first service has the database as its own, and starts it again when it dies. The others reach it by DATABASE_URL,
+over a network that the harness holds in its hands.
+
 Signals go only to processes that were started here: services by their handle, PostgreSQL by the number that its own
 folder names, after a look at what that process is.
 """
@@ -21,6 +24,7 @@ import psycopg
 
 from engine.store import embedded
 from tests.chaos.policy import YAML
+from tests.chaos.proxy import Proxy
 
 ROOT = Path(__file__).parents[2]
 REAL = ("-c", "from engine.main import main; main()")
@@ -55,6 +59,7 @@ class Deployment:
         self._services: list[subprocess.Popen[bytes]] = []
         self._server: embedded.Server | None = None
         self._cluster = Path()
+        self._proxy: Proxy | None = None
 
     def __enter__(self) -> "Deployment":
         policy = self.folder / "policy.yaml"
@@ -62,6 +67,7 @@ class Deployment:
         try:
             self.attach()
             self.configure({"max_connections": str(CONNECTIONS)})
+            self._proxy = Proxy(self.url, str(self.folder))
             for index in range(len(self.ports)):
                 self._services.append(self._start(index))
                 self.wait_ready(index)
@@ -79,6 +85,8 @@ class Deployment:
                 service.send_signal(signal.SIGCONT)
                 service.kill()
             service.wait()
+        if self._proxy is not None:
+            self._proxy.close()
         embedded.stop(self.data_dir, force=True)
         if self._server is not None:
             self._server.leave()
@@ -120,24 +128,32 @@ class Deployment:
     def verify(self) -> tuple[bool, str]:
         """What `takt verify` makes of the database: whether all agrees, and its words."""
         command = [sys.executable, *REAL, "verify"]
-        ended = subprocess.run(command, cwd=ROOT, env=self._variables(), capture_output=True, text=True, check=False)
+        ended = subprocess.run(command, cwd=ROOT, env=self._variables(0), capture_output=True, text=True, check=False)
         return ended.returncode == 0, (ended.stdout + ended.stderr).strip()
 
     def _start(self, index: int) -> "subprocess.Popen[bytes]":
         command = [sys.executable, *self._launch, "serve", "--port", str(self.ports[index])]
         with (self.folder / f"service-{index}.log").open("ab") as log:
-            return subprocess.Popen(command, cwd=ROOT, env=self._variables(), stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=ROOT, env=self._variables(index), stdout=log, stderr=log)
 
-    def _variables(self) -> dict[str, str]:
+    def _variables(self, index: int) -> dict[str, str]:
+        where = {"TAKT_DATA_DIR": str(self.data_dir)} if index == 0 else {"DATABASE_URL": self.proxy.url}
         return {
+            **where,
             **{name: value for name, value in os.environ.items() if not name.startswith(("TAKT_", "DATABASE_URL"))},
-            "TAKT_DATA_DIR": str(self.data_dir),
             "TAKT_POLICY": str(self.folder / "policy.yaml"),
             "TAKT_ADMIN_KEY": self.key,
             "TAKT_PUBLIC_URL": "https://takt.example",  # so that mails come with their one click
         }
 
     # PostgreSQL.
+
+    @property
+    def proxy(self) -> Proxy:
+        """The network of all services but the first."""
+        if self._proxy is None:
+            raise RuntimeError("no server was started yet")
+        return self._proxy
 
     def attach(self) -> None:
         """Start the server where none runs."""
