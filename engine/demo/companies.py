@@ -49,6 +49,7 @@ variants:
   - {name: five, dose: 5, policy: {budgets: {push-weekly: {limit: 5}}}}
 start: {start}
 end: {end}
+min_days: 7
 inference: fixed
 metrics:
   - {name: reachable_28, kind: reachable, channel: push, day: 28, role: primary, direction: increase}
@@ -65,6 +66,7 @@ variants:
   - {name: three-stories}
 start: {start}
 end: {end}
+min_days: 7
 metrics:
   - {name: clicked_14, kind: rate, event: clicked, channel: email, within_days: 14, role: primary, direction: increase}
   - {name: unsubscribed_14, kind: rate, event: unsubscribed, within_days: 14, role: guardrail, direction: decrease,
@@ -79,6 +81,7 @@ variants:
   - {name: b}
 start: {start}
 end: {end}
+min_days: 7
 metrics:
   - {name: bought_14, kind: rate, event: purchase, within_days: 14, role: primary, direction: increase}
   - {name: spend_14, kind: mean, event: purchase, value: value, within_days: 14, role: secondary, direction: increase}
@@ -92,6 +95,7 @@ variants:
   - {name: loud}
 start: {start}
 end: {end}
+min_days: 7
 metrics:
   - {name: clicked_7, kind: rate, event: clicked, channel: email, within_days: 7, role: primary, direction: increase}
   - {name: unsubscribed_7, kind: rate, event: unsubscribed, within_days: 7, role: guardrail, direction: decrease,

@@ -96,7 +96,8 @@ class Crowd:
         """What people and machines do with a message."""
         leave, click, scan, delay, answer, score = luck
         channel, engagement = campaign.channel, self.who.engagement
-        after = np.minimum(30_000_000 - 1.5 * HOUR_US * np.log1p(-delay), 10.5 * HOUR_US)
+        # People take their time: what comes within two minutes of a message is held for a machine's.
+        after = np.minimum(150_000_000 - 1.5 * HOUR_US * np.log1p(-delay), 10.5 * HOUR_US)
         at = SEND_US + after.astype(np.int64)
         appeal = 0.0 if touch is None else touch.appeal
         pages = [

@@ -105,9 +105,8 @@ def truth(company: Company, seed: int, key: str, stopped: Mapping[str, int]) -> 
         lived[name] = fate(company, seed, all_in_one, stopped)
     found: dict[str, Truth] = {}
     for metric in plan_of(trial).metrics:
-        window_us = _window_us(metric)
         entered = lived[trial.variants[0]].entered_us[key]  # the same under each: until then they share a history
-        mature = (entered >= 0) & (entered + window_us <= until_us)
+        mature = (entered >= 0) & (entered + window_us(metric) <= until_us)
         means = {name: float(outcome(company, each, metric, entered)[mature].mean()) for name, each in lived.items()}
         found[metric.name] = Truth(int(mature.sum()), means)
     return found
@@ -126,7 +125,8 @@ def outcome(company: Company, of: Fate, metric: Metric, entered: Ints) -> Floats
             raise ValueError(metric)
 
 
-def _window_us(metric: Metric) -> int:
+def window_us(metric: Metric) -> int:
+    """For how long a metric watches a customer."""
     match metric:
         case Rate(outcome=counted) | Mean(outcome=counted) if counted.within_days is not None:
             return counted.within_days * DAY_US
@@ -138,13 +138,13 @@ def _window_us(metric: Metric) -> int:
 
 def _count(company: Company, of: Fate, counted: Outcome, entered: Ints) -> Floats:
     total = np.zeros(company.customers)
-    window_us = (counted.within_days or 0) * DAY_US
+    within_us = (counted.within_days or 0) * DAY_US
     for day, pages in enumerate(of.days):
         for page in pages:
             if page.type != counted.event or page.is_suspect or counted.channel not in (None, page.channel):
                 continue
             since = day * DAY_US + page.at - entered[page.customer]
-            inside = (entered[page.customer] >= 0) & (since >= 0) & (since < window_us)
+            inside = (entered[page.customer] >= 0) & (since >= 0) & (since < within_us)
             amount = np.ones(len(page.customer)) if counted.value is None or page.value is None else page.value
             np.add.at(total, page.customer[inside], amount[inside])
     return total

@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 class Sights(NamedTuple):
-    """`someone`: a customer with much to tell, empty where nobody has."""
+    """`someone`: a customer with much to tell."""
 
     customers: int
     since_us: int
