@@ -87,11 +87,12 @@ def wanted(record: Record, plan: Experiment) -> Wanted:
     """What of the experiment is analysed: of one about budgets, those for whom variants differed."""
     by_calendar = any(isinstance(each, Retention) and each.clock is Clock.CALENDAR for each in plan.metrics)
     variants = tuple(each.name for each in plan.variants)
-    return Wanted(record.number, variants, plan.is_about_budgets, plan.segments, by_calendar)
+    return Wanted(record.number, variants, plan.is_about_budgets, plan.segments, by_calendar, tuple(plan.testers))
 
 
 def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     """The readout as of the analysis' instant. Raises `ExperimentError`, and `Conflict` for a reserved name."""
+    plan = replace(plan, testers={})  # `analysis` has left them out, and gives the others numbers for names
     as_of_us, started_us = analysis.as_of_us, record.started_us or 0
     days = (analysis.now_us - started_us) / DAY_US  # of what is on record: a run may be over for longer than it took
     has_refusals = days <= REFUSALS_KEPT_DAYS

@@ -25,16 +25,15 @@ from engine.store.analysis_sql import ACTIVE_WEEK, BOUNCED_AGAIN, CHANNELS, COMP
 from engine.store.exposures import ExposureFlag
 from experiments.design import Columns
 from experiments.errors import ExperimentError
-from experiments.reading.relations import ibis
 
 STATEMENT_LIMIT_S: Final = 900
 COLUMNS: Final = Columns(
-    unit="takt_customer_id",
+    unit="takt_unit",  # a number: what is grouped and joined most
     variant="takt_variant",
-    entered="takt_entered_at",
+    entered="takt_entered_us",
     phase="takt_phase",
     event="takt_type",
-    at="takt_at",
+    at="takt_at_us",
     channel="takt_channel",
     suspect="takt_suspect",
     time_zone="takt_time_zone",
@@ -64,13 +63,15 @@ _SOURCES: Final = {
 
 class Wanted(NamedTuple):
     """What of an experiment is analysed. `by_divergence`: customers enter when variants first differ for them, not when
-    they became eligible. `segments` are attributes; `time_zones`: whether those of customers are needed."""
+    they became eligible. `segments` are attributes; `time_zones`: whether those of customers are needed. `testers` are
+    never analysed, even if they were none when they entered."""
 
     number: int
     variants: tuple[str, ...]
     by_divergence: bool = False
     segments: tuple[str, ...] = ()
     time_zones: bool = False
+    testers: tuple[str, ...] = ()
 
 
 class Entered(NamedTuple):
@@ -102,7 +103,9 @@ class Analysis:
         self.now_us: int = self._rows("SELECT takt_clock()")[0][0]
         self.as_of_us = self.now_us if until_us is None else min(self.now_us, until_us)
         instant = "diverged_us" if wanted.by_divergence else "eligible_us"
-        entered = analysis_sql.entered(wanted.number, wanted.variants, instant, wanted.segments, wanted.time_zones)
+        entered = analysis_sql.entered(
+            wanted.number, wanted.variants, instant, wanted.segments, wanted.time_zones, wanted.testers
+        )
         self._bring("takt_exposed", entered)
         self._bring("takt_contacts", analysis_sql.contacts(self.as_of_us))
 
@@ -121,7 +124,7 @@ class Analysis:
         self._bring("takt_happened", analysis_sql.happened(kinds, numbers, fields, self.as_of_us))
         self._connection.execute("SET TRANSACTION READ ONLY")
         backend = import_module("ibis.backends.postgres").Backend.from_connection(self._connection)
-        exposures = backend.table("takt_exposed").drop("takt_entered_us")
+        exposures = backend.table("takt_exposed").drop("takt_customer_id")
         events = backend.table("takt_happened")
         self._fields = {name: f"takt_v{place}" for place, name in enumerate(fields)}
         segments = {name: f"takt_s{place}" for place, name in enumerate(self._wanted.segments)}
@@ -148,9 +151,9 @@ class Analysis:
         """How many of those who entered are never analysed, and why."""
         instant = "diverged_us" if self._wanted.by_divergence else "eligible_us"
         rows = self._rows(
-            f"SELECT flags, count(*) FROM exposures WHERE experiment = %s AND flags <> 0 AND {instant} < %s"
-            " GROUP BY flags ORDER BY flags",
-            (self._wanted.number, self.as_of_us),
+            f"SELECT flags, count(*) FROM exposures WHERE experiment = %s AND {instant} < %s"
+            " AND (flags <> 0 OR customer_id = ANY(%s)) GROUP BY flags ORDER BY flags",
+            (self._wanted.number, self.as_of_us, list(self._wanted.testers)),
         )
         return {ExposureFlag(flags): count for flags, count in rows}
 
@@ -191,8 +194,7 @@ def outside(exposures: Any, stretches: Iterable[tuple[int, int]]) -> Any:
     """The exposures without those that lie in one of these stretches [from, until)."""
     entered = exposures[COLUMNS.entered]
     for from_us, until_us in stretches:
-        low, high = ibis.literal(instant(from_us)), ibis.literal(instant(until_us))
-        exposures = exposures.filter((entered < low) | (entered >= high))
+        exposures = exposures.filter((entered < from_us) | (entered >= until_us))
     return exposures
 
 

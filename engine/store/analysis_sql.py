@@ -32,14 +32,15 @@ _OUR_OWN: Final = frozenset({EventType.SENT})
 
 _ENTERED: Final = """
 CREATE TEMP TABLE takt_exposed ON COMMIT DROP AS
-SELECT e.customer_id AS takt_customer_id, {variant} AS takt_variant, {entered} AS takt_entered_us,
-    to_timestamp({entered} / 1e6::float8) AS takt_entered_at, e.phase::int AS takt_phase{more}
-FROM exposures e {join} WHERE e.experiment = {number} AND e.flags = 0 AND {entered} IS NOT NULL
+SELECT (row_number() OVER ())::int AS takt_unit, e.customer_id AS takt_customer_id, {variant} AS takt_variant,
+    {entered} AS takt_entered_us, e.phase::int AS takt_phase{more}
+FROM exposures e {join}
+WHERE e.experiment = {number} AND e.flags = 0 AND {entered} IS NOT NULL AND NOT e.customer_id = ANY({testers}::text[])
 """
 _CONTACTS: Final = f"""
 CREATE TEMP TABLE takt_contacts ON COMMIT DROP AS
-SELECT customer_id, channel, at_us FROM (
-    SELECT j.customer_id, j.channel,
+SELECT unit, entered_us, at_us, channel FROM (
+    SELECT x.takt_unit AS unit, x.takt_entered_us AS entered_us, j.channel,
         CASE WHEN r.kind IN ({Resolution.CONFIRMED}, {Resolution.LATE}) THEN r.end_us ELSE j.end_us END AS at_us
     FROM takt_exposed x JOIN journal j ON j.customer_id = x.takt_customer_id
     LEFT JOIN resolutions r ON r.customer_id = j.customer_id AND r.contact_seq = j.seq
@@ -49,55 +50,67 @@ SELECT customer_id, channel, at_us FROM (
 """
 _HAPPENED: Final = """
 CREATE TEMP TABLE takt_happened ON COMMIT DROP AS
-SELECT customer_id AS takt_customer_id, kind AS takt_type, to_timestamp(at_us / 1e6::float8) AS takt_at,
+WITH told AS MATERIALIZED ({told})
+SELECT unit AS takt_unit, kind AS takt_type, at_us AS takt_at_us,
     {channel} AS takt_channel, flags & {suspect} <> 0 AS takt_suspect, flags & {hard} <> 0 AS hard{names}
-FROM ({parts}) happened (customer_id, kind, at_us, channel, flags{names})
+FROM ({parts}) happened (unit, kind, at_us, channel, flags{names})
 """
-_EVENTS: Final = """
-SELECT e.customer_id, {kind}, e.at_us, e.channel, e.flags{values}
+_TOLD: Final = """
+SELECT x.takt_unit AS unit, x.takt_entered_us AS entered_us, {kind} AS kind, e.at_us, e.channel, e.flags{values}
 FROM events e JOIN takt_exposed x ON x.takt_customer_id = e.customer_id
 WHERE e.kind = ANY({kinds}::int[]) AND e.at_us < {as_of}
 """
-_SENT: Final = "SELECT customer_id, 'sent', at_us, channel, 0{nulls} FROM takt_contacts"
+_SENT: Final = "SELECT unit, 'sent', at_us, channel, 0{nulls} FROM takt_contacts"
 # Not `= 0`, of which the planner believes that it holds for one row in 200.
-_TRUSTED: Final = f"e.flags & {int(SUSPECT)} < 1"
+_TRUSTED: Final = f"flags & {int(SUSPECT)} < 1"
+# A stretch is 28 days before entry, a week after it: who was away for 28 days between two sessions came back with the
+# first of a stretch, from the last of the one before. So no more than these are sorted.
 _OF_SESSIONS: Final = f"""
-SELECT s.customer_id, derived.kind, s.at_us, NULL::smallint, 0{{nulls}} FROM (
-    SELECT customer_id, at_us, at_us - before_us >= {AWAY_DAYS * DAY_US} AS returned,
-        at_us >= entered_us AND (before_us IS NULL OR before_us < entered_us
-            OR (before_us - entered_us) / {7 * DAY_US} < (at_us - entered_us) / {7 * DAY_US}) AS active
+SELECT s.unit, derived.kind, s.at_us, NULL::smallint, 0{{nulls}} FROM (
+    SELECT unit, at_us, stretch >= 0 AS active,
+        at_us - lag(last_us) OVER (PARTITION BY unit ORDER BY stretch) >= {AWAY_DAYS * DAY_US} AS returned
     FROM (
-        SELECT e.customer_id, e.at_us, x.takt_entered_us AS entered_us,
-            lag(e.at_us) OVER (PARTITION BY e.customer_id ORDER BY e.at_us) AS before_us
-        FROM events e JOIN takt_exposed x ON x.takt_customer_id = e.customer_id
-        WHERE e.kind = {{session}} AND {_TRUSTED} AND e.at_us < {{as_of}}
-            AND e.at_us < x.takt_entered_us + {DAYS * DAY_US}
-    ) sessions
+        SELECT unit, stretch, min(at_us) AS at_us, max(at_us) AS last_us FROM (
+            SELECT x.takt_unit AS unit, e.at_us, CASE WHEN e.at_us >= x.takt_entered_us
+                THEN (e.at_us - x.takt_entered_us) / {7 * DAY_US}
+                ELSE (e.at_us - x.takt_entered_us + 1) / {AWAY_DAYS * DAY_US} - 1 END AS stretch
+            FROM events e JOIN takt_exposed x ON x.takt_customer_id = e.customer_id
+            WHERE e.kind = {{session}} AND e.{_TRUSTED} AND e.at_us < {{as_of}}
+                AND e.at_us < x.takt_entered_us + {DAYS * DAY_US}
+        ) sessions GROUP BY unit, stretch
+    ) stretches
 ) s CROSS JOIN LATERAL (VALUES ('{RETURNED}', returned), ('{ACTIVE_WEEK}', active)) derived (kind, holds)
-WHERE (s.returned OR s.active) AND derived.holds
+WHERE derived.holds
 """
 # Of what recurs, only what is there already at the instant of a later one.
 _AGAIN: Final = """
-SELECT customer_id, {again}, at_us, NULL::smallint, 0{nulls} FROM (
-    SELECT r.customer_id, r.at_us,
-        lag(r.at_us, {before}) OVER (PARTITION BY r.customer_id ORDER BY r.at_us) AS before_us
-    FROM ({recurring}) r (customer_id, at_us) JOIN takt_exposed x ON x.takt_customer_id = r.customer_id
-    WHERE r.at_us >= x.takt_entered_us AND r.at_us < x.takt_entered_us + {window}
+SELECT unit, {again}, at_us, NULL::smallint, 0{nulls} FROM (
+    SELECT unit, at_us, lag(at_us, {before}) OVER (PARTITION BY unit ORDER BY at_us) AS before_us
+    FROM ({recurring}) r (unit, entered_us, at_us) WHERE at_us >= entered_us AND at_us < entered_us + {window}
 ) recurring WHERE at_us - before_us < {within}
 """
-_TROUBLE: Final = f"SELECT e.customer_id, e.at_us FROM events e WHERE e.kind = {{kind}} AND {_TRUSTED}"
+_TROUBLE: Final = f"SELECT unit, entered_us, at_us FROM told WHERE kind = {{kind}} AND {_TRUSTED}"
 # A message that is asked for again and again is refused once.
 _REFUSED: Final = f"""
-SELECT r.customer_id, min(r.at_us) FROM refusals r JOIN takt_exposed x ON x.takt_customer_id = r.customer_id
+SELECT x.takt_unit, x.takt_entered_us, min(r.at_us)
+FROM refusals r JOIN takt_exposed x ON x.takt_customer_id = r.customer_id
 WHERE r.{WAS_REFUSED} AND r.at_us >= x.takt_entered_us AND r.at_us < {{as_of}}
-GROUP BY r.customer_id, r.message_id, CASE WHEN r.message_id = '' THEN r.seq END
+GROUP BY x.takt_unit, x.takt_entered_us, r.message_id, CASE WHEN r.message_id = '' THEN r.seq END
 """
 
 
 def entered(
-    number: int, variants: Sequence[str], instant: str, segments: Sequence[str], time_zones: bool
+    number: int,
+    variants: Sequence[str],
+    instant: str,
+    segments: Sequence[str],
+    time_zones: bool,
+    testers: Sequence[str],
 ) -> sql.Composed:
-    """One row a customer who entered; `instant` is the column that says when. Segments are `takt_s0`, `takt_s1`, ..."""
+    """One row a customer who entered, under a number for this analysis; `instant` is the column that says when.
+
+    Segments are `takt_s0`, `takt_s1`, ... `testers` are left out.
+    """
     more = [
         _sql(", e.segments->>{} AS {}").format(sql.Literal(name), sql.Identifier(f"takt_s{place}"))
         for place, name in enumerate(segments)
@@ -110,6 +123,7 @@ def entered(
         more=sql.Composed(more),
         join=_sql("LEFT JOIN customers c ON c.customer_id = e.customer_id" if time_zones else ""),
         number=sql.Literal(number),
+        testers=sql.Literal(list(testers)),
     )
 
 
@@ -129,41 +143,45 @@ def happened(wanted: Iterable[str], numbers: Mapping[str, int], values: Sequence
     parts: list[sql.Composed] = [
         _sql(_SENT).format(nulls=nulls)
         if EventType.SENT in asked
-        else _sql("SELECT NULL::text, NULL::text, NULL::bigint, NULL::smallint, 0{} WHERE false").format(nulls)
+        else _sql("SELECT NULL::int, NULL::text, NULL::bigint, NULL::smallint, 0{} WHERE false").format(nulls)
     ]
     told = {numbers[name]: name for name in sorted(asked - _OUR_OWN) if name in numbers}
     if told:
-        columns = [_sql(", {}").format(_value(each)) for each in values]
-        kinds = sql.Literal(sorted(told))
-        parts.append(
-            _sql(_EVENTS).format(kind=_case("e.kind", told), values=sql.Composed(columns), kinds=kinds, as_of=as_of)
-        )
+        names = _sql(", {}" * len(values)).format(*(sql.Identifier(f"v{place}") for place in range(len(values))))
+        parts.append(_sql("SELECT unit, kind, at_us, channel, flags{} FROM told").format(names))
     if asked & {RETURNED, ACTIVE_WEEK} and EventType.SESSION in numbers:
         session = sql.Literal(numbers[EventType.SESSION])
         parts.append(_sql(_OF_SESSIONS).format(session=session, as_of=as_of, nulls=nulls))
     refused = _sql(_REFUSED).format(as_of=as_of)
     if REFUSED in asked:
         parts.append(
-            _sql("SELECT customer_id, {}, at_us, NULL::smallint, 0{} FROM ({}) r (customer_id, at_us)").format(
+            _sql("SELECT unit, {}, at_us, NULL::smallint, 0{} FROM ({}) r (unit, entered_us, at_us)").format(
                 sql.Literal(REFUSED), nulls, refused
             )
         )
     if REFUSED_AGAIN in asked:
         parts.append(_again(REFUSED_AGAIN, refused, nulls))
     if THREE_IN_24H in asked:
-        sent = _sql("SELECT customer_id, at_us FROM takt_contacts").format()
+        sent = _sql("SELECT unit, entered_us, at_us FROM takt_contacts").format()
         parts.append(_again(THREE_IN_24H, sent, nulls, before=2, within_us=DAY_US))
     for again, kind in ((COMPLAINED_AGAIN, EventType.COMPLAINED), (BOUNCED_AGAIN, EventType.BOUNCED)):
         if again in asked and kind in numbers:
-            trouble = _sql(_TROUBLE + " AND e.at_us < {as_of}").format(kind=sql.Literal(numbers[kind]), as_of=as_of)
+            trouble = _sql(_TROUBLE).format(kind=sql.Literal(kind.value))
             parts.append(_again(again, trouble, nulls))
     return _sql(_HAPPENED).format(
         channel=_case("channel", CHANNELS),
         suspect=sql.Literal(int(SUSPECT)),
         hard=sql.Literal(int(Flag.HARD)),
+        told=_told(told, values, as_of),
         names=sql.Composed([_sql(", {}").format(sql.Identifier(f"takt_v{place}")) for place in range(len(values))]),
         parts=_sql(" UNION ALL ").join(parts),
     )
+
+
+def _told(kinds: Mapping[int, str], values: Sequence[str], as_of: sql.Literal) -> sql.Composed:
+    named = [_sql(", {} AS {}").format(_value(each), sql.Identifier(f"v{place}")) for place, each in enumerate(values)]
+    numbers = sql.Literal(sorted(kinds))
+    return _sql(_TOLD).format(kind=_case("e.kind", kinds), values=sql.Composed(named), kinds=numbers, as_of=as_of)
 
 
 def _again(
@@ -181,6 +199,8 @@ def _again(
 
 def _case(column: str, names: Mapping[int, str]) -> sql.Composed:
     """A name for each number; null for any other."""
+    if not names:
+        return _sql("NULL::text").format()
     branches = [
         _sql(" WHEN {} THEN {}").format(sql.Literal(number), sql.Literal(name)) for number, name in names.items()
     ]

@@ -67,10 +67,11 @@ def channels(metric: Metric) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of the events: types with suspects, whether bounces say if they are hard, the earliest instant."""
+    """What is known of the events: their types, those with suspects, whether bounces say if they are hard, the earliest
+    instant. What a plan asks of types that are not there, or of suspects where there are none, is not looked for."""
 
+    kinds: frozenset[str] = frozenset()
     suspect_kinds: frozenset[str] = frozenset()
-    has_suspect: bool = False
     has_hard: bool = False
     first_us: int | None = None
 
@@ -163,12 +164,14 @@ class Definitions:
         return name
 
     def _trusted(self, events: Table, condition: Expression, part: Part) -> Expression:
-        if part is Part.WITH_SUSPECTS or not self.known.has_suspect:
+        if part is Part.WITH_SUSPECTS or not self.known.suspect_kinds:
             return condition
         return condition & ~events["suspect"]
 
     def _window(self, outcome: Outcome, low: int, high: int | None, part: Part) -> str:
         """How many events, or the sum of their values, from day `low` to before day `high`."""
+        if outcome.event not in self.known.kinds:
+            return self._sum(None, lambda events: events.count(where=ibis.literal(False)))
 
         def definition(events: Table) -> Expression:
             inside = _of(events, outcome.event, outcome.channel) & (events["off"] >= low * DAY_US)

@@ -104,9 +104,14 @@ class Fields:
         return flag if flag.type().is_boolean() else flag != 0
 
     def instant(self, column: str, needed_by: str) -> Expression:
-        """Microseconds since 1970 as int64. A time without a zone is UTC, a date its first instant in UTC."""
+        """Microseconds since 1970 as int64. A time without a zone is UTC, a date its first instant in UTC.
+
+        Whole numbers are such microseconds already, in a column whose name says so: that ends in `_us`.
+        """
         found = self._find(column, needed_by)
         kind = found.type()
+        if kind.is_int64() and column.endswith("_us"):
+            return found
         if kind.is_date():
             found = found.cast("timestamp")
         elif not kind.is_timestamp():

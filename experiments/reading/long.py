@@ -97,7 +97,7 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
         duplicated = count - engine.row(distinct.aggregate(n=distinct.count()))["n"]
         if duplicated:
             wanted = _deduplicated(wanted)
-    known = Known(survey.suspect_kinds, "suspect" in looked.columns, "hard" in looked.columns, survey.first_us)
+    known = Known(survey.kinds, survey.suspect_kinds, "hard" in looked.columns, survey.first_us)
     units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known).unit_table()
     return LongForm(
         units,
@@ -174,7 +174,8 @@ class _Joining:
             definitions.add_received()
         calendars = self._calendars()
         table = self._units(self.exposures, definitions, calendars)
-        sums = [_MATCHED, _EARLY, *([_SUSPECTS] if self.known.has_suspect else []), *([_ZONELESS] if calendars else [])]
+        optional = {_SUSPECTS: self.known.suspect_kinds, _ZONELESS: calendars}
+        sums = [_MATCHED, _EARLY, *(each for each, there in optional.items() if there)]
         return UnitTable(
             table=table,
             sample=self._units(self.exposures.limit(_SAMPLE), definitions, calendars),
@@ -251,6 +252,6 @@ class _Joining:
         wanted = {name: definition(events) for name, definition in definitions.sums.items()}
         wanted[_MATCHED] = events.count()
         wanted[_EARLY] = events.count(where=events["off"] < 0)
-        is_suspect = events["suspect"] & (events["off"] >= 0) if self.known.has_suspect else ibis.literal(False)
+        is_suspect = events["suspect"] & (events["off"] >= 0) if self.known.suspect_kinds else ibis.literal(False)
         wanted[_SUSPECTS] = events.count(where=is_suspect)
         return events.group_by(found_unit=events["unit"]).aggregate(**wanted)

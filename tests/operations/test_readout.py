@@ -204,6 +204,16 @@ def test_testers_and_customers_in_two_variants_are_left_out_and_counted(database
     assert found.document["concurrent"] == []
 
 
+def test_who_became_a_tester_after_entry_is_left_out_too(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, {**PLAIN, "testers": {"2": "old", "eve": "new"}}, START_US + 40 * DAY_US)
+    worlds.append(world)
+    for number, name in enumerate(("1", "2", "ann", "eve")):  # "2" is a name, and nobody's place
+        world.enter(name, number % 2, START_US)
+    found = computed(world)
+    assert {each.variant: each.units for each in found.readout.groups} == {"old": 2, "new": 0, "other": 0}
+    assert {each.code: each.count for each in found.readout.exclusions} == {"tester": 2, "unknown_time_zone": 2}
+
+
 def test_experiments_that_meet_in_a_customer_are_cross_tabulated(database_url: str, worlds: list[World]) -> None:
     world = World(database_url, PLAIN, START_US + 40 * DAY_US)
     worlds.append(world)

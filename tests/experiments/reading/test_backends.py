@@ -1,6 +1,6 @@
 """The same plan on frames, files, DuckDB and PostgreSQL: the same numbers, and only aggregates leave any engine."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,23 @@ def test_times_of_any_kind_are_the_same_instants() -> None:
             for frame, name in ((x, "entered_at"), (e, "at")):
                 frame[name] = pd.to_datetime(frame[name]).dt.tz_convert(zone).dt.as_unit(unit)
             assert_same(tables.aggregate(LONG, x, e), expected)
+
+
+def test_whole_numbers_are_microseconds_where_the_name_says_so(postgres: Any) -> None:
+    exposures, events = (each.to_pandas() for each in long_tables())
+    expected = tables.aggregate(LONG, exposures, events)
+    micros = [
+        pa.Table.from_pandas(frame.assign(**{name: pd.to_datetime(frame[at]).dt.as_unit("us").astype("int64")}))
+        for frame, at, name in ((exposures, "entered_at", "entered_us"), (events, "at", "at_us"))
+    ]
+    named = replace(LONG, columns=replace(LONG.columns, entered="entered_us", at="at_us"))
+    for engine in (micros, in_postgres(postgres, x=micros[0], e=micros[1])):
+        assert_same(tables.aggregate(named, *engine), expected)
+    for field, name in (("entered", "entered_us"), ("at", "at_us")):
+        renamed = [each.rename_columns([name[:-1] if c == name else c for c in each.column_names]) for each in micros]
+        with pytest.raises(TableError, match="expected times") as raised:
+            tables.aggregate(replace(named, columns=replace(named.columns, **{field: name[:-1]})), *renamed)
+        assert raised.value.column == name[:-1]
 
 
 def test_no_rows_of_units_leave_the_engine(queries: list[str]) -> None:
