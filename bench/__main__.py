@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import analyze_bench, assign_bench, events_bench, experiments_bench, load, measures
+from bench import analyze_bench, assign_bench, events_bench, experiments_bench, load, measures, readout_bench
 from bench.report import Report
 from bench.service import Service, database, service
 from engine.store import embedded
@@ -78,9 +78,11 @@ def usual(server: embedded.Server, report: Report, options: argparse.Namespace) 
 
 
 def experiments(report: Report, options: argparse.Namespace) -> None:
-    """Assignment and readouts, which need no service."""
+    """Assignment and readouts, of files and in the service's database, which need no service."""
     assign_bench.measure(report, 100_000, 3 * options.rounds)
     analyze_bench.measure(report, _MANY, options.rounds, options.scratch / "experiments")
+    with embedded.attach(options.scratch) as server:
+        readout_bench.measure(report, server, options.customers, options.rounds)
     _RESULTS_EXPERIMENTS.write_text(report.markdown())
     print(f"\nwritten to {_RESULTS_EXPERIMENTS}")
 

@@ -1,4 +1,5 @@
-"""A readout in the service against the barest SQL of the same tables: `python -m bench.readout_bench 1000000`.
+"""A readout in the service against the barest SQL of the same tables: part of `make bench-experiments`, or alone by
+`python -m bench.readout_bench 1000000`.
 
 So many exposed customers with 20 events and 4 confirmed contacts each: ten sessions, opens, clicks, a purchase, and of
 every hundred customers a few who leave, complain or bounce. The plan is that of a budget experiment with three metrics;
