@@ -89,9 +89,9 @@ async def get_decisions(
     customer_id: CustomerId, request: Request, _key: Reads, page: Annotated[PageIn, Query()]
 ) -> Response:
     """Asks with their reasons, contacts, what became of them, and changes on file; the newest first."""
-    entries = await journal(request.app.state.decider, customer_id, page.before, page.limit)
+    entries, names = await journal(request.app.state.decider, customer_id, page.before, page.limit)
     more = len(entries) == page.limit and entries[-1].seq > 1
-    data = [entry_data(each) for each in entries]
+    data = [entry_data(each, names) for each in entries]
     return json_response(
         {"customer_id": customer_id, "entries": data, "next_before": entries[-1].seq if more else None}
     )

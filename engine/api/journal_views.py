@@ -1,13 +1,24 @@
 """A customer and a journal entry as JSON, in words that a person can follow."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 from engine.api.schemas import instant
-from engine.core.customer import Customer, Preference
+from engine.core.customer import Customer, Membership, Preference
+from engine.core.outcomes import Outcomes
 from engine.core.suppression import Consent, Scope, Suppression, in_force
 from engine.operations.look import View
-from engine.store.customers import consents_of, preferences_of, suppressions_of
+from engine.store.customers import (
+    addresses_of,
+    consents_of,
+    outcomes_of,
+    preferences_of,
+    suppressions_of,
+    variants_of,
+)
 from engine.store.journal import Change, Changed, Entry, Message, Refusal, Resolved
+
+Names: TypeAlias = Mapping[int, tuple[str, tuple[str, ...]]]
 
 
 def view_data(view: View) -> dict[str, Any]:
@@ -54,8 +65,8 @@ def file_data(customer: Customer) -> dict[str, Any]:
     }
 
 
-def entry_data(entry: Entry) -> dict[str, Any]:
-    """One journal entry; `entry` names its kind."""
+def entry_data(entry: Entry, experiments: Names) -> dict[str, Any]:
+    """One journal entry; `entry` names its kind. `experiments`: what those are called that it may name."""
     match entry:
         case Message():
             return {
@@ -88,7 +99,7 @@ def entry_data(entry: Entry) -> dict[str, Any]:
                 "seq": entry.seq,
                 "at": instant(entry.at_us),
                 "changed": entry.change.name.lower(),
-                "to": _changed(entry),
+                "to": _changed(entry, experiments),
             }
 
 
@@ -112,7 +123,7 @@ def _asked(entry: Message | Refusal) -> dict[str, Any]:
     }
 
 
-def _changed(entry: Changed) -> dict[str, Any]:
+def _changed(entry: Changed, experiments: Names) -> dict[str, Any]:
     match entry.change:
         case Change.PROFILE:
             return {**entry.data, "consents": [_consent(each) for each in consents_of(entry.data["consents"])]}
@@ -120,8 +131,37 @@ def _changed(entry: Changed) -> dict[str, Any]:
             return {"suppressions": [_suppression(each) for each in in_force(suppressions_of(entry.data), ())]}
         case Change.PREFERENCES:
             return {"preferences": [_preference(each) for each in preferences_of(entry.data)]}
-        case Change.OUTCOMES | Change.ADDRESSES | Change.VARIANTS | Change.MERGED:
-            return {entry.change.name.lower(): entry.data}
+        case Change.OUTCOMES:
+            return _outcomes(outcomes_of(entry.data))
+        case Change.ADDRESSES:
+            return {"addresses": [{"channel": each.channel} for each in addresses_of(entry.data)]}
+        case Change.VARIANTS:
+            memberships = variants_of(entry.data)
+            return {"variants": [_membership(number, each, experiments) for number, each in memberships.items()]}
+        case Change.MERGED:
+            return {name: entry.data[name] for name in ("of", "into") if name in entry.data}
+
+
+def _outcomes(outcomes: Outcomes) -> dict[str, Any]:
+    return {
+        "seen": {name: instant(at_us) for name, at_us in outcomes.seen.items()},
+        "cases": [
+            {
+                "opened_by": each.from_event,
+                "case": each.name,
+                "opened_at": _instant(each.opened_us or None),
+                "closed_at": _instant(each.closed_us or None),
+            }
+            for each in outcomes.cases
+        ],
+        "soft_bounces": [{"channel": each.channel, "at": instant(each.at_us)} for each in outcomes.soft_bounces],
+    }
+
+
+def _membership(number: int, found: Membership, experiments: Names) -> dict[str, Any]:
+    key, variants = experiments.get(number, (str(number), ()))
+    name = variants[found.variant] if found.variant < len(variants) else str(found.variant)
+    return {"experiment": key, "variant": name, "stage": found.stage.name.lower()}
 
 
 def _consent(consent: Consent) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from engine.cli.output import as_json, wrapped
 
 _VERDICTS = {"allow": "allowed", "defer": "deferred", "deny": "denied"}
 _MOST = 1_000
-_FACTS = ("time_zone", "attributes", "consents")
 
 
 @app.command(rich_help_panel="Ask")
@@ -93,16 +92,15 @@ def _change(data: Any) -> list[str]:
     """What is on file after a change, a fact a line."""
     if isinstance(data, dict):
         facts = cast("dict[str, Any]", data)
-        shown = [(name, facts[name]) for name in _FACTS if facts.get(name)]
-        return [f"{name}: {_fact(value)}" for name, value in shown] or ["nothing is left"]
-    items = cast("list[Any]", data if isinstance(data, list) else [data])
-    return [_fact(each) for each in items] or ["nothing is left"]
+        shown = [f"{name}: {_fact(value)}" for name, value in facts.items() if value]
+        return shown or ["nothing is left"]
+    return [_fact(data)]
 
 
 def _fact(value: Any) -> str:
     if isinstance(value, dict):
         facts = cast("dict[str, Any]", value)
-        return ", ".join(f"{name} {each}" for name, each in facts.items() if each is not None)
+        return ", ".join(f"{name} {each}" for name, each in facts.items() if each not in (None, ""))
     if isinstance(value, list):
         return "; ".join(map(_fact, cast("list[Any]", value)))
     return str(value)

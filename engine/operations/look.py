@@ -1,6 +1,6 @@
 """What a person sees of a customer: budgets used and left, what is on file, and the journal, newest first."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,9 +14,10 @@ from engine.core.treatments import rules_for
 from engine.operations.batch import Batch, Held
 from engine.operations.decider import Decider
 from engine.operations.patience import in_time
-from engine.store import story
+from engine.store import experiments, story
+from engine.store.customers import variants_of
 from engine.store.demo import kind_of
-from engine.store.journal import Entry
+from engine.store.journal import Change, Changed, Entry
 from engine.store.policies import newest_number
 
 
@@ -30,6 +31,13 @@ class View(NamedTuple):
     ruleset: int
     seq: int
     now_us: int
+
+
+class Told(NamedTuple):
+    """Entries of a journal, and what the experiments that they name are called: the key, and each variant's name."""
+
+    entries: list[Entry]
+    experiments: Mapping[int, tuple[str, tuple[str, ...]]]
 
 
 class Ground(NamedTuple):
@@ -78,12 +86,19 @@ async def look(decider: Decider, customer_id: str) -> View:
     return view
 
 
-async def journal(decider: Decider, customer_id: str, before_seq: int | None, limit: int) -> list[Entry]:
+async def journal(decider: Decider, customer_id: str, before_seq: int | None, limit: int) -> Told:
     """Entries of the customer's journal, the newest first, older than `before_seq`."""
 
-    async def read() -> list[Entry]:
+    async def read() -> Told:
         async with decider.database.transaction() as connection:
-            return await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)
+            entries = await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)
+            numbers = {
+                number
+                for each in entries
+                if isinstance(each, Changed) and each.change is Change.VARIANTS
+                for number in variants_of(each.data)
+            }
+            return Told(entries, await experiments.names(connection, numbers) if numbers else {})
 
     return await in_time(read(), decider.settings.deadline_ms / 1000)
 

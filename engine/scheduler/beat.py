@@ -59,6 +59,7 @@ class Slots(BaseTrigger):
 def beating(database: Database, settings: Settings) -> Generator[None]:
     """Every job at its times, until the block ends: whatever runs then is broken off."""
     clock = Clock(database)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # that a long job is passed over is what is wanted
     scheduler = AsyncIOScheduler(timezone="UTC")
     for job in JOBS:
         arguments = database, settings, clock, job

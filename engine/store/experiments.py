@@ -4,7 +4,7 @@ Whoever writes here holds the activation lock (`policies.lock_activation`), so t
 runs. The log is only ever appended to.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from psycopg import Connection as SyncConnection
@@ -75,6 +75,16 @@ def current(connection: SyncConnection[TupleRow], number: int) -> Record:
     if row is None:
         raise NotFound(f"there is no experiment {number}")
     return Record._make(row)
+
+
+async def names(connection: Connection, numbers: Collection[int]) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """The key of each experiment, and what its variants are called, in the plan's order."""
+    cursor = await connection.execute(
+        "SELECT number, key, jsonb_path_query_array(plan, '$.variants[*].name') FROM experiments"
+        " WHERE number = ANY(%s)",
+        (list(numbers),),
+    )
+    return {number: (key, tuple(variants)) for number, key, variants in await cursor.fetchall()}
 
 
 async def experiments(connection: Connection, state: str | None, limit: int) -> list[Record]:

@@ -80,5 +80,18 @@ def test_why_tells_the_story_in_the_customers_time(service: Service, ada: str) -
     assert [each["entry"] for each in entries] == ["resolution", "refusal", "contact", "change"]
 
 
+def test_why_says_what_events_left_on_file(service: Service, ada: str) -> None:
+    told = [
+        {"customer_id": ada, "type": "unsubscribed", "channel": "email", "at": "2026-01-02T12:00:00Z"},
+        {"customer_id": ada, "type": "case_opened", "at": "2026-01-03T12:00:00Z"},
+    ]
+    rows = "".join(f"{json.dumps({'source': 'crm', 'id': f'{ada}-{n}', **each})}\n" for n, each in enumerate(told))
+    takt(service, "events", "import", "-", stdin=rows.encode())
+    story = takt(service, "why", ada).out
+    assert "on file: suppressions\n    suppressions: channel email, reason unsubscribe" in story
+    assert "on file: outcomes\n    cases: opened_by case_opened, opened_at 2026-01-03T12:00:00Z" in story
+    assert "nothing is left" not in story
+
+
 def test_why_of_somebody_never_heard_of(service: Service, ada: str) -> None:
     assert "never asked about" in takt(service, "why", ada).sentence
