@@ -80,8 +80,8 @@ async def _is_current(url: str) -> bool:
 async def _play(url: str, settings: Settings, company: Company, on_day: Callable[[int], None]) -> None:
     start.come_up(Where(url, False))
     decider = Decider(url, settings)
-    await decider.open()
     try:
+        await decider.open()
         async with decider.database.connection() as connection:
             await store.set_kind(connection, KIND)
         await play(decider, company, SEED, on_day)
