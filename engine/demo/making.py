@@ -42,9 +42,12 @@ async def made(
 ) -> Made:
     """The demo's database beside `where`, played now if it is not there, or `fresh` is wanted.
 
-    One of an older Takt is played anew too. Raises `Conflict` where it is in use, or another process makes it.
+    One of an older Takt is played anew too; whoever is connected to what is replaced is thrown out. Raises `NotOurs`,
+    and `Conflict` where another process makes it.
     """
     found = Where(store.beside(where.url, NAME), where.is_embedded)
+    if found.url == where.url:
+        raise NotOurs("DATABASE_URL names the demo's own database: unset it, or name another one of that server")
     async with store.databases(where.url) as databases:
         if await databases.exists(NAME) and await _is_current(found.url) and not fresh:
             return Made(found, False)

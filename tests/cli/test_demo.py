@@ -123,6 +123,11 @@ def test_a_demo_is_made_once_and_what_is_shown_of_it_works(data_dir: Path) -> No
         assert "It was there already" in printed
         assert exported(printed)["TAKT_KEY"] == variables["TAKT_KEY"]
         key = {"Authorization": f"Bearer {variables['TAKT_KEY']}"}
+        # In the terminal where the printed lines were pasted.
+        pasted = {**environment(data_dir), "DATABASE_URL": exported(printed)["DATABASE_URL"]}
+        refused = subprocess.run([TAKT, "demo", *SMALL], env=pasted, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1
+        assert "unset it" in refused.stderr
         shipped = httpx.get(f"{exported(printed)['TAKT_URL']}/v1/experiments/push-budget", headers=key).json()
         assert shipped["shipped"] == "one"
 
