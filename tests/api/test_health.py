@@ -85,7 +85,11 @@ def test_routes_of_no_thing_are_not_found_and_counted_as_one(takt: Caller) -> No
     for path in ("/", "/v2/decisions", "/v1/decisions/", "//", "/%00", "/v1/customers//decisions"):
         response = takt.http.get(path)
         assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json"), path
-    for path, methods in (("/v1/decisions", "POST"), ("/v1/policies", "GET, POST"), ("/v1/customers/ada", "GET, PUT")):
+    for path, methods in (
+        ("/v1/decisions", "POST"),
+        ("/v1/policies", "GET, POST"),
+        ("/v1/customers/ada", "DELETE, GET, PUT"),
+    ):
         response = takt.http.patch(path)
         assert (response.status_code, response.headers["allow"]) == (405, methods)
         assert response.headers["content-type"] == "application/problem+json"
