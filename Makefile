@@ -29,8 +29,9 @@ chaos: $(VENV)/.dev  ## Ten minutes of kills and faults; writes docs/chaos.md
 mutants: $(VENV)/.dev  ## Deliberate faults, each of which must be caught
 	$(BIN)/python -m tests.chaos.mutants
 
-calibrate: $(VENV)/.dev  ## Ten minutes of simulated experiments; writes docs/statistics.md
+calibrate: $(VENV)/.dev  ## An hour and a half of simulated experiments; writes docs/statistics.md, calibration-service.md
 	$(BIN)/python -m tests.calibration
+	$(BIN)/python -m tests.calibration.service
 
 bench: $(VENV)/.dev  ## Measures speed; writes bench/results.md
 	$(BIN)/python -m bench

@@ -44,6 +44,10 @@ def server() -> Generator[embedded.Server]:
 
 @pytest.fixture(scope="session")
 def template(server: embedded.Server) -> str:
+    return migrated_template(server)
+
+
+def migrated_template(server: embedded.Server) -> str:
     """A migrated database of kind `test`, made once for each form of the migrations."""
     texts = "".join(path.read_text() for path in sorted(Path("alembic/versions").glob("*.py")))
     name = f"template_{newest_revision()}_{uuid.uuid5(uuid.NAMESPACE_OID, texts).hex[:12]}"
