@@ -1,5 +1,6 @@
 """Who may do what: keys, their scopes, their teams, their end; and headers that try to confuse."""
 
+import re
 import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -32,7 +33,23 @@ ROUTES = [
     ("POST", "/v1/policies/999/activate", Scope.MANAGE),
     ("POST", "/v1/pauses", Scope.MANAGE),
     ("DELETE", "/v1/pauses/outage", Scope.MANAGE),
+    ("POST", "/v1/events", Scope.INGEST),
+    ("GET", "/v1/customers/ada/export", Scope.MANAGE),
+    ("POST", "/v1/customers/ada/merge", Scope.MANAGE),
+    ("DELETE", "/v1/customers/ada", Scope.MANAGE),
+    ("POST", "/v1/assignments", Scope.DECIDE),
+    ("GET", "/v1/experiments", Scope.READ),
+    ("POST", "/v1/experiments", Scope.MANAGE),
+    ("POST", "/v1/experiments/validate", Scope.READ),
+    ("GET", "/v1/experiments/pushes", Scope.READ),
+    *[("POST", f"/v1/experiments/pushes/{step}", Scope.MANAGE) for step in ("start", "ramp", "phase", "stop", "ship")],
+    ("POST", "/v1/experiments/pushes/notes", Scope.MANAGE),
+    ("GET", "/v1/experiments/pushes/readout", Scope.READ),
+    ("POST", "/v1/experiments/pushes/readout", Scope.MANAGE),
 ]
+# Health is for whoever runs the service; a customer's token is all the key that the page of choices wants.
+KEYLESS = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/u/{token}"), ("POST", "/u/{token}")}
+PLACES = {"/ada": "/{customer_id}", "/999": "/{version}", "/outage": "/{name}", "/pushes": "/{key}"}
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +77,14 @@ def test_a_route_wants_its_scope(takt: Caller, keys: dict[Scope, str], method: s
             assert scope.value in response.json()["detail"]
 
 
-def test_every_route_but_health_wants_a_key(takt: Caller) -> None:
+def test_every_route_but_health_and_a_customers_own_wants_a_key(takt: Caller) -> None:
     listed = {
         (method.upper(), path)
         for path, methods in takt.http.get("/openapi.json").json()["paths"].items()
         for method in methods
     }
-    templates = {
-        (method, path.replace("/ada", "/{customer_id}").replace("/999", "/{version}").replace("/outage", "/{name}"))
-        for method, path, _ in ROUTES
-    }
-    assert listed - templates == {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics")}
+    templates = {(method, re.sub("|".join(PLACES), lambda found: PLACES[found[0]], path)) for method, path, _ in ROUTES}
+    assert listed - templates == KEYLESS
     assert templates <= listed
 
 

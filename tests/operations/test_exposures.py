@@ -329,7 +329,7 @@ async def test_the_journal_says_what_an_ask_made_of_memberships_right_before_it(
     await shop.run(THREE)
     await shop.ask("ada")
     await shop.ask("ada")
-    entries = await journal(shop.decider, "ada", None, 10)
+    entries = (await journal(shop.decider, "ada", None, 10)).entries
     assert [type(each) for each in entries] == [Message, Changed, Message, Changed]
     assert [each.data for each in entries if isinstance(each, Changed)] == [[[1, 1, 2]], [[1, 1, 1]]]
     assert {each.change for each in entries if isinstance(each, Changed)} == {Change.VARIANTS}
