@@ -27,7 +27,7 @@ from engine.store.database import Connection
 from engine.store.exchange import COMMIT, exchange
 from engine.store.exposures import Exposure, ExposureFlag
 from engine.store.journal import Change, Message, Resolved
-from engine.store.labels import Labels, UnknownNumber
+from engine.store.labels import Labels
 
 TWICE: Final = ExposureFlag.IN_TWO_VARIANTS
 
@@ -92,11 +92,7 @@ def _check(one: Held, two: Held) -> None:
 
 async def _messages(connection: Connection, labels: Labels, customer_id: str) -> list[Message]:
     rows = await journal_rows.history(connection, [customer_id], 0)
-    while True:
-        try:
-            return [journal_rows.message_of(row, labels) for row in rows]
-        except UnknownNumber as unknown:
-            await labels.load(connection, unknown.args[0])
+    return await labels.known(connection, lambda: [journal_rows.message_of(row, labels) for row in rows])
 
 
 def _unite(batch: Batch, one: Held, two: Held, messages: Sequence[Message], rows: Iterable[Exposure]) -> int:

@@ -24,7 +24,7 @@ from engine.store.columns import Int8s, Texts
 from engine.store.database import Connection, ConnectionFailed, Database, LockBusy, Row
 from engine.store.exchange import BEGIN, COMMIT, Call, exchange
 from engine.store.journal import MEMORY_US, Entry, Message, message_key
-from engine.store.labels import Labels, UnknownNumber
+from engine.store.labels import Labels
 from engine.store.policies import newest_number
 
 CONTENDED: Final = object()  # the answer of a command whose customer somebody else holds
@@ -161,20 +161,8 @@ class Settler:
         return await self._batch(connection, rows, messages)
 
     async def _batch(self, connection: Connection, rows: Sequence[Row], message_rows: Sequence[Row]) -> Batch:
-        """What was read, as values. Labels that another process has made are loaded on the way."""
-        while True:
-            try:
-                held: dict[str, Held] = {}
-                for row in rows:
-                    read = accounts.read_of(row, self._labels)
-                    held[read.customer_id] = Held(read.customer_id, read.account, read.texts, row[-2])
-                for row in message_rows:
-                    message = journal_rows.message_of(row, self._labels)
-                    if message.customer_id in held:
-                        held[message.customer_id].learn(message)
-                break
-            except UnknownNumber as unknown:
-                await self._labels.load(connection, unknown.args[0])
+        """What was read, as values."""
+        held = await self._labels.known(connection, lambda: self._held(rows, message_rows))
         number = rows[0][-1] if rows else await newest_number(connection)
         if number is None:
             raise Unavailable("no policy is active: `takt policy activate considerate`")
@@ -182,6 +170,16 @@ class Settler:
         for customer_id in await identities.erased(connection, strangers, self._erasures.digests):
             held[customer_id].erase(erased.ERASED)
         return Batch(await self._rulebook.rules(connection, number), held)
+
+    def _held(self, rows: Sequence[Row], message_rows: Sequence[Row]) -> dict[str, Held]:
+        held: dict[str, Held] = {}
+        for row in rows:
+            read = accounts.read_of(row, self._labels)
+            held[read.customer_id] = Held(read.customer_id, read.account, read.texts, row[-2])
+        for message in self._messages(message_rows):
+            if message.customer_id in held:
+                held[message.customer_id].learn(message)
+        return held
 
     async def _look_back(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
         """Find the messages of events that come later than a message id is remembered."""
@@ -196,8 +194,7 @@ class Settler:
         columns = zip(*wanted, strict=True)
         find = journal_rows.FIND_OLD_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))
         (rows,) = await exchange(connection, find)
-        for row in rows:
-            message = await self._message(connection, row)
+        for message in await self._labels.known(connection, lambda: self._messages(rows)):
             batch.held[message.customer_id].learn(message)
 
     async def _recall(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
@@ -212,19 +209,15 @@ class Settler:
                 since_us[command.customer_id] = min(needed_us, since_us.get(command.customer_id, needed_us))
         for customer_id, needed_us in since_us.items():
             rows = await journal_rows.history(connection, [customer_id], needed_us - MEMORY_US - DAY_US)
-            messages = [await self._message(connection, row) for row in rows]
+            messages = await self._labels.known(connection, lambda rows=rows: self._messages(rows))
             contacts = [contact for each in messages if (contact := each.contact()) is not None]
             now_us = batch.held[customer_id].now_us
             batch.held[customer_id].account.recall(
                 [each for each in contacts if not each.is_open(now_us) and not each.has_expired(now_us)], needed_us
             )
 
-    async def _message(self, connection: Connection, row: Row) -> Message:
-        while True:
-            try:
-                return journal_rows.message_of(row, self._labels)
-            except UnknownNumber as unknown:
-                await self._labels.load(connection, unknown.args[0])
+    def _messages(self, rows: Iterable[Row]) -> list[Message]:
+        return [journal_rows.message_of(row, self._labels) for row in rows]
 
     def _apply(self, batch: Batch, command: Command) -> object:
         held = batch.held.get(command.customer_id)

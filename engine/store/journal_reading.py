@@ -7,7 +7,7 @@ server cannot clear old versions of accounts away while a snapshot may still see
 import struct
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias
 
 from psycopg.rows import TupleRow
 
@@ -18,12 +18,10 @@ from engine.store.database import Connection, clock_us
 from engine.store.exposures import COMPARED, Exposure
 from engine.store.journal import Change, Changed, Entry, Resolution, Resolved, message_key
 from engine.store.journal_rows import MESSAGE_COLUMNS, REFUSAL_COLUMNS, message_of, refusal_of
-from engine.store.labels import Labels, UnknownNumber
+from engine.store.labels import Labels
 
 PAGE_CUSTOMERS = 500
 PAGE_ENTRIES = 5_000  # more only where one customer alone has more
-
-T = TypeVar("T")
 
 
 class Unreadable(NamedTuple):
@@ -141,7 +139,7 @@ async def _dossiers(
     for source in _SOURCES:
         for row in await _rows(connection, f"{source.query} {where}", parameters):
             try:
-                entry = await _known(connection, labels, lambda row=row, source=source: source.entry_of(row, labels))
+                entry = await labels.known(connection, lambda row=row, source=source: source.entry_of(row, labels))
             except _SENSELESS as error:
                 entry = Unreadable(row[0], row[source.seq], row[source.seq + 1], str(error))
             entries.setdefault(entry.customer_id, []).append(entry)
@@ -150,7 +148,7 @@ async def _dossiers(
     accounts: dict[str, Account | None] = {}
     for customer_id, seq, latest_us, complete_since_us, data in account_rows:
         try:
-            held = await _known(connection, labels, lambda data=data: decode(data, labels.lexicon))
+            held = await labels.known(connection, lambda data=data: decode(data, labels.lexicon))
         except _SENSELESS:
             accounts[customer_id] = None
             continue
@@ -172,12 +170,3 @@ async def _dossiers(
         )
         for id_ in sorted({*accounts, *files, *entries})
     ]
-
-
-async def _known(connection: Connection, labels: Labels, read: Callable[[], T]) -> T:
-    """What is read, once the labels that others have made since are known."""
-    while True:
-        try:
-            return read()
-        except UnknownNumber as unknown:
-            await labels.load(connection, unknown.args[0])

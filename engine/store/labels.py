@@ -5,9 +5,12 @@ committed. Numbers never change; a process only ever learns more of them.
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from engine.core.account_row import Lexicon
 from engine.store.database import Connection, Database
+
+T = TypeVar("T")
 
 
 class UnknownNumber(LookupError):
@@ -64,6 +67,14 @@ class Labels:
             self._newest = max(self._newest, found)
         if number not in self._names:
             raise LookupError(f"there is no label {number}")
+
+    async def known(self, connection: Connection, read: Callable[[], T]) -> T:
+        """What `read` makes of rows, once the labels that others have made since are known."""
+        while True:
+            try:
+                return read()
+            except UnknownNumber as unknown:
+                await self.load(connection, unknown.args[0])
 
     def _learn(self, number: int, name: str) -> None:
         self._names[number] = name

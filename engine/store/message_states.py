@@ -9,7 +9,7 @@ from engine.store.exchange import exchange
 from engine.store.identities import survivors
 from engine.store.journal import Message, message_key
 from engine.store.journal_rows import FIND_MESSAGES, message_of
-from engine.store.labels import Labels, UnknownNumber
+from engine.store.labels import Labels
 
 _LATEST = "SELECT customer_id, latest_us FROM accounts WHERE customer_id = ANY(%b)"
 
@@ -29,13 +29,7 @@ async def states(connection: Connection, labels: Labels, wanted: Sequence[tuple[
     latest_us: dict[str, int] = {row[0]: row[1] for row in await cursor.fetchall()}
     now_us = await clock_us(connection)
     found: dict[tuple[str, str], Message] = {}
-    while True:
-        try:
-            messages = [message_of(row, labels) for row in rows]
-            break
-        except UnknownNumber as unknown:
-            await labels.load(connection, unknown.args[0])
-    for message in messages:
+    for message in await labels.known(connection, lambda: [message_of(row, labels) for row in rows]):
         key = message.customer_id, message.message_id
         known = found.get(key)
         if known is None or known.attempt < message.attempt:

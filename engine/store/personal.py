@@ -7,13 +7,14 @@ tables there are, so that a new column is either told and erased, or accounted f
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from engine.core.account_row import decode
 from engine.core.customer import Address
 from engine.core.verdict import Code
-from engine.store.database import Connection
-from engine.store.labels import Labels, UnknownNumber
+from engine.store.database import Connection, Row
+from engine.store.labels import Labels
 
 Told: TypeAlias = Callable[[Any, Labels], Any]  # what a value of a column is in JSON
 
@@ -168,17 +169,16 @@ async def rows(
             query += "customer_id = ANY(%s) ORDER BY 1"
             given = (list(customer_ids),)
         read = await (await connection.execute(query.encode(), given)).fetchall()
-        told = [await _told(connection, labels, columns, each) for each in read]
+        told = await labels.known(connection, partial(_told, columns, read, labels))
         found[table] = [each for each in told if each.get("customer_id", customer_ids[0]) in customer_ids]
     return found
 
 
-async def _told(
-    connection: Connection, labels: Labels, columns: Mapping[str, Told], row: Sequence[Any]
-) -> dict[str, Any]:
-    while True:
-        try:
-            values = zip(columns.items(), row, strict=True)
-            return {name.removesuffix("_us"): tell(value, labels) for (name, tell), value in values}
-        except UnknownNumber as unknown:
-            await labels.load(connection, unknown.args[0])
+def _told(columns: Mapping[str, Told], rows: Sequence[Row], labels: Labels) -> list[dict[str, Any]]:
+    return [
+        {
+            name.removesuffix("_us"): tell(value, labels)
+            for (name, tell), value in zip(columns.items(), row, strict=True)
+        }
+        for row in rows
+    ]

@@ -1,12 +1,11 @@
 """A customer's journal, newest first: what "why was I not contacted?" is answered from."""
 
-from itertools import chain
 from typing import Any
 
 from engine.store.database import Connection
 from engine.store.journal import Change, Changed, Entry, Resolution, Resolved
 from engine.store.journal_rows import MESSAGE_COLUMNS, REFUSAL_COLUMNS, message_of, refusal_of
-from engine.store.labels import Labels, UnknownNumber
+from engine.store.labels import Labels
 
 _NEWEST = "WHERE customer_id = %s AND seq < %s ORDER BY seq DESC LIMIT %s"
 _MESSAGES = f"SELECT {MESSAGE_COLUMNS}, NULL, NULL FROM journal j {_NEWEST}".encode()
@@ -23,17 +22,13 @@ async def newest_entries(
     parameters = (customer_id, _LAST if before_seq is None else before_seq, limit)
     queries = (_MESSAGES, _REFUSALS, _RESOLUTIONS, _CHANGES)
     rows: list[list[Any]] = [await (await connection.execute(each, parameters)).fetchall() for each in queries]
-    while True:
-        try:
-            entries: list[Entry] = list(
-                chain(
-                    (message_of(row, labels) for row in rows[0]),
-                    (refusal_of(row, labels) for row in rows[1]),
-                    (Resolved._make((*row[:5], Resolution(row[5]))) for row in rows[2]),
-                    (Changed._make((*row[:3], Change(row[3]), row[4])) for row in rows[3]),
-                )
-            )
-        except UnknownNumber as unknown:
-            await labels.load(connection, unknown.args[0])
-        else:
-            return sorted(entries, key=lambda each: -each.seq)[:limit]
+
+    def entries() -> list[Entry]:
+        return [
+            *(message_of(row, labels) for row in rows[0]),
+            *(refusal_of(row, labels) for row in rows[1]),
+            *(Resolved._make((*row[:5], Resolution(row[5]))) for row in rows[2]),
+            *(Changed._make((*row[:3], Change(row[3]), row[4])) for row in rows[3]),
+        ]
+
+    return sorted(await labels.known(connection, entries), key=lambda each: -each.seq)[:limit]
