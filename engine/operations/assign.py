@@ -1,6 +1,5 @@
 """Which variant does this customer get? An experiment evaluated by itself, under the lock of the customer's account."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -8,7 +7,7 @@ from typing import NamedTuple
 from engine.core.errors import Invalid, NotFound, Problem
 from engine.core.rules import Rules, RunningExperiment
 from engine.core.treatments import Evaluated, evaluate
-from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.operations.exposing import enter
 
 
@@ -32,7 +31,7 @@ class Assigned(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class AssignCommand:
+class AssignCommand(Plain):
     """The evaluation of one running experiment, by its key. Raises `NotFound` where it is not running.
 
     An experiment that changes budgets can only be peeked at: who is asked about enters it by the ask, and if being
@@ -41,16 +40,6 @@ class AssignCommand:
 
     customer_id: str
     experiment: str
-
-    @property
-    def message_id(self) -> str | None:
-        return None
-
-    def labels(self) -> Iterable[str | None]:
-        return ()
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
 
     def apply(self, batch: Batch, held: Held) -> Assigned:
         experiment = self._running(batch.rules)

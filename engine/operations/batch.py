@@ -4,7 +4,7 @@ A command is pure once its customer is read: it decides, changes the customer in
 lanes bring the customer, write what it left, and commit; only then is the answer given.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -170,8 +170,12 @@ class Command(Protocol):
     def customer_id(self) -> str: ...
 
     @property
-    def message_id(self) -> str | None:
-        """The message to look up, if the command is about one."""
+    def message_ids(self) -> Collection[str]:
+        """The messages to look up."""
+        ...
+
+    def old_message_ids(self, held: Held) -> Collection[str]:
+        """Those that were not found, but may have been asked for longer ago than a message is remembered."""
         ...
 
     def labels(self) -> Iterable[str | None]:
@@ -188,3 +192,22 @@ class Command(Protocol):
 
 
 NO_NEED_US = 2**62
+
+
+class Plain:
+    """What most commands say: about no message, naming no label, and in need of nothing that the account let go."""
+
+    __slots__ = ()
+
+    @property
+    def message_ids(self) -> Collection[str]:
+        return ()
+
+    def old_message_ids(self, held: Held) -> Collection[str]:
+        return ()
+
+    def labels(self) -> Iterable[str | None]:
+        return ()
+
+    def needs_since_us(self, rules: Rules, held: Held) -> int:
+        return NO_NEED_US

@@ -13,7 +13,7 @@ from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
 from engine.core.origins import Origin
 from engine.core.rules import Rules
 from engine.core.suppression import Scope, SuppressionReason
-from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.operations.happened import HappenedCommand
 from engine.store.customers import preference_data
 from engine.store.journal import Change
@@ -22,7 +22,7 @@ _TYPES = (EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED, EventType.OPTED_DOWN, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(Plain):
     """Said by the holder of a token that says `origin`, and is good for `days`."""
 
     origin: Origin
@@ -32,15 +32,8 @@ class _Said:
     def customer_id(self) -> str:
         return self.origin.customer_id
 
-    @property
-    def message_id(self) -> str | None:
-        return None
-
     def labels(self) -> Iterable[str | None]:
         return (*_TYPES, TAKT_SOURCE, self.origin.channel, self.origin.topic, self.origin.campaign)
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
 
     def _look(self, rules: Rules, held: Held) -> Choices:
         return choices(rules, held.customer, held.account, self.origin, held.now_us)

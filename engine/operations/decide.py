@@ -1,6 +1,6 @@
 """May I send this message to this customer now? One ask, decided under the lock of the customer's account."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from engine.core.policy import DAY_US
 from engine.core.rules import Rules
 from engine.core.treatments import NOTHING_SHOWN, Treated, rules_for, shown, treat
 from engine.core.verdict import Ask, BudgetLine, Code, Decision, Reason, Verdict
-from engine.operations.batch import Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.operations.exposing import enter
 from engine.store.journal import MEMORY_US, Message, Refusal
 
@@ -55,13 +55,17 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class AskCommand:
+class AskCommand(Plain):
     """One ask as a command. In the mode `reserve` it has a message id."""
 
     customer_id: str
     message_id: str | None
     ask: Ask
     sender: str | None = None
+
+    @property
+    def message_ids(self) -> Collection[str]:
+        return () if self.message_id is None else (self.message_id,)
 
     def labels(self) -> Iterable[str | None]:
         return (self.ask.topic, self.ask.campaign, self.ask.team, self.sender)

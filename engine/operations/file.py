@@ -1,6 +1,6 @@
 """What is on file about a customer: profile, suppressions, preferences. Each change is a journal entry too."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from engine.core.customer import Customer, Preference
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
 from engine.core.suppression import Consent, Scope, Suppression, joined, standing
-from engine.operations.batch import Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.store.customers import consent_data, preference_data, suppression_data
 from engine.store.journal import Change
 
@@ -32,17 +32,10 @@ UNSET = Unset()
 
 
 @dataclass(frozen=True, slots=True)
-class FileCommand:
+class FileCommand(Plain):
     """A change of what is on file about one customer."""
 
     customer_id: str
-
-    @property
-    def message_id(self) -> str | None:
-        return None
-
-    def labels(self) -> Iterable[str | None]:
-        return ()
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
         """All that any window reaches: an ask behind this in one transaction may look further back because of it."""

@@ -13,9 +13,8 @@ from engine.core.account import Kind, State
 from engine.core.customer import Customer
 from engine.core.events import Event
 from engine.core.policy import DAY_US, Policy
-from engine.core.rules import Rules
 from engine.core.suppression import joined
-from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.operations.file import profile_data, suppressions_data
 from engine.operations.resolve import RecordCommand, confirm, record
 from engine.store.customers import outcomes_data
@@ -36,23 +35,17 @@ class Happened(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class HappenedCommand:
+class HappenedCommand(Plain):
     """Events of one customer, each stamped no later than now. They are appended in the same transaction."""
 
     customer_id: str
     events: tuple[Event, ...]
 
     @property
-    def message_id(self) -> str | None:
-        return None
-
-    @property
     def message_ids(self) -> set[str]:
-        """The messages to look up."""
         return {each.message_id for each in self.events if each.message_id is not None}
 
     def old_message_ids(self, held: Held) -> set[str]:
-        """Those of messages that were not found, but may have been asked longer ago than a message is remembered."""
         return {
             each.message_id
             for each in self.events
@@ -65,9 +58,6 @@ class HappenedCommand:
         yield outcomes.UNKNOWN_TOPIC
         for each in self.events:
             yield from (each.type, each.source, each.topic, each.campaign)
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
 
     def apply(self, batch: Batch, held: Held) -> Happened:
         events = [each._replace(at_us=min(each.at_us, held.now_us)) for each in self.events]

@@ -1,6 +1,6 @@
 """What a person sees of a customer: budgets used and left, what is on file, and the journal, newest first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from engine.core.errors import NotFound
 from engine.core.rules import Rules
 from engine.core.standing import Standing, probes, standings
 from engine.core.treatments import rules_for
-from engine.operations.batch import Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.operations.decider import Decider
 from engine.operations.patience import in_time
 from engine.store import experiments, story
@@ -49,17 +49,10 @@ class Ground(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Look(Plain):
     """A command that only reads: it is peeked, never settled."""
 
     customer_id: str
-
-    @property
-    def message_id(self) -> str | None:
-        return None
-
-    def labels(self) -> Iterable[str | None]:
-        return ()
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
         own = rules_for(rules, self.customer_id, held.customer, held.now_us)

@@ -3,15 +3,14 @@
 Expiry is nobody's command: a lease that ended is one by comparison of times.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from engine.core.account import Kind, Lease, State
 from engine.core.errors import NotFound
 from engine.core.policy import DAY_US
-from engine.core.rules import Rules
-from engine.operations.batch import NO_NEED_US, Batch, Held
+from engine.operations.batch import Batch, Held, Plain
 from engine.store.journal import MEMORY_US, Message, Resolution
 
 OLDEST_RECORD_US = 400 * DAY_US
@@ -29,36 +28,32 @@ class Resolved(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class ConfirmCommand:
+class ConfirmCommand(Plain):
     """The message was sent: stamped when this arrives. After expiry, release or revocation it is a late contact."""
 
     customer_id: str
     message_id: str
     attempt: int | None = None
 
-    def labels(self) -> Iterable[str | None]:
-        return ()
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
+    @property
+    def message_ids(self) -> Collection[str]:
+        return (self.message_id,)
 
     def apply(self, batch: Batch, held: Held) -> Resolved:
         return confirm(batch, held, _known(held, self.message_id, self.attempt))
 
 
 @dataclass(frozen=True, slots=True)
-class ReleaseCommand:
+class ReleaseCommand(Plain):
     """The message will not be sent: its budget returns at once, exactly once."""
 
     customer_id: str
     message_id: str
     attempt: int | None = None
 
-    def labels(self) -> Iterable[str | None]:
-        return ()
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
+    @property
+    def message_ids(self) -> Collection[str]:
+        return (self.message_id,)
 
     def apply(self, batch: Batch, held: Held) -> Resolved:
         message = _known(held, self.message_id, self.attempt)
@@ -70,7 +65,7 @@ class ReleaseCommand:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordCommand:
+class RecordCommand(Plain):
     """A contact that happened without an ask, in its own time. Never refused; counted; the same id counts once."""
 
     customer_id: str
@@ -84,11 +79,12 @@ class RecordCommand:
     weight: int = 1
     priority: int = 50
 
+    @property
+    def message_ids(self) -> Collection[str]:
+        return (self.message_id,)
+
     def labels(self) -> Iterable[str | None]:
         return (self.topic, self.campaign, self.team, self.sender)
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
 
     def apply(self, batch: Batch, held: Held) -> Resolved:
         known = held.message(self.message_id)

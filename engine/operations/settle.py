@@ -16,7 +16,6 @@ from engine.core.rules import Rules
 from engine.operations import erasures as erased
 from engine.operations.batch import Batch, Command, Held
 from engine.operations.erasures import Erasures
-from engine.operations.happened import HappenedCommand
 from engine.operations.moved import MOVES_MAX, Moved, sent_on
 from engine.operations.rulebook import Rulebook
 from engine.store import accounts, addresses, customers, events, exposures, identities, journal_rows
@@ -150,8 +149,7 @@ class Settler:
                 calls.append((accounts.WAIT, (Texts([str(max(int(lock_wait_s * 1000), 1))]),)))
             calls.append((accounts.LOCK, (Texts(ids),)))
         calls.append((accounts.READ, (Texts(ids),)))
-        keys = {(each.customer_id, each.message_id) for each in commands if each.message_id is not None}
-        keys |= {(each.customer_id, id_) for each in _happened(commands) for id_ in each.message_ids}
+        keys = {(each.customer_id, id_) for each in commands for id_ in each.message_ids}
         wanted = [(customer_id, message_key(customer_id, id_)) for customer_id, id_ in keys]
         if not wanted:
             return await self._batch(connection, (await exchange(connection, *calls))[-1], [])
@@ -185,7 +183,7 @@ class Settler:
         """Find the messages of events that come later than a message id is remembered."""
         wanted = [
             (each.customer_id, message_key(each.customer_id, id_))
-            for each in _happened(commands)
+            for each in commands
             if each.customer_id in batch.held
             for id_ in each.old_message_ids(batch.held[each.customer_id])
         ]
@@ -283,10 +281,6 @@ class Settler:
                         "the database went away during the commit: ask again, with the same message id"
                     ) from error
                 await asyncio.sleep(_AGAIN_S)
-
-
-def _happened(commands: Iterable[Command]) -> list[HappenedCommand]:
-    return [each for each in commands if isinstance(each, HappenedCommand)]
 
 
 class Peekable(Command, Protocol[T]):

@@ -1,7 +1,7 @@
 """Lanes: what arrives together is settled together, and nobody's trouble becomes another's. On a real PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -10,10 +10,9 @@ import pytest
 from psycopg import sql
 
 from engine.core.errors import DatabaseUnavailable, DeadlineExceeded, NotFound, Overloaded, TaktError, Unavailable
-from engine.core.rules import Rules
 from engine.core.verdict import Ask, Verdict
 from engine.operations import policies
-from engine.operations.batch import NO_NEED_US, Batch, Command, Held
+from engine.operations.batch import Batch, Command, Held, Plain
 from engine.operations.decide import Answer, AskCommand
 from engine.operations.decider import Decider
 from engine.operations.lanes import CHUNK, HALF
@@ -88,18 +87,11 @@ async def locked(url: str, *customer_ids: str) -> AsyncGenerator[psycopg.Connect
 
 
 @dataclass(frozen=True)
-class Poison:
+class Poison(Plain):
     """A command whose decision raises what no command should."""
 
     customer_id: str
     error: Exception
-    message_id: str | None = None
-
-    def labels(self) -> Iterable[str | None]:
-        return ()
-
-    def needs_since_us(self, rules: Rules, held: Held) -> int:
-        return NO_NEED_US
 
     def apply(self, batch: Batch, held: Held) -> object:
         raise self.error
@@ -128,7 +120,7 @@ async def test_half_of_a_chunk_is_kept_for_single_asks(database_url: str) -> Non
         let_go()
         assert await allowed(*first, *single)
         await batch
-        kinds = [[command.message_id for command in each] for each in chunks.commands[1:4]]
+        kinds = [[id_ for command in each for id_ in command.message_ids] for each in chunks.commands[1:4]]
         assert [(each.count("m1"), each.count("bulk")) for each in kinds] == [
             (HALF, HALF),
             (HALF, HALF),
