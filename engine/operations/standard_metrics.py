@@ -1,6 +1,7 @@
 """What every experiment reads without being asked for, beside its plan's own metrics. None of it ever decides.
 
-Customers are watched for 28 days. What a plan has already, under whatever name, is not added again.
+Customers are watched for 28 days, unless told otherwise. What a plan has already, under whatever name, is not added
+again.
 """
 
 from collections.abc import Iterable
@@ -33,6 +34,9 @@ from experiments.design import (
 from experiments.reading.event_metrics import outcomes
 
 DAY: Final = DAYS  # what is derived is looked for as long as it is read
+DERIVED: Final = frozenset(
+    {ACTIVE_WEEK, BOUNCED_AGAIN, COMPLAINED_AGAIN, REFUSED, REFUSED_AGAIN, RETURNED, THREE_IN_24H}
+)
 _INCREASE, _DECREASE = Direction.INCREASE, Direction.DECREASE
 
 
@@ -44,16 +48,24 @@ class Extended(NamedTuple):
     no_room: tuple[str, ...]
 
 
-def extended(plan: Experiment, channels: Iterable[str], *, has_margins: bool, has_refusals: bool) -> Extended:
+def extended(
+    plan: Experiment,
+    channels: Iterable[str],
+    *,
+    has_margins: bool,
+    has_refusals: bool,
+    days: int = DAY,
+    reached_on: int = DAY,
+) -> Extended:
     """The plan with the standard metrics that it lacks. `channels`: those in which contacts were sent.
 
     `has_margins`: whether purchases say what of them stays; `has_refusals`: whether all refusals are still on record.
+    `days`: for how many customers are watched; `reached_on`: the day at whose end they are looked whether reachable.
     """
-    missing = [
-        each
-        for each in _standard(channels, has_margins=has_margins, has_refusals=has_refusals)
-        if not any(_is_same(each, other) for other in plan.metrics)
-    ]
+    standard = _standard(channels, days, reached_on, has_margins=has_margins, has_refusals=has_refusals)
+    if days > DAY:  # what is derived is looked for no longer
+        standard = [each for each in standard if not _is_derived(each)]
+    missing = [each for each in standard if not any(_is_same(each, other) for other in plan.metrics)]
     taken = {each.name for each in plan.metrics}
     named = [replace(each, name=f"standard_{each.name}") if each.name in taken else each for each in missing]
     named = [each for each in named if each.name not in taken]
@@ -71,40 +83,48 @@ def values_of(plan: Experiment) -> frozenset[str]:
     return frozenset(each.value for metric in plan.metrics for each in outcomes(metric) if each.value is not None)
 
 
-def _standard(channels: Iterable[str], *, has_margins: bool, has_refusals: bool) -> list[Metric]:
+def _standard(
+    channels: Iterable[str], days: int, reached_on: int, *, has_margins: bool, has_refusals: bool
+) -> list[Metric]:
     found: list[Metric] = [
-        Reachable(name=f"reachable_{DAY}_{channel}", role=Role.SECONDARY, direction=_INCREASE, day=DAY, channel=channel)
-        for channel in channels
+        Reachable(
+            name=f"reachable_{days}_{each}", role=Role.SECONDARY, direction=_INCREASE, day=reached_on, channel=each
+        )
+        for each in channels
     ]
     found += [
-        _rate("unsubscribed", EventType.UNSUBSCRIBED, Role.SECONDARY),
-        _rate("complained", EventType.COMPLAINED, Role.SECONDARY),
-        _rate("opted_down", EventType.OPTED_DOWN),
-        replace(_rate("returned", RETURNED), direction=_INCREASE),
-        replace(_count("active_weeks", ACTIVE_WEEK), direction=_INCREASE),
-        _count("contacts", EventType.SENT),
-        _rate("three_in_24h", THREE_IN_24H),
-        _rate("complained_again", COMPLAINED_AGAIN),
-        _rate("bounced_again", BOUNCED_AGAIN),
+        _rate("unsubscribed", EventType.UNSUBSCRIBED, days, Role.SECONDARY),
+        _rate("complained", EventType.COMPLAINED, days, Role.SECONDARY),
+        _rate("opted_down", EventType.OPTED_DOWN, days),
+        replace(_rate("returned", RETURNED, days), direction=_INCREASE),
+        replace(_count("active_weeks", ACTIVE_WEEK, days), direction=_INCREASE),
+        _count("contacts", EventType.SENT, days),
+        _rate("three_in_24h", THREE_IN_24H, days),
+        _rate("complained_again", COMPLAINED_AGAIN, days),
+        _rate("bounced_again", BOUNCED_AGAIN, days),
     ]
     if has_refusals:
-        found += [_count("refused", REFUSED), _rate("refused_again", REFUSED_AGAIN)]
+        found += [_count("refused", REFUSED, days), _rate("refused_again", REFUSED_AGAIN, days)]
     if has_margins:
-        lost = Outcome(event=EventType.UNSUBSCRIBED.value, within_days=DAY)
-        margin = Outcome(event=EventType.PURCHASE.value, value="margin", within_days=DAY)
+        lost = Outcome(event=EventType.UNSUBSCRIBED.value, within_days=days)
+        margin = Outcome(event=EventType.PURCHASE.value, value="margin", within_days=days)
         common: dict[str, Any] = {"role": Role.SECONDARY, "direction": _INCREASE}
-        found.append(Value(name=f"net_value_{DAY}", revenue=margin, lost_reach=lost, **common))
+        found.append(Value(name=f"net_value_{days}", revenue=margin, lost_reach=lost, **common))
     return found
 
 
-def _rate(name: str, event: str, role: Role = Role.DESCRIPTIVE) -> Rate:
-    outcome = Outcome(event=str(event), within_days=DAY)
-    return Rate(name=f"{name}_{DAY}", role=role, direction=_DECREASE, outcome=outcome)
+def _rate(name: str, event: str, days: int, role: Role = Role.DESCRIPTIVE) -> Rate:
+    outcome = Outcome(event=str(event), within_days=days)
+    return Rate(name=f"{name}_{days}", role=role, direction=_DECREASE, outcome=outcome)
 
 
-def _count(name: str, event: str) -> Mean:
-    outcome = Outcome(event=str(event), within_days=DAY)
-    return Mean(name=f"{name}_{DAY}", role=Role.DESCRIPTIVE, direction=_DECREASE, outcome=outcome, is_count=True)
+def _count(name: str, event: str, days: int) -> Mean:
+    outcome = Outcome(event=str(event), within_days=days)
+    return Mean(name=f"{name}_{days}", role=Role.DESCRIPTIVE, direction=_DECREASE, outcome=outcome, is_count=True)
+
+
+def _is_derived(metric: Metric) -> bool:
+    return any(each.event in DERIVED for each in outcomes(metric))
 
 
 def _is_same(standard: Metric, other: Metric) -> bool:

@@ -92,20 +92,22 @@ class Met(NamedTuple):
     customers: int
 
 
-class Analysis:
-    """The relations of one experiment, within `one_instant`, which is `now_us`. What lies before `as_of_us` is
-    analysed: before now, or before `until_us` where that is earlier."""
+class Relations:
+    """What is analysed, within `one_instant`, which is `now_us`: those whom the statement `entered` brings into
+    `takt_exposed`, and what happened to them before `as_of_us`: before now, or before `until_us` where that is earlier."""
 
-    def __init__(self, connection: Connection[TupleRow], wanted: Wanted, until_us: int | None = None) -> None:
+    def __init__(
+        self,
+        connection: Connection[TupleRow],
+        entered: sql.Composed,
+        until_us: int | None = None,
+        segments: Sequence[str] = (),
+    ) -> None:
         self._connection = connection
-        self._wanted = wanted
+        self._segments = segments
         self._fields: Mapping[str, str] = {}
         self.now_us: int = self._rows("SELECT takt_clock()")[0][0]
         self.as_of_us = self.now_us if until_us is None else min(self.now_us, until_us)
-        instant = "diverged_us" if wanted.by_divergence else "eligible_us"
-        entered = analysis_sql.entered(
-            wanted.number, wanted.variants, instant, wanted.segments, wanted.time_zones, wanted.testers
-        )
         self._bring("takt_exposed", entered)
         self._bring("takt_contacts", analysis_sql.contacts(self.as_of_us))
 
@@ -127,7 +129,7 @@ class Analysis:
         exposures = backend.table("takt_exposed").drop("takt_customer_id")
         events = backend.table("takt_happened")
         self._fields = {name: f"takt_v{place}" for place, name in enumerate(fields)}
-        segments = {name: f"takt_s{place}" for place, name in enumerate(self._wanted.segments)}
+        segments = {name: f"takt_s{place}" for place, name in enumerate(self._segments)}
         return exposures.rename(segments), events.rename(self._fields)
 
     def has(self, kind: str, field: str) -> bool:
@@ -136,6 +138,38 @@ class Analysis:
         query = sql.SQL("SELECT EXISTS (SELECT FROM takt_happened WHERE takt_type = {} AND {} IS NOT NULL)")
         found = self._connection.execute(query.format(sql.Literal(kind), column)).fetchone()
         return found is not None and found[0]
+
+    def pauses(self, since_us: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """The pauses that were in force from `since_us` on, each time with the instant from which they were."""
+        rows = self._rows(
+            "SELECT activated_us, pauses FROM rulesets WHERE activated_us < %s AND number >= coalesce("
+            "(SELECT max(number) FROM rulesets WHERE activated_us <= %s), 0) ORDER BY number",
+            (self.as_of_us, since_us),
+        )
+        return [(at_us, pauses) for at_us, pauses in rows]
+
+    def _numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """The numbers of labels; what was never interned has none, and no event."""
+        return dict(self._rows("SELECT name, number FROM labels WHERE name = ANY(%s)", (sorted(names),)))
+
+    def _bring(self, table: str, statement: sql.Composed) -> None:
+        self._connection.execute(statement)
+        self._connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[TupleRow]:
+        return self._connection.execute(query.encode(), values).fetchall()
+
+
+class Analysis(Relations):
+    """The relations of one experiment."""
+
+    def __init__(self, connection: Connection[TupleRow], wanted: Wanted, until_us: int | None = None) -> None:
+        instant = "diverged_us" if wanted.by_divergence else "eligible_us"
+        entered = analysis_sql.entered(
+            wanted.number, wanted.variants, instant, wanted.segments, wanted.time_zones, wanted.testers
+        )
+        super().__init__(connection, entered, until_us, wanted.segments)
+        self._wanted = wanted
 
     def entered(self) -> list[Entered]:
         """How many entered, by variant and phase, without those who are never analysed."""
@@ -168,26 +202,6 @@ class Analysis:
             (self._wanted.number, *(3 * [self.as_of_us])),
         )
         return [Met._make(each) for each in rows]
-
-    def pauses(self, since_us: int) -> list[tuple[int, list[dict[str, Any]]]]:
-        """The pauses that were in force from `since_us` on, each time with the instant from which they were."""
-        rows = self._rows(
-            "SELECT activated_us, pauses FROM rulesets WHERE activated_us < %s AND number >= coalesce("
-            "(SELECT max(number) FROM rulesets WHERE activated_us <= %s), 0) ORDER BY number",
-            (self.as_of_us, since_us),
-        )
-        return [(at_us, pauses) for at_us, pauses in rows]
-
-    def _numbers(self, names: Iterable[str]) -> dict[str, int]:
-        """The numbers of labels; what was never interned has none, and no event."""
-        return dict(self._rows("SELECT name, number FROM labels WHERE name = ANY(%s)", (sorted(names),)))
-
-    def _bring(self, table: str, statement: sql.Composed) -> None:
-        self._connection.execute(statement)
-        self._connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(table)))
-
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[TupleRow]:
-        return self._connection.execute(query.encode(), values).fetchall()
 
 
 def outside(exposures: Any, stretches: Iterable[tuple[int, int]]) -> Any:
