@@ -94,7 +94,7 @@ class Met(NamedTuple):
 
 class Relations:
     """What is analysed, within `one_instant`, which is `now_us`: those whom the statement `entered` brings into
-    `takt_exposed`, and what happened to them before `as_of_us`: before now, or before `until_us` where that is earlier."""
+    `takt_exposed`, and what happened to them before `as_of_us`: now, or `until_us` where that is earlier."""
 
     def __init__(
         self,
