@@ -164,6 +164,25 @@ CREATE TABLE holdouts (
     ended_us bigint,
     CONSTRAINT holdouts_sane CHECK (share > 0 AND share <= 0.5 AND from_us < until_us)
 );
+
+CREATE TABLE holdout_readouts (
+    experiment integer NOT NULL REFERENCES experiments (number),
+    computed_us bigint NOT NULL,
+    as_of_us bigint NOT NULL,
+    took_us bigint NOT NULL,
+    day integer,
+    call text NOT NULL,
+    readout jsonb NOT NULL,
+    CONSTRAINT holdout_readouts_pkey PRIMARY KEY (experiment, computed_us),
+    CONSTRAINT holdout_readouts_day UNIQUE (experiment, day)
+);
+
+CREATE TABLE holdout_units (
+    experiment integer NOT NULL REFERENCES experiments (number),
+    is_held boolean NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    CONSTRAINT holdout_units_pkey PRIMARY KEY (customer_id, experiment)
+);
 """
 
 SCHEDULER = """
@@ -215,8 +234,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP TABLE daily_totals, kept_since, alarms, job_runs, holdouts, snapshots, exposures, experiment_log,"
-        " experiments, secrets, provider_rates, erased, suppressed_addresses, addresses, unresolved_events, events"
+        "DROP TABLE daily_totals, kept_since, alarms, job_runs, holdout_units, holdout_readouts, holdouts, snapshots,"
+        " exposures, experiment_log, experiments, secrets, provider_rates, erased, suppressed_addresses, addresses, unresolved_events, events"
     )
     op.execute("ALTER TABLE rulesets DROP COLUMN experiments, DROP COLUMN holdouts")
     op.execute(

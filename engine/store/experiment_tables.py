@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -115,3 +116,32 @@ class HoldoutRow(SQLModel, table=True):
     from_us: int = Field(sa_type=BigInteger, nullable=False)
     until_us: int = Field(sa_type=BigInteger, nullable=False)
     ended_us: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class HoldoutReadoutRow(SQLModel, table=True):
+    """A readout of the holdout that shipping an experiment left, kept for good. `day`: the one that was due so many
+    days after the ship, which there is once; NULL for one that somebody asked for."""
+
+    __tablename__ = "holdout_readouts"
+    __table_args__ = (
+        PrimaryKeyConstraint("experiment", "computed_us", name="holdout_readouts_pkey"),
+        UniqueConstraint("experiment", "day", name="holdout_readouts_day"),
+    )
+    experiment: int = Field(sa_type=Integer, nullable=False, foreign_key="experiments.number")
+    computed_us: int = Field(sa_type=BigInteger, nullable=False)
+    as_of_us: int = Field(sa_type=BigInteger, nullable=False)
+    took_us: int = Field(sa_type=BigInteger, nullable=False)
+    day: int | None = Field(default=None, sa_type=Integer)
+    call: str = Field(sa_type=Text, nullable=False)
+    readout: dict[str, Any] = Field(sa_type=JSONB, nullable=False)
+
+
+class HoldoutUnitRow(SQLModel, table=True):
+    """Of who was erased after a ship: on which side of its holdout the anonymous unit was that is left of them. Of all
+    others the formula tells, by their ids."""
+
+    __tablename__ = "holdout_units"
+    __table_args__ = (PrimaryKeyConstraint("customer_id", "experiment", name="holdout_units_pkey"),)
+    experiment: int = Field(sa_type=Integer, nullable=False, foreign_key="experiments.number")
+    is_held: bool = Field(sa_type=Boolean, nullable=False)
+    customer_id: str = Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))

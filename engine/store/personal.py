@@ -143,6 +143,8 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "experiment_log": "what staff did to experiments",
     "snapshots": _COUNTS,
     "holdouts": _OURS,
+    "holdout_readouts": _COUNTS,
+    "holdout_units": "random ids of who was erased, as readouts of holdouts need them: written by the erasure itself",
     "daily_totals": _COUNTS,
     "provider_rates": _COUNTS,
     "kept_since": _OURS,
