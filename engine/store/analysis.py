@@ -94,7 +94,8 @@ class Met(NamedTuple):
 
 class Relations:
     """What is analysed, within `one_instant`, which is `now_us`: those whom the statement `entered` brings into
-    `takt_exposed`, and what happened to them before `as_of_us`: now, or `until_us` where that is earlier."""
+    `takt_exposed`, and what happened to them before `as_of_us`: now, or `until_us` where that is earlier. What is
+    derived of events is looked for in the first `days` days of each."""
 
     def __init__(
         self,
@@ -102,9 +103,10 @@ class Relations:
         entered: sql.Composed,
         until_us: int | None = None,
         segments: Sequence[str] = (),
+        days: int = analysis_sql.DAYS,
     ) -> None:
         self._connection = connection
-        self._segments = segments
+        self._segments, self._days = segments, days
         self._fields: Mapping[str, str] = {}
         self.now_us: int = self._rows("SELECT takt_clock()")[0][0]
         self.as_of_us = self.now_us if until_us is None else min(self.now_us, until_us)
@@ -123,7 +125,10 @@ class Relations:
         fields = sorted(values)
         needed = {*kinds, *(source for name, source in _SOURCES.items() if name in kinds)}
         numbers = self._numbers(needed)
-        self._bring("takt_happened", analysis_sql.happened(kinds, numbers, fields, self.as_of_us))
+        tables, view = analysis_sql.happened(kinds, numbers, fields, self.as_of_us, self._days)
+        for name, statement in tables.items():
+            self._bring(name, statement)
+        self._connection.execute(view)
         self._connection.execute("SET TRANSACTION READ ONLY")
         backend = import_module("ibis.backends.postgres").Backend.from_connection(self._connection)
         exposures = backend.table("takt_exposed").drop("takt_customer_id")
