@@ -20,9 +20,20 @@ from engine.store.journal import Change, Changed, Entry, Message, Resolution, Re
 
 
 class Held:
-    """One customer under the lock: the account, what is on file, and the messages that the commands name."""
+    """One customer under the lock: the account, what is on file, the messages that the commands name, and of the events
+    that they tell the keys of those that are kept already."""
 
-    __slots__ = ("account", "changed_file", "customer", "customer_id", "is_dirty", "is_erased", "messages", "now_us")
+    __slots__ = (
+        "account",
+        "changed_file",
+        "customer",
+        "customer_id",
+        "is_dirty",
+        "is_erased",
+        "messages",
+        "now_us",
+        "told",
+    )
 
     def __init__(self, customer_id: str, account: Account, texts: CustomerTexts, clock_us: int) -> None:
         self.customer_id = customer_id
@@ -30,6 +41,7 @@ class Held:
         self.customer: Customer = customer_of(texts)
         self.now_us = max(clock_us, account.latest_us)  # a clock that steps back frees nothing
         self.messages: dict[str, list[Message]] = {}
+        self.told: set[int] = set()
         self.is_dirty = False
         self.changed_file = False
         self.is_erased = False
@@ -174,6 +186,11 @@ class Command(Protocol):
         """The messages to look up."""
         ...
 
+    @property
+    def event_keys(self) -> Collection[int]:
+        """The events to look up, by their keys: what is kept already does nothing again."""
+        ...
+
     def old_message_ids(self, held: Held) -> Collection[str]:
         """Those that were not found, but may have been asked for longer ago than a message is remembered."""
         ...
@@ -201,6 +218,10 @@ class Plain:
 
     @property
     def message_ids(self) -> Collection[str]:
+        return ()
+
+    @property
+    def event_keys(self) -> Collection[int]:
         return ()
 
     def old_message_ids(self, held: Held) -> Collection[str]:

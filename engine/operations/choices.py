@@ -4,12 +4,12 @@ A token that is over does nothing, and neither does one of a customer who was er
 token is over is asked under the lock.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from engine.core.account import LINGER_US
 from engine.core.choices import Choice, Choices, choices, event_of, moves, preferences
-from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
+from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, event_key
 from engine.core.origins import Origin
 from engine.core.rules import Rules
 from engine.core.suppression import Scope, SuppressionReason
@@ -60,19 +60,28 @@ class LookAtChoices(_Said):
 
 @dataclass(frozen=True, slots=True)
 class Leave(_Said):
-    """One click: no more of the message's topic in its channel. One event a token, however often it comes."""
+    """One click: no more of the message's topic in its channel. One event a token, however often it comes, unless the
+    customer came back in between: who leaves again has left again."""
 
     event_id: str
+
+    @property
+    def event_keys(self) -> Collection[int]:
+        return (self._key,)
+
+    @property
+    def _key(self) -> int:
+        return event_key(TAKT_SOURCE, self.event_id)
 
     def apply(self, batch: Batch, held: Held) -> Choices | None:
         if self._is_over(held):
             return None
         if not self._is_gone(held):
-            event = self._event(held)
-            if self._has_left(held):
-                batch.events.append(event)  # told again, it binds no more than it does
-            else:
-                HappenedCommand(self.customer_id, (event,)).apply(batch, held)
+            if not self._has_left(held):
+                HappenedCommand(self.customer_id, (self._event(held),)).apply(batch, held)
+            elif self._key not in held.told:
+                held.told.add(self._key)
+                batch.events.append(self._event(held))  # it binds no more than what was said before
         return self._look(batch.rules, held)
 
     def _has_left(self, held: Held) -> bool:
@@ -84,7 +93,7 @@ class Leave(_Said):
         return Event(
             origin.customer_id,
             TAKT_SOURCE,
-            self.event_id,
+            f"{self.event_id}:{held.now_us}" if self._key in held.told else self.event_id,
             EventType.UNSUBSCRIBED.value,
             held.now_us,
             origin.channel,

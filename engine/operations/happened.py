@@ -25,18 +25,23 @@ _RECENT_US = MEMORY_US - DAY_US
 
 class Happened(NamedTuple):
     """What the events of a command did. `confirmed` and `unasked` are contacts, `revoked` the open leases ended,
-    `suppressed` the suppressions that are in force and were not before."""
+    `suppressed` the suppressions that are in force and were not before; `news` are the keys of those not kept before.
+    """
 
     customer_id: str
     confirmed: int
     unasked: int
     suppressed: int
     revoked: int
+    news: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class HappenedCommand(Plain):
-    """Events of one customer, each stamped no later than now. They are appended in the same transaction."""
+    """Events of one customer, each stamped no later than now. They are appended in the same transaction.
+
+    An event under a key that is kept already is the same event, whatever it says: nothing that is not kept acts.
+    """
 
     customer_id: str
     events: tuple[Event, ...]
@@ -44,6 +49,10 @@ class HappenedCommand(Plain):
     @property
     def message_ids(self) -> set[str]:
         return {each.message_id for each in self.events if each.message_id is not None}
+
+    @property
+    def event_keys(self) -> set[int]:
+        return {each.key for each in self.events}
 
     def old_message_ids(self, held: Held) -> set[str]:
         return {
@@ -60,7 +69,11 @@ class HappenedCommand(Plain):
             yield from (each.type, each.source, each.topic, each.campaign)
 
     def apply(self, batch: Batch, held: Held) -> Happened:
-        events = [each._replace(at_us=min(each.at_us, held.now_us)) for each in self.events]
+        news = self._news(held)
+        if not news:
+            return Happened(held.customer_id, 0, 0, 0, 0)
+        held.told |= news.keys()
+        events = list(news.values())
         confirmed = unasked = 0
         for event in sorted(filter(outcomes.is_send, events), key=lambda each: (each.topic is None, each.at_us)):
             kind = _sent(batch, held, event)
@@ -70,7 +83,16 @@ class HappenedCommand(Plain):
         revoked = _tell(batch, held, [outcomes.placed(each, _labels(held, each)) for each in events])
         batch.events += events
         suppressed = sum(each not in before for each in held.customer.in_force)
-        return Happened(held.customer_id, confirmed, unasked, suppressed, revoked)
+        return Happened(held.customer_id, confirmed, unasked, suppressed, revoked, frozenset(news))
+
+    def _news(self, held: Held) -> dict[int, Event]:
+        """The events that are not kept yet, by key; of two with the same key the first."""
+        news: dict[int, Event] = {}
+        for each in self.events:
+            key = each.key
+            if key not in held.told:
+                news.setdefault(key, each._replace(at_us=min(each.at_us, held.now_us)))
+        return news
 
 
 def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:

@@ -22,7 +22,7 @@ from engine.operations.batch import Command
 from engine.operations.decider import Decider
 from engine.operations.erasures import refused
 from engine.operations.file import PutCustomer
-from engine.operations.happened import HappenedCommand
+from engine.operations.happened import Happened, HappenedCommand
 from engine.operations.patience import in_time
 from engine.store import addresses, events, identities
 from engine.store.exchange import COMMIT, exchange
@@ -161,17 +161,17 @@ class Intake:
             by_customer: dict[str, list[Event]] = {}
             for (customer_id, _), event in locked.items():
                 by_customer.setdefault(customer_id, []).append(event)
-            async with self._database.connection() as connection:
-                known = await events.known(connection, locked)
             commands: list[Command] = [HappenedCommand(id_, tuple(each)) for id_, each in by_customer.items()]
             commands += [TellFacts(id_, tuple(each)) for id_, each in facts.items()]
             answers = await self._settle(commands)
+            news: set[Key] = set()
             for command, answer in zip(commands, answers, strict=True):
                 if isinstance(answer, TaktError):
                     failed[command.customer_id] = answer
+                elif isinstance(answer, Happened):
+                    news.update((command.customer_id, event_key) for event_key in answer.news)
             for key in locked:
-                result = Result.DUPLICATE if key in known else Result.ACCEPTED
-                became[key] = failed.get(key[0], result)
+                became[key] = failed.get(key[0], Result.ACCEPTED if key in news else Result.DUPLICATE)
         if free:
             became |= await self._append(free)
         return became, failed

@@ -8,6 +8,7 @@ in doubt to end, and under them the journal tells.
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final, Protocol, TypeVar, cast
 
 from engine.core.errors import DatabaseUnavailable, TaktError, Unavailable
@@ -148,15 +149,22 @@ class Settler:
             if lock_wait_s is not None:
                 calls.append((accounts.WAIT, (Texts([str(max(int(lock_wait_s * 1000), 1))]),)))
             calls.append((accounts.LOCK, (Texts(ids),)))
+        before = len(calls)
         calls.append((accounts.READ, (Texts(ids),)))
-        keys = {(each.customer_id, id_) for each in commands for id_ in each.message_ids}
-        wanted = [(customer_id, message_key(customer_id, id_)) for customer_id, id_ in keys]
-        if not wanted:
-            return await self._batch(connection, (await exchange(connection, *calls))[-1], [])
-        columns = zip(*wanted, strict=True)
-        calls.append((journal_rows.FIND_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))))
-        *_, rows, messages = await exchange(connection, *calls)
-        return await self._batch(connection, rows, messages)
+        wanted = {
+            (each.customer_id, message_key(each.customer_id, id_)) for each in commands for id_ in each.message_ids
+        }
+        told = {(each.customer_id, key) for each in commands for key in each.event_keys}
+        if wanted:
+            calls.append((journal_rows.FIND_MESSAGES, _columns(wanted)))
+        if told:
+            calls.append((events.KNOWN, _columns(told)))
+        rows, *found = (await exchange(connection, *calls))[before:]
+        batch = await self._batch(connection, rows, found.pop(0) if wanted else [])
+        for customer_id, key in chain.from_iterable(found):
+            if customer_id in batch.held:
+                batch.held[customer_id].told.add(key)
+        return batch
 
     async def _batch(self, connection: Connection, rows: Sequence[Row], message_rows: Sequence[Row]) -> Batch:
         """What was read, as values."""
@@ -181,17 +189,15 @@ class Settler:
 
     async def _look_back(self, connection: Connection, batch: Batch, commands: Iterable[Command]) -> None:
         """Find the messages of events that come later than a message id is remembered."""
-        wanted = [
+        wanted = {
             (each.customer_id, message_key(each.customer_id, id_))
             for each in commands
             if each.customer_id in batch.held
             for id_ in each.old_message_ids(batch.held[each.customer_id])
-        ]
+        }
         if not wanted:
             return
-        columns = zip(*wanted, strict=True)
-        find = journal_rows.FIND_OLD_MESSAGES, (Texts(next(columns)), Int8s(next(columns)))
-        (rows,) = await exchange(connection, find)
+        (rows,) = await exchange(connection, (journal_rows.FIND_OLD_MESSAGES, _columns(wanted)))
         for message in await self._labels.known(connection, lambda: self._messages(rows)):
             batch.held[message.customer_id].learn(message)
 
@@ -243,7 +249,7 @@ class Settler:
         if dirty:
             calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
         if batch.events:
-            calls += events.appending(events.keyed(batch.events), self._labels)
+            calls += events.telling(events.keyed(batch.events), self._labels)
         if batch.linked or batch.unlinked:
             calls += addresses.relinking(batch.unlinked, batch.linked, self._labels)
         if batch.readmitted:
@@ -287,6 +293,11 @@ class Peekable(Command, Protocol[T]):
     """A command that can say its answer without a trace."""
 
     def peek(self, rules: Rules, held: Held) -> T: ...
+
+
+def _columns(pairs: Iterable[tuple[str, int]]) -> tuple[Texts, Int8s]:
+    ids, keys = zip(*pairs, strict=True)
+    return Texts(ids), Int8s(keys)
 
 
 async def _roll_back(connection: Connection) -> None:

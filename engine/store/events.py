@@ -1,8 +1,9 @@
 """Events as rows: each once a customer by (source, id), whoever brings it and however often.
 
-The key decides, not a look beforehand, so two processes that bring the same event keep one. Clicks and unsubscribes
-that came too soon after their message are marked here, whichever of the two arrived first: whoever brings either holds
-the customer's account lock (`marks`), so one sees the other.
+The key decides, so two processes that bring the same event keep one. What acts is looked up under the lock of its
+customer's account (`KNOWN`), and kept together with what it does (`telling`); all else is just kept (`append`). Clicks
+and unsubscribes that came too soon after their message are marked here, whichever of the two arrived first: whoever
+brings either holds the customer's account lock (`marks`), so one sees the other.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ import orjson
 from engine.core.events import Event, EventType, Flag
 from engine.core.outcomes import Outcomes
 from engine.core.policy import Channel
-from engine.store.columns import Float8s, Int2s, Int4s, Int8s, Texts
+from engine.store.columns import Column, Float8s, Int2s, Int4s, Int8s, Texts
 from engine.store.customers import outcomes_of
 from engine.store.database import Connection
 from engine.store.exchange import Call, exchange
@@ -30,15 +31,15 @@ _MARKS: Final = frozenset(each.value for each in (*_TOO_SOON, *_SENDS))
 _BY_HAND_ALONE: Final = (Channel.PUSH, Channel.IN_APP)  # what an app shows no scanner of links ever sees
 _LABELS: Final = tuple(each.value for each in (*_TOO_SOON, *_SENDS, *_BY_HAND_ALONE))
 
-_APPEND = (
+_INSERT = (
     "INSERT INTO events (at_us, received_us, event_key, message_key, value, margin, kind, source, topic, campaign,"
     " channel, flags, customer_id, event_id, message_id, properties)"
     " SELECT at, now.us, key, message_key, value, margin, kind, source, topic, campaign, channel, flags, id, event_id,"
     " message_id, properties::jsonb FROM (SELECT takt_clock()) AS now(us), unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b,"
     " %b, %b, %b, %b, %b, %b) AS rows(at, key, message_key, value, margin, kind, source, topic, campaign, channel,"
     " flags, id, event_id, message_id, properties)"
-    " ON CONFLICT (customer_id, event_key) DO NOTHING RETURNING customer_id, event_key"
 )
+_INSERT_NEWS = f"{_INSERT} ON CONFLICT (customer_id, event_key) DO NOTHING RETURNING customer_id, event_key"
 # A click that its provider's clock puts a little before the send was no later than one after it. The key is of one
 # customer's message already: written so, the comparison of ids costs no walk over all that a customer ever did.
 _MARK = (
@@ -49,7 +50,7 @@ _MARK = (
     f" AND e.at_us BETWEEN s.at_us - {SOON_US} AND s.at_us + {SOON_US}"
     " AND (s.customer_id = e.customer_id) IS TRUE AND e.channel <> ALL(%b) AND s.channel <> ALL(%b)"
 )
-_KNOWN = (
+KNOWN = (  # which of these (customer_id, event_key) are kept already
     "SELECT e.customer_id, e.event_key FROM unnest(%b, %b) AS rows(id, key)"
     " JOIN events e ON e.customer_id = rows.id AND e.event_key = rows.key"
 )
@@ -79,11 +80,24 @@ def keyed(events: Iterable[Event]) -> dict[Key, Event]:
     return found
 
 
-def appending(events: Mapping[Key, Event], labels: Labels) -> list[Call]:
-    """What keeps events that are not kept yet, and marks what is suspect by them. The first call returns the news."""
+def telling(events: Mapping[Key, Event], labels: Labels) -> list[Call]:
+    """What keeps events that were not kept when they were looked up, and marks what is suspect by them.
+
+    It fails, and with it whatever they did, where somebody without the lock has kept another under such a key since.
+    """
+    return _appending(_INSERT, events, labels)
+
+
+async def append(connection: Connection, events: Mapping[Key, Event], labels: Labels) -> set[Key]:
+    """Keep events that are not kept yet, by themselves; returns the keys of those that were news."""
+    rows = (await exchange(connection, *_appending(_INSERT_NEWS, events, labels)))[0]
+    return {(row[0], row[1]) for row in rows}
+
+
+def _appending(statement: str, events: Mapping[Key, Event], labels: Labels) -> list[Call]:
     # In the order of the key: two that bring the same events wait for each other in one order only.
     rows = sorted(events.items(), key=itemgetter(0))
-    calls: list[Call] = [_append(rows, labels)]
+    calls: list[Call] = [(statement, _rows(rows, labels))]
     keys = {message_key(each.customer_id, each.message_id) for _, each in rows if marks(each) and each.message_id}
     if keys:
         number = labels.number
@@ -92,12 +106,6 @@ def appending(events: Mapping[Key, Event], labels: Labels) -> list[Call]:
             (_MARK, (Int8s(sorted(keys)), Int4s(map(number, _TOO_SOON)), Int4s(map(number, _SENDS)), told, told))
         )
     return calls
-
-
-async def append(connection: Connection, events: Mapping[Key, Event], labels: Labels) -> set[Key]:
-    """Keep events by themselves; returns the keys of those that were news."""
-    rows = (await exchange(connection, *appending(events, labels)))[0]
-    return {(row[0], row[1]) for row in rows}
 
 
 async def move(connection: Connection, of: str, to: str) -> int:
@@ -114,16 +122,6 @@ async def move(connection: Connection, of: str, to: str) -> int:
     return cursor.rowcount
 
 
-async def known(connection: Connection, keys: Iterable[Key]) -> set[Key]:
-    """Which of these (customer_id, event_key) are kept already."""
-    listed = list(keys)
-    if not listed:
-        return set()
-    columns = zip(*listed, strict=True)
-    (rows,) = await exchange(connection, (_KNOWN, (Texts(next(columns)), Int8s(next(columns)))))
-    return {(row[0], row[1]) for row in rows}
-
-
 async def heard(connection: Connection, customer_ids: Iterable[str]) -> dict[str, Outcomes]:
     """What events have told of customers so far, as of now and without a lock; of some there is nothing."""
     listed = list(customer_ids)
@@ -138,30 +136,27 @@ def _outcomes(text: str) -> Outcomes:
     return outcomes_of(orjson.loads(text))
 
 
-def _append(rows: Sequence[tuple[Key, Event]], labels: Labels) -> Call:
+def _rows(rows: Sequence[tuple[Key, Event]], labels: Labels) -> tuple[Column, ...]:
     (ids, sources, event_ids, kinds, ats, channels, topics, campaigns, message_ids, values, margins, flags) = zip(
         *(event[:12] for _, event in rows), strict=True
     )
     number = labels.number
     return (
-        _APPEND,
-        (
-            Int8s(ats),
-            Int8s(key for (_, key), _ in rows),
-            Int8s([0 if id_ is None else message_key(of, id_) for of, id_ in zip(ids, message_ids, strict=True)]),
-            Float8s(values),
-            Float8s(margins),
-            Int4s(map(number, kinds)),
-            Int4s(map(number, sources)),
-            Int4s(map(number, topics)),
-            Int4s(map(number, campaigns)),
-            Int2s(map(number, channels)),
-            Int2s(flags),
-            Texts(ids),
-            Texts(event_ids),
-            Texts(message_ids),
-            Texts(_json(event.properties) for _, event in rows),
-        ),
+        Int8s(ats),
+        Int8s(key for (_, key), _ in rows),
+        Int8s([0 if id_ is None else message_key(of, id_) for of, id_ in zip(ids, message_ids, strict=True)]),
+        Float8s(values),
+        Float8s(margins),
+        Int4s(map(number, kinds)),
+        Int4s(map(number, sources)),
+        Int4s(map(number, topics)),
+        Int4s(map(number, campaigns)),
+        Int2s(map(number, channels)),
+        Int2s(flags),
+        Texts(ids),
+        Texts(event_ids),
+        Texts(message_ids),
+        Texts(_json(event.properties) for _, event in rows),
     )
 
 

@@ -109,8 +109,11 @@ class TestOneClick:
             mail.post(path, data=ONE_CLICK)
             takt.call("POST", "/v1/suppressions/lift", {"customer_id": ada, "channel": "email", "topic": "promotions"})
             assert takt.ask(ada, "m-2")["verdict"] == "allow"
+            assert len(events(takt, ada)) == 1
+            mail.post(path, data=ONE_CLICK)
             mail.post(path, data=ONE_CLICK)
         assert takt.ask(ada, "m-3")["verdict"] == "deny"
+        assert len(events(takt, ada)) == 2, "who left again has left twice"
 
     @pytest.mark.parametrize(
         ("content", "kind", "status"),

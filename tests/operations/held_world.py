@@ -50,6 +50,8 @@ class World:
         return command.apply(self.batch, self.held)
 
     def tell(self, *events: Event) -> Happened:
+        """As if none of them were kept any more, nor those told before: what they say must not hang on that."""
+        self.held.told.clear()
         return self.do(HappenedCommand("ada", events))
 
     def ask(self, message_id: str, channel: str = "email", topic: str = "promotions", **more: Any) -> Verdict:

@@ -129,7 +129,7 @@ def test_events_that_do_not_act_change_nothing_but_when_somebody_was_seen(data: 
     world = World()
     happened = world.tell(*events)
     customer = world.held.customer
-    assert happened == Happened("ada", 0, 0, 0, 0)
+    assert happened == Happened("ada", 0, 0, 0, 0, frozenset(each.key for each in events))
     assert (customer.suppressions, customer.consents, customer.outcomes.cases) == ((), (), ())
     assert customer.outcomes.soft_bounces == ()
     assert not world.held.account.contacts

@@ -204,7 +204,7 @@ def test_a_withdrawn_consent_ends_the_open_leases_in_its_scope(by_event: bool) -
     consent = Consent(Scope("email"), False, NOW_US, "form")
     if by_event:
         told = event("consented", channel="email", properties={"given": False})
-        assert world.tell(told) == Happened("ada", 0, 0, 0, 1)
+        assert world.tell(told) == Happened("ada", 0, 0, 0, 1, frozenset({told.key}))
     else:
         assert world.do(PutCustomer("ada", consents=(consent,))).revoked == 1
     assert (world.state("m"), world.state("push"), world.state("order")) == (

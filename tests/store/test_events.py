@@ -144,11 +144,3 @@ async def test_the_edges_of_soon_are_soon(database: Database, database_url: str)
     clicks = [CLICK._replace(event_id=f"c{offset}", at_us=AT_US + offset) for offset in offsets]
     await keep(database, SEND, *clicks)
     assert suspects(database_url) == 3
-
-
-async def test_what_is_kept_is_known(database: Database) -> None:
-    await keep(database, CLICK)
-    async with database.connection() as connection:
-        keys = {("ada", CLICK.key), ("ada", SEND.key), ("bob", CLICK.key)}
-        assert await events.known(connection, keys) == {("ada", CLICK.key)}
-        assert await events.known(connection, ()) == set()
