@@ -78,17 +78,21 @@ class Known:
 
 @dataclass
 class Definitions:
-    """`sums`, by name, over a unit's events; `columns`, by name, of the unit; and the measures made of these."""
+    """`sums`, by name, over a unit's events, and of which types these are; `columns`, by name, of the unit; and the
+    measures made of these."""
 
     plan: Experiment
     known: Known
     sums: dict[str, Definition] = field(default_factory=dict[str, Definition])
+    kinds_of: dict[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     columns: dict[str, Definition] = field(default_factory=dict[str, Definition])
     measures: list[Measure] = field(default_factory=list[Measure])
     _names: dict[object, str] = field(default_factory=dict[object, str])
 
-    def filled(self, name: str, value: Expression) -> Expression:
-        """A sum in units without events: 0, but no first or last instant."""
+    def filled(self, name: str, value: Expression | None) -> Expression:
+        """A sum in units without events: 0, but no first or last instant. None: there are no such events at all."""
+        if value is None:
+            return ibis.literal(0, "int64") if name.startswith("sum") else ibis.null("int64")
         return value.fill_null(0) if name.startswith("sum") else value
 
     def add(self, metric: Metric) -> None:
@@ -157,10 +161,11 @@ class Definitions:
         ripe_name = f"ripe{place}" if ripe is not None else None
         self.measures.append(Measure(metric, kind, f"x{place}", y_name, ripe_name, part, null_is=null_is))
 
-    def _sum(self, key: object, definition: Definition, prefix: str = "sum") -> str:
-        """Its name; equal keys share one sum."""
+    def _sum(self, key: object, of: Collection[str | None], definition: Definition, prefix: str = "sum") -> str:
+        """Its name; equal keys share one sum. `of`: the types of its events."""
         name = self._names.setdefault(key, f"{prefix}{len(self._names)}")
         self.sums.setdefault(name, definition)
+        self.kinds_of.setdefault(name, self.known.kinds.intersection(of))
         return name
 
     def _trusted(self, events: Table, condition: Expression, part: Part) -> Expression:
@@ -171,7 +176,7 @@ class Definitions:
     def _window(self, outcome: Outcome, low: int, high: int | None, part: Part) -> str:
         """How many events, or the sum of their values, from day `low` to before day `high`."""
         if outcome.event not in self.known.kinds:
-            return self._sum(None, lambda events: events.count(where=ibis.literal(False)))
+            return self._sum(None, (), lambda events: events.count(where=ibis.literal(False)))
 
         def definition(events: Table) -> Expression:
             inside = _of(events, outcome.event, outcome.channel) & (events["off"] >= low * DAY_US)
@@ -180,7 +185,8 @@ class Definitions:
             return events.count(where=inside) if outcome.value is None else events[value(outcome)].sum(where=inside)
 
         with_suspects = part is Part.WITH_SUSPECTS
-        return self._sum((outcome.event, outcome.channel, outcome.value, low, high, with_suspects), definition)
+        key = (outcome.event, outcome.channel, outcome.value, low, high, with_suspects)
+        return self._sum(key, {outcome.event}, definition)
 
     def _number(self, outcome: Outcome, part: Part, cap: float | None = None) -> Definition:
         name = self._window(outcome, 0, outcome.within_days, part)
@@ -217,7 +223,7 @@ class Definitions:
                 inside = _of(events, metric.outcome.event, metric.outcome.channel) & days
                 return events.count(where=self._trusted(events, inside, part))
 
-            count = self._sum((metric.name, part is Part.WITH_SUSPECTS), by_calendar)
+            count = self._sum((metric.name, part is Part.WITH_SUSPECTS), {metric.outcome.event}, by_calendar)
             ripe = _lived(metric.until_day)
         self._measure(metric.name, Kind.COUNTS, lambda units: units[count] > 0, ripe=ripe, part=part)
 
@@ -226,7 +232,10 @@ class Definitions:
         pairs: list[tuple[str, str]] = []
         for place, (loss, lift) in enumerate(reach.losses_and_lifts(metric, self.known.has_hard)):
             key = (metric.name, part is Part.WITH_SUSPECTS, place)
-            pairs.append((self._last((*key, "loss"), loss, end, part), self._last((*key, "lift"), lift, end, part)))
+            ends = [
+                self._last((*key, of), kinds(metric), each, end, part) for of, each in (("loss", loss), ("lift", lift))
+            ]
+            pairs.append((ends[0], ends[1]))
 
         def definition(units: Table) -> Expression:
             reached: Expression = ibis.literal(True)
@@ -236,12 +245,12 @@ class Definitions:
 
         self._measure(metric.name, Kind.COUNTS, definition, ripe=lambda units: units["watched"] >= end, part=part)
 
-    def _last(self, key: object, condition: Definition, end_us: int, part: Part) -> str:
+    def _last(self, key: object, of: Collection[str], condition: Definition, end_us: int, part: Part) -> str:
         def definition(events: Table) -> Expression:
             inside = self._trusted(events, condition(events) & (events["off"] < end_us), part)
             return events["off"].max(where=inside)
 
-        return self._sum(key, definition, "last")
+        return self._sum(key, of, definition, "last")
 
     def _survival(self, metric: Survival, part: Part) -> None:
         """An event counts on a day that was watched to its end, as those do without whom its rate would be none.
@@ -251,7 +260,10 @@ class Definitions:
         gone: list[tuple[str, str]] = []
         for place, (loss, lift) in enumerate(reach.exits_and_lifts(metric)):
             key = (metric.name, part is Part.WITH_SUSPECTS, place)
-            gone.append((self._last((*key, "exit"), loss, 0, part), self._last((*key, "lift"), lift, 0, part)))
+            ends = [
+                self._last((*key, of), kinds(metric), each, 0, part) for of, each in (("exit", loss), ("lift", lift))
+            ]
+            gone.append((ends[0], ends[1]))
         first = self._first({metric.event}, metric.channel, part)
         other = self._first(set(metric.competing), None, part) if metric.competing else None
         horizon = metric.horizon_days
@@ -275,7 +287,8 @@ class Definitions:
             inside = inside if channel is None else inside & (events["channel"] == channel)
             return events["off"].min(where=self._trusted(events, inside, part))
 
-        return self._sum(("first", tuple(sorted(events_of)), channel, part is Part.WITH_SUSPECTS), definition, "first")
+        key = ("first", tuple(sorted(events_of)), channel, part is Part.WITH_SUSPECTS)
+        return self._sum(key, events_of, definition, "first")
 
     def _before(self, metric: Metric, first_us: int) -> None:
         """The same in as many days before entry, of units whose days before entry the events cover."""

@@ -17,7 +17,8 @@ from experiments.reading.sources import Engine
 
 @dataclass(frozen=True)
 class Survey:
-    """Of the events of needed types: counts, and `without_value` by the name of the value. Instants in microseconds.
+    """Of the events of needed types: counts, `kinds` by type and `without_value` by the name of the value. Instants in
+    microseconds.
 
     `last_us` is that of all events, of other types too.
     """
@@ -29,7 +30,7 @@ class Survey:
     bounces: int = 0
     first_us: int | None = None
     last_us: int | None = None
-    kinds: frozenset[str] = frozenset()
+    kinds: Mapping[str, int] = field(default_factory=dict[str, int])
     suspect_kinds: frozenset[str] = frozenset()
     without_value: Mapping[str, int] = field(default_factory=dict[str, int])
 
@@ -119,7 +120,7 @@ def _survey(plan: Experiment, rows: list[dict[str, Any]], kinds: Collection[str]
         bounces=bounced["n"] if bounced else 0,
         first_us=min((each["first"] for each in rows if each["first"] is not None), default=None),
         last_us=max((each["last"] for each in rows if each["last"] is not None), default=None),
-        kinds=frozenset(by_kind),
+        kinds={each: row["n"] for each, row in by_kind.items()},
         suspect_kinds=frozenset(each["kind"] for each in ours if each.get("suspects")),
         without_value=without_value,
     )

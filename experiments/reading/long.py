@@ -25,6 +25,7 @@ from experiments.reading.zones import Calendars
 
 _SAMPLE = 2_000
 _MOST_ZONES = 2_000
+_OWN_PASS = 0.1  # of the events: types that make up as much are summed in a pass of their own
 _MATCHED, _EARLY, _SUSPECTS, _ZONELESS = "matched", "early", "suspects", "zoneless"
 
 
@@ -97,8 +98,9 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
         duplicated = count - engine.row(distinct.aggregate(n=distinct.count()))["n"]
         if duplicated:
             wanted = _deduplicated(wanted)
-    known = Known(survey.kinds, survey.suspect_kinds, "hard" in looked.columns, survey.first_us)
-    units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known).unit_table()
+    known = Known(frozenset(survey.kinds), survey.suspect_kinds, "hard" in looked.columns, survey.first_us)
+    share = _OWN_PASS if not duplicated else 1.0
+    units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known, share).unit_table()
     return LongForm(
         units,
         as_of_us,
@@ -165,6 +167,7 @@ class _Joining:
     as_of_us: int
     survey: Survey
     known: Known
+    own_pass: float
 
     def unit_table(self) -> UnitTable:
         definitions = Definitions(self.plan, self.known)
@@ -203,10 +206,18 @@ class _Joining:
         analysed = entries.filter(entries[ARM] >= 0).select(
             "unit", "entered", *(["zone"] if "zone" in entries.columns else [])
         )
-        found = self._per_unit(analysed, definitions, calendars)
-        joined: Table = entries.left_join(found, entries["unit"] == found["found_unit"])
-        columns: dict[str, Expression] = {name: definitions.filled(name, joined[name]) for name in definitions.sums}
-        columns |= {name: joined[name].fill_null(0) for name in (_MATCHED, _EARLY, _SUSPECTS)}
+        joined: Table = entries
+        passes = self._passes(definitions)
+        for place, kinds in enumerate(passes):
+            found = self._per_unit(place, kinds, analysed, definitions, calendars)
+            joined = joined.left_join(found, joined["unit"] == found[f"unit{place}"])
+        columns: dict[str, Expression] = {
+            name: definitions.filled(name, joined[name] if definitions.kinds_of[name] else None)
+            for name in definitions.sums
+        }
+        for name in (_MATCHED, _EARLY, _SUSPECTS):
+            counted = [joined[f"{name}{place}"].fill_null(0) for place in range(len(passes))]
+            columns[name] = sum(counted[1:], counted[0]) if counted else ibis.literal(0, "int64")
         columns["watched"] = self.as_of_us - joined["entered"]
         if calendars:
             zone = joined["zone"] if "zone" in entries.columns else None
@@ -242,16 +253,47 @@ class _Joining:
         arm = checked(self.plan, arm.cast("int16"), grouped["entered"], phase, self.as_of_us)
         return grouped.mutate(**{ARM: arm}).drop("low", "high")
 
-    def _per_unit(self, analysed: Table, definitions: Definitions, calendars: Calendars | None) -> Table:
-        joined = self.events.inner_join(analysed, "unit")
+    def _passes(self, definitions: Definitions) -> list[frozenset[str]]:
+        """The types of events that are summed together. What makes up much of them is summed alone: each event is then
+        held against the few sums that are of it. All types of one sum are in one pass."""
+        counts = self.survey.kinds
+        often = [each for each, count in counts.items() if count >= self.own_pass * self.survey.count]
+        found = [frozenset({each}) for each in often]
+        found.append(frozenset(counts).difference(often))
+        for of in definitions.kinds_of.values():
+            together = [each for each in found if each & of]
+            if len(together) > 1:
+                found = [each for each in found if not each & of] + [frozenset[str]().union(*together)]
+        return [each for each in found if each]
+
+    def _per_unit(
+        self,
+        place: int,
+        kinds: frozenset[str],
+        analysed: Table,
+        definitions: Definitions,
+        calendars: Calendars | None,
+    ) -> Table:
+        """The sums of events of these types. What all of them have in common is a constant, of which no engine need
+        look at each."""
+        chosen = self.events.filter(self.events["kind"].isin(sorted(kinds)))
+        suspects = kinds & self.known.suspect_kinds
+        constants: dict[str, Expression] = {} if suspects else {"suspect": ibis.literal(False)}
+        if len(kinds) == 1:
+            constants["kind"] = ibis.literal(*kinds)
+        joined = chosen.mutate(**constants).inner_join(analysed, "unit")
         columns: dict[str, Expression] = {"off": joined["at"] - joined["entered"]}
         if calendars:
             zone = joined["zone"] if "zone" in analysed.columns else None
             columns["day"] = calendars.day(joined["at"], zone) - calendars.day(joined["entered"], zone)
         events = joined.mutate(**columns)
-        wanted = {name: definition(events) for name, definition in definitions.sums.items()}
-        wanted[_MATCHED] = events.count()
-        wanted[_EARLY] = events.count(where=events["off"] < 0)
-        is_suspect = events["suspect"] & (events["off"] >= 0) if self.known.suspect_kinds else ibis.literal(False)
-        wanted[_SUSPECTS] = events.count(where=is_suspect)
-        return events.group_by(found_unit=events["unit"]).aggregate(**wanted)
+        wanted = {
+            name: definition(events)
+            for name, definition in definitions.sums.items()
+            if definitions.kinds_of[name] and definitions.kinds_of[name] <= kinds
+        }
+        wanted[f"{_MATCHED}{place}"] = events.count()
+        wanted[f"{_EARLY}{place}"] = events.count(where=events["off"] < 0)
+        is_suspect = events["suspect"] & (events["off"] >= 0) if suspects else ibis.literal(False)
+        wanted[f"{_SUSPECTS}{place}"] = events.count(where=is_suspect)
+        return events.group_by(**{f"unit{place}": events["unit"]}).aggregate(**wanted)

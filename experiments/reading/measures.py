@@ -13,7 +13,7 @@ from experiments.reading.reasons import Reason
 from experiments.reading.relations import Expression, Table
 
 ARM, PHASE, ENTRY_DAY = "arm", "phase", "entry_day"
-EVENT, COMPETING, CENSORED = range(3)
+EVENT, COMPETING, CENSORED, BOTH = range(4)  # how observation ended; BOTH: an event, and a competing one as well
 
 
 class Kind(Enum):
@@ -72,9 +72,9 @@ class UnitTable:
 def ended(day: Expression, status: Expression) -> Expression:
     """The day on which a unit's observation ended, at most the horizon, and how, in one whole number: a group has one
     key less."""
-    return day * 3 + status
+    return day * 4 + status
 
 
 def day_and_status(code: int) -> tuple[int, int]:
     """What `ended` put together."""
-    return divmod(code, 3)
+    return divmod(code, 4)

@@ -1,11 +1,11 @@
-"""From one row a unit, in an engine, to aggregates: two queries, whose rows are cells and never units; one more where
-the plan declares segments.
+"""From one row a unit, in an engine, to aggregates: two queries at most, whose rows are cells and never units; one more
+where the plan declares segments.
 
 Moments are taken about the median of a few units, so that a large mean costs no digits; the second are the engine's own
 (by updates of Welford's kind), so that numbers that do not vary have none. DuckDB and PostgreSQL agree to 1e-9.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
@@ -17,6 +17,7 @@ from experiments.moments import Counts, Moments, PairMoments
 from experiments.reading.entries import reason_of
 from experiments.reading.measures import (
     ARM,
+    BOTH,
     CENSORED,
     COMPETING,
     ENTRY_DAY,
@@ -57,6 +58,7 @@ class Sums(Group):
 
     immature: dict[Measure, int] = field(default_factory=dict[Measure, int])
     unusable: dict[Measure, int] = field(default_factory=dict[Measure, int])
+    tied: dict[Measure, int] = field(default_factory=dict[Measure, int])  # units with an event and a competing one
     left_out: dict[Reason, int] = field(default_factory=dict[Reason, int])
     segments: dict[str, dict[str, Group]] = field(default_factory=dict[str, dict[str, Group]])
     sums: dict[str, int] = field(default_factory=dict[str, int])
@@ -66,20 +68,40 @@ def summed(plan: Experiment, engine: Engine, units: UnitTable) -> Sums:
     """Runs the queries. Raises `TableError` for a flag that is neither 0 nor 1, and a segment with too many values."""
     sums = Sums(of={each: {} for each in units.measures}, segments={each: {} for each in units.segments})
     shifts = _shifts(engine, units)
-    for row in engine.rows(_moments(units, shifts)):
-        _take_moments(plan, units, shifts, row, sums)
     by_segment = _by_segment(units) if units.segments else None
+    tallies = _tallies(engine, units, by_segment)
+    for row in _counted(units, tallies) if _are_all_tallied(units) else engine.rows(_moments(units, shifts)):
+        _take_moments(plan, units, shifts, row, sums)
     if by_segment is not None:
         _take_segments(plan, engine, units, shifts, by_segment, sums)
-    tallies = [_risk(units, place) for place, each in enumerate(units.measures) if each.kind is Kind.RISK]
-    if by_segment is not None:
-        outcomes = _outcomes(units)
-        tallies += [_risk(units, place, by_segment) for place, each in outcomes.items() if each.kind is Kind.RISK]
-    if tallies:
-        _take_tallies(plan, units, engine.rows(ibis.union(*tallies) if len(tallies) > 1 else tallies[0]), sums)
+    _take_tallies(plan, units, tallies, sums)
     for group in (sums, *(group for by_value in sums.segments.values() for group in by_value.values())):
         _complete(plan, group)
     return sums
+
+
+def _tallies(engine: Engine, units: UnitTable, by_segment: Table | None) -> list[dict[str, Any]]:
+    wanted = [_risk(units, place) for place, each in enumerate(units.measures) if each.kind is Kind.RISK]
+    if by_segment is not None:
+        outcomes = _outcomes(units)
+        wanted += [_risk(units, place, by_segment) for place, each in outcomes.items() if each.kind is Kind.RISK]
+    if not wanted:
+        return []
+    return engine.rows(ibis.union(*wanted) if len(wanted) > 1 else wanted[0])
+
+
+def _are_all_tallied(units: UnitTable) -> bool:
+    """Whether the tallies say all that is to be known, so that the units need not be read again."""
+    return bool(units.measures) and not units.sums and all(e.kind is Kind.RISK and not e.ripe for e in units.measures)
+
+
+def _counted(units: UnitTable, tallies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How many units each cell has, by the first of the tallies: each has all of them."""
+    count: Counter[tuple[int, ...]] = Counter()
+    for row in tallies:
+        if row["tally"] == 0 and row[_SEGMENT] is None:
+            count[tuple(row[key] for key in _keys(units))] += row["n"]
+    return [dict(zip(_keys(units), key, strict=True)) | {"n": n} for key, n in count.items()]
 
 
 def _complete(plan: Experiment, group: Group) -> None:
@@ -151,20 +173,16 @@ def _sums_of(measure: Measure, table: Table, shift: float) -> dict[str, Expressi
     off = x - shift if shift else x
     match measure.kind:
         case Kind.COUNTS if x.type().is_boolean():
-            return {"count": x.count(), "ones": table.count(where=x)}
+            return {"count": x.count(), "ones": _how_many(x)}
         case Kind.COUNTS:
-            return {
-                "count": x.count(),
-                "ones": table.count(where=x == 1),
-                "wrong": table.count(where=(x != 0) & (x != 1)),
-            }
+            return {"count": x.count(), "ones": _how_many(x == 1), "wrong": _how_many((x != 0) & (x != 1))}
         case Kind.MOMENTS:
             return {
                 "count": x.count(),
                 "off": off.mean(),
                 "var": off.var(how="pop"),
                 "cubes": (off * off * off).sum(),
-                "nonzero": table.count(where=x != 0),
+                "nonzero": _how_many(x != 0),
             }
         case Kind.PAIRS:
             y: Expression = table[measure.y]
@@ -181,6 +199,11 @@ def _sums_of(measure: Measure, table: Table, shift: float) -> dict[str, Expressi
             return {}
         case _:
             assert_never(measure.kind)
+
+
+def _how_many(flag: Expression) -> Expression:
+    """Of rows; null of none. Engines sum faster than they filter."""
+    return flag.cast("int32").sum()
 
 
 def _take_moments(
@@ -251,7 +274,7 @@ def _aggregate(measure: Measure, found: Mapping[str, Any], shift: float) -> Aggr
         sentence = f"found {found['wrong']:,} values other than 0 and 1, which metric {measure.metric!r} counts"
         raise TableError(measure.source, sentence)
     if measure.kind is Kind.COUNTS:
-        return Counts(int(found["ones"]), n)
+        return Counts(int(found["ones"] or 0), n)
     if not n:
         return _EMPTY[measure.kind]
     off, m2 = float(found["off"]), n * max(0.0, float(found["var"]))
@@ -282,7 +305,9 @@ def _risk(units: UnitTable, place: int, by_segment: Table | None = None) -> Tabl
 
 
 def _take_tallies(plan: Experiment, units: UnitTable, rows: list[dict[str, Any]], sums: Sums) -> None:
-    days: dict[tuple[int | None, str, Measure, Cell], tuple[dict[int, int], ...]] = defaultdict(lambda: ({}, {}, {}))
+    days: dict[tuple[int | None, str, Measure, Cell], tuple[dict[int, int], ...]] = defaultdict(
+        lambda: ({}, {}, {}, {})
+    )
     for row in rows:
         if row[ARM] < 0:
             continue
@@ -290,8 +315,11 @@ def _take_tallies(plan: Experiment, units: UnitTable, rows: list[dict[str, Any]]
         if row["code"] is not None:
             day, status = day_and_status(row["code"])
             days[segment, row[_VALUE] or "", measure, _cell(plan, row)][status][day] = row["n"]
+            if status == BOTH and segment is None:
+                sums.tied[measure] = sums.tied.get(measure, 0) + row["n"]
         elif segment is None:
             sums.unusable[measure] = sums.unusable.get(measure, 0) + row["n"]
     for (segment, value, measure, cell), found in days.items():
         group = sums if segment is None else _of_value(units, segment, value, sums)
-        group.of[measure][cell] = RiskTable(found[EVENT], found[COMPETING], found[CENSORED])
+        events = Counter(found[EVENT]) + Counter(found[BOTH])
+        group.of[measure][cell] = RiskTable(events, found[COMPETING], found[CENSORED])

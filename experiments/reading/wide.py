@@ -5,7 +5,7 @@ are immature and durations are cut at it; a column without a window cannot be cu
 Nothing here reads rows; what comes out is a table that the engine has yet to compute.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -15,7 +15,7 @@ from experiments.errors import TableError
 from experiments.reading.entries import Instant, checked, entry, micros, places, variant_code
 from experiments.reading.event_metrics import longest
 from experiments.reading.fields import DAY_US, Fields
-from experiments.reading.measures import CENSORED, COMPETING, EVENT, Kind, Measure, UnitTable, ended
+from experiments.reading.measures import BOTH, CENSORED, COMPETING, EVENT, Kind, Measure, UnitTable, ended
 from experiments.reading.reasons import Reason, exclusion
 from experiments.reading.relations import Expression, Table, ibis
 from experiments.reading.sources import Engine
@@ -26,18 +26,15 @@ _SAMPLE = 2_000
 
 @dataclass(frozen=True)
 class WideForm:
-    """What is to be computed. `tied`: by metric, the column that counts units with the event and a competing one;
-    `uncut`: the metrics whose columns may hold what came after `as_of`."""
+    """What is to be computed. `uncut`: the metrics whose columns may hold what came after `as_of`."""
 
     units: UnitTable
-    tied: Mapping[str, str]
     uncut: tuple[str, ...]
 
     def exclusions(self, sums: Sums) -> Iterable[Exclusion]:
         """What was not as it should be, and was taken nevertheless."""
-        for metric, column in self.tied.items():
-            if count := sums.sums.get(column, 0):
-                yield exclusion(Reason.EVENT_AND_COMPETING, count, f"metric {metric!r}")
+        for measure, tied in sums.tied.items():
+            yield exclusion(Reason.EVENT_AND_COMPETING, tied, f"metric {measure.metric!r}")
         count = sum(sums.units.values())
         if self.uncut and count:
             yield exclusion(Reason.OUTCOME_NOT_CUT, count, f"metrics {', '.join(map(repr, self.uncut))}")
@@ -64,10 +61,9 @@ def prepare(plan: Experiment, engine: Engine, table: Table, as_of: Instant, all_
         has_phase=found.phase is not None,
         has_entry_day=found.entered is not None,
         segments=segments,
-        sums=tuple(building.tied.values()),
     )
     is_early = as_of_us is not None and as_of_us < (micros(plan.end) or 0)
-    return WideForm(units, building.tied, tuple(building.uncut) if is_early else ())
+    return WideForm(units, tuple(building.uncut) if is_early else ())
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,6 @@ class _Building:
     fields: Fields
     watched: Expression | None
     columns: dict[str, Expression] = field(default_factory=dict[str, Any])
-    tied: dict[str, str] = field(default_factory=dict[str, str])
     uncut: list[str] = field(default_factory=list[str])
 
     def measure(self, place: int, metric: Metric) -> Measure:
@@ -107,7 +102,7 @@ class _Building:
                 self._pair(x, y, *self._value(metric))
             case Survival():
                 kind = Kind.RISK
-                self._survival(x, place, metric)
+                self._survival(x, metric)
             case _:
                 assert_never(metric)
         if self.watched is None or (days is None and kind is not Kind.RISK):
@@ -152,7 +147,7 @@ class _Building:
         lost = self.fields.is_true(self._named(metric, metric.lost_reach.column), _needed(metric))
         return money, lost.cast("int32").cast("float64")
 
-    def _survival(self, x: str, place: int, metric: Survival) -> None:
+    def _survival(self, x: str, metric: Survival) -> None:
         """With an `as_of`, as in the long form: an event counts on a day that was watched to its end."""
         if metric.duration is None:
             raise TableError(None, f"metric {metric.name!r} names no duration, which the wide form needs")
@@ -167,14 +162,10 @@ class _Building:
         last: Expression = ibis.literal(metric.horizon_days, "int64")
         if self.watched is not None:
             last = ibis.least((self.watched // DAY_US).cast("int64"), last)
-        is_within = days < last
-        status = ibis.cases((happened, EVENT), *((other, COMPETING) for other in others), else_=CENSORED)
+        of_event = ibis.cases((is_other, BOTH), else_=EVENT) if others else EVENT
+        status = ibis.cases((happened, of_event), (is_other, COMPETING), else_=CENSORED)
         within = ended(days.floor().cast("int64"), status)
-        self.columns[x] = ibis.cases((~known, None), (is_within, within), else_=ended(last, CENSORED))
-        if others:
-            self.tied[metric.name] = f"tied{place}"
-            tied = known & is_within & happened & is_other
-            self.columns[f"tied{place}"] = ibis.cases((tied, 1), else_=0)
+        self.columns[x] = ibis.cases((~known, None), (days < last, within), else_=ended(last, CENSORED))
 
 
 def _needed(metric: Metric) -> str:

@@ -1,5 +1,6 @@
 """The wide form: one row a unit, from frames to aggregates."""
 
+from dataclasses import replace
 from math import inf, nan
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from experiments.design import (
     Ratio,
     Reachable,
     Retention,
+    Role,
     Survival,
     Value,
 )
@@ -133,6 +135,26 @@ def test_an_event_beside_a_competing_one_is_the_event_and_counted() -> None:
     found = tables.aggregate(plan(LEFT), rows)
     assert found.outcomes["left"][Cell("a")] == RiskTable({3: 1, 10: 1}, {4: 1}, {30: 1})
     assert codes(found) == {"no_outcome": 1, "event_and_competing": 1}
+
+
+def test_survival_alone_finds_the_same_units_as_beside_another_metric() -> None:
+    """Alone, its own tally is all that is read: who is left out, and the variants that nobody is in, come from it."""
+    rows = frame(
+        variant=["a", "a", None, "other", "a", "a"],
+        customer_id=["1", "2", "3", "4", "tester", None],
+        days=[10.0, nan, 3.0, 4.0, 5.0, 6.0],
+        gone=[True] * 6,
+        closed=[False] * 6,
+        erased=[True, *[False] * 5],
+        country=["de", "de", "at", "at", "de", "at"],
+    )
+    beside = plan(LEFT, testers={"tester": "b"}, segments=("country",))
+    primary = replace(LEFT, role=Role.PRIMARY)
+    found, alone = (tables.aggregate(each, rows) for each in (beside, replace(beside, metrics=(primary,))))
+    assert alone.units == found.units == {Cell("a"): 2, Cell("b"): 0}
+    assert alone.outcomes == {"left": found.outcomes["left"]}
+    assert sorted(map(repr, alone.exclusions)) == sorted(map(repr, found.exclusions))
+    assert {"tester", "no_unit", "no_variant", "unknown_variant", "event_and_competing"} <= set(codes(alone))
 
 
 def test_durations_that_say_nothing_are_counted() -> None:
