@@ -24,27 +24,32 @@ class Counted(IntEnum):
 FIRST_RULE: Final = f"coalesce({' | '.join(f'(get_byte(reasons, {n + 1}) << {8 * n})' for n in range(4))}, 0)"
 FIRST_CODE: Final = "coalesce(get_byte(reasons, 0), 0)"
 _MESSAGES = f"count(DISTINCT (customer_id, message_id)) FILTER (WHERE {WAS_REFUSED} AND message_id <> '')"
-_ROWS: Final = {  # how many, team, rule, code, and the table
-    Counted.CONTACT: ("count(*)", "team", "0", "0", "journal"),
+# The contacts of who was merged are told again in the journal of who goes on being known.
+_NOT_TOLD_AGAIN: Final = (
+    "journal WHERE NOT EXISTS (SELECT FROM customers c WHERE c.customer_id = journal.customer_id"
+    " AND c.merged_into IS NOT NULL) AND"
+)
+_ROWS: Final = {  # how many, team, rule, code, and of what
+    Counted.CONTACT: ("count(*)", "team", "0", "0", _NOT_TOLD_AGAIN),
     Counted.REFUSAL: (
         "count(*)",
         "team",
         FIRST_RULE,
         FIRST_CODE,
-        "refusals",
+        "refusals WHERE",
     ),
-    Counted.EVENT: ("count(*)", "0", "kind", "0", "events"),
-    Counted.MESSAGE: (_MESSAGES, "team", "0", "0", "refusals"),
+    Counted.EVENT: ("count(*)", "0", "kind", "0", "events WHERE"),
+    Counted.MESSAGE: (_MESSAGES, "team", "0", "0", "refusals WHERE"),
 }
 
 
 async def count(connection: Connection, customer_ids: list[str]) -> None:
     """Add what these customers have to the totals. The caller deletes it in the same transaction."""
-    for counted, (how_many, team, rule, code, table) in _ROWS.items():
+    for counted, (how_many, team, rule, code, rows) in _ROWS.items():
         await connection.execute(
             "INSERT INTO daily_totals AS known (count, day, kind, channel, topic, campaign, team, rule, code)"
             f" SELECT {how_many}, at_us / {DAY_US}, {counted:d}, channel, topic, campaign, {team}, {rule}, {code}"
-            f" FROM {table} WHERE customer_id = ANY(%s) GROUP BY 2, 4, 5, 6, 7, 8, 9"
+            f" FROM {rows} customer_id = ANY(%s) GROUP BY 2, 4, 5, 6, 7, 8, 9"
             f" HAVING {how_many} > 0"
             " ON CONFLICT (day, kind, channel, topic, campaign, team, rule, code)"
             " DO UPDATE SET count = known.count + EXCLUDED.count".encode(),

@@ -22,6 +22,7 @@ from engine.operations.resolve import ConfirmCommand, RecordCommand, Resolved
 from engine.operations.verify import verify
 from engine.store.exposures import ExposureFlag
 from engine.store.message_states import states
+from engine.store.totals import Counted
 from tests.operations.histories import History
 from tests.operations.persons import dump, fill
 from tests.operations.readout_worlds import World
@@ -150,6 +151,25 @@ async def test_everything_there_can_be_of_two_unites_and_verifies_and_goes_when_
     for who in ("canary-one", "canary-two"):
         assert (await ask(decider, who, "m1")).verdict is Verdict.DENY
     await clean(decider)
+
+
+async def test_the_totals_of_a_day_count_once_who_was_merged_and_then_erased(decider: Decider, database_url: str):
+    """Also who was merged twice, and whoever's name is given to the erasure."""
+    names = ("one", "two", "three")
+    for each in names:
+        await fill(decider, each)
+    with psycopg.connect(database_url) as connection:
+        tables = ("journal", "refusals", "events")
+        before = [connection.execute(f"SELECT count(*) FROM {each}".encode()).fetchone() for each in tables]
+    await merge(decider, "two", "three")
+    await merge(decider, "one", "two")
+    await erase(decider, "three")
+    with psycopg.connect(database_url) as connection:
+        query = "SELECT sum(count)::int FROM daily_totals WHERE kind = ANY(%s) GROUP BY kind ORDER BY kind"
+        kinds = [int(each) for each in (Counted.CONTACT, Counted.REFUSAL, Counted.EVENT)]
+        assert connection.execute(query, (kinds,)).fetchall() == before == [(6,), (6,), (15,)]
+        for each in tables:
+            assert connection.execute(f"SELECT count(*) FROM {each}".encode()).fetchone() == (0,)
 
 
 @pytest.mark.parametrize("seed", range(4))
