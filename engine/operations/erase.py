@@ -1,8 +1,8 @@
 """Erasing somebody: all that is on file goes, in one transaction under the account's lock.
 
 Three things stay. A keyed digest of each id, so that nobody is contacted again who asked to be forgotten. A suppression
-of each address, by its keyed digest. And, of who was in an experiment, what readouts need under a random id: otherwise
-a variant that drives customers away would lose its worst cases.
+of each address, by its keyed digest. And, of who was in an experiment or is read with a holdout, what readouts need
+under a random id: otherwise a variant, or a policy, that drives customers away would lose its worst cases.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from engine.core.events import TAKT_SOURCE, EventType
 from engine.operations.decider import Decider
 from engine.operations.erasures import address_fact
 from engine.operations.patience import in_time
+from engine.operations.sides import sides_of
 from engine.store import accounts, erasing, identities
 from engine.store.columns import Texts
 from engine.store.database import Connection, clock_us
@@ -56,9 +57,12 @@ async def _erase(decider: Decider, customer_id: str) -> Erased:
         experiments = 0
         for each in ids:
             found = await erasing.exposed(connection, each)
-            if found:
-                fields = sorted({name for _, plan in found for name in _summed(plan.get("metrics"))})
-                await erasing.anonymise(connection, labels, each, fields, now_us)
+            sides = await sides_of(connection, each)
+            if found or sides:
+                plans = [*(plan for _, plan in found), *(side.plan for side in sides)]
+                fields = sorted({name for plan in plans for name in _summed(plan.get("metrics"))})
+                held = {side.experiment: side.is_held for side in sides}
+                await erasing.anonymise(connection, labels, each, fields, now_us, held)
             experiments += len(found)
         deleted = await erasing.delete(connection, ids)
         await erasing.let_go(connection, labels, links, address_fact(now_us))

@@ -41,7 +41,12 @@ JOBS: Final = (
     Job("alarms", 60 * _SECOND_US, alarms.tell, "tell alarms until somebody took them"),
     Job("breaker", 600 * _SECOND_US, lambda database, _: breaker.look(database), "stop what is complained about"),
     Job("readouts", 3_600 * _SECOND_US, lambda database, _: watch.read_all(database), "read running experiments"),
-    Job("holdouts", 3_600 * _SECOND_US, lambda database, _: watch.end_holdouts(database), "end holdouts in time"),
+    Job(
+        "holdouts",
+        3_600 * _SECOND_US,
+        lambda database, _: watch.keep_holdouts(database),
+        "read and end holdouts in time",
+    ),
     Job("prune", 86_400 * _SECOND_US, prune.prune, "let go of what is old, totals kept"),
 )
 

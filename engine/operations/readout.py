@@ -15,10 +15,10 @@ from engine.core.errors import Conflict
 from engine.core.events import EventType
 from engine.core.policy import DAY_US
 from engine.operations.plan_file import read_plan
-from engine.operations.standard_metrics import extended, values_of
+from engine.operations.standard_metrics import DAY, Extended, extended, values_of
 from engine.store import analysis as store
 from engine.store import experiments, snapshots
-from engine.store.analysis import COLUMNS, RESERVED, Analysis, Entered, Met, Wanted
+from engine.store.analysis import COLUMNS, RESERVED, Analysis, Entered, Met, Relations, Wanted
 from engine.store.experiments import Record
 from engine.store.exposures import ExposureFlag
 from engine.store.snapshots import Snapshot
@@ -59,6 +59,14 @@ class Found(NamedTuple):
     document: dict[str, Any]
 
 
+class Brought(NamedTuple):
+    """A plan with the standard metrics, and its exposures and events as Ibis tables."""
+
+    more: Extended
+    exposures: Any
+    events: Any
+
+
 def refresh(url: str, number: int, asked_us: int) -> int:
     """Compute a readout and keep it, one at a time of an experiment; when it was computed.
 
@@ -95,15 +103,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     plan = replace(plan, testers={})  # `analysis` has left them out, and gives the others numbers for names
     as_of_us, started_us = analysis.as_of_us, record.started_us or 0
     days = (analysis.now_us - started_us) / DAY_US  # of what is on record: a run may be over for longer than it took
-    has_refusals = days <= REFUSALS_KEPT_DAYS
-    channels = analysis.channels()
-    more = extended(plan, channels, has_margins=True, has_refusals=has_refusals)
-    values = values_of(more.plan)
-    if unreadable := values & RESERVED:
-        raise Conflict(f"no field of events can be called {', '.join(sorted(unreadable))} in the service's readouts")
-    exposures, events = analysis.tables(needed_kinds(more.plan), values)
-    if "margin" in values and not analysis.has(EventType.PURCHASE, "margin"):
-        more = extended(plan, channels, has_margins=False, has_refusals=has_refusals)
+    more, exposures, events = brought(plan, analysis, has_refusals=days <= REFUSALS_KEPT_DAYS)
     as_of = store.instant(as_of_us)
     aggregates = _counted(aggregate(more.plan, exposures, events, as_of=as_of), analysis.left_out())
     readout = readout_of(more.plan, aggregates)
@@ -131,6 +131,24 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
             "cautions": cautions,
         },
     )
+
+
+def brought(
+    plan: Experiment, relations: Relations, *, has_refusals: bool, days: int = DAY, reached_on: int = DAY
+) -> Brought:
+    """The plan with the standard metrics over so many days, and the tables that it needs.
+
+    Raises `Conflict` for a reserved name.
+    """
+    channels = relations.channels()
+    more = extended(plan, channels, has_margins=True, has_refusals=has_refusals, days=days, reached_on=reached_on)
+    values = values_of(more.plan)
+    if unreadable := values & RESERVED:
+        raise Conflict(f"no field of events can be called {', '.join(sorted(unreadable))} in the service's readouts")
+    exposures, events = relations.tables(needed_kinds(more.plan), values)
+    if "margin" in values and not relations.has(EventType.PURCHASE, "margin"):
+        more = extended(plan, channels, has_margins=False, has_refusals=has_refusals, days=days, reached_on=reached_on)
+    return Brought(more, exposures, events)
 
 
 def gravest(readout: Readout) -> Call:
@@ -208,14 +226,14 @@ def _eligible(plan: Experiment, entered: Sequence[Entered], readout: Readout) ->
             effect
             for metric in readout.metrics
             if metric.name not in ratios  # of those no effect is one on each customer
-            for effect in _effects(metric, share)
+            for effect in effects(metric, share)
         ]
         if share is not None
         else [],
     }
 
 
-def _effects(metric: MetricReadout, times: float = 1.0) -> list[dict[str, Any]]:
+def effects(metric: MetricReadout, times: float = 1.0) -> list[dict[str, Any]]:
     return [
         {
             "metric": metric.name,
@@ -238,13 +256,14 @@ def _paused(stretches: Sequence[Stretch], unpaused: Readout | None) -> dict[str,
     if unpaused is None:
         return None
     return {
-        "stretches": [
-            {"name": each.name, "from_us": each.from_us, "until_us": each.until_us, "is_breaker": each.is_breaker}
-            for each in stretches
-        ],
+        "stretches": [stretch_data(each) for each in stretches],
         "customers_without": sum(each.units for each in unpaused.groups),
-        "effects_without": [effect for metric in unpaused.metrics for effect in _effects(metric)],
+        "effects_without": [effect for metric in unpaused.metrics for effect in effects(metric)],
     }
+
+
+def stretch_data(each: Stretch) -> dict[str, Any]:
+    return {"name": each.name, "from_us": each.from_us, "until_us": each.until_us, "is_breaker": each.is_breaker}
 
 
 def _about_pauses(readout: Readout, unpaused: Readout) -> list[str]:

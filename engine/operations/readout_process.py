@@ -19,14 +19,22 @@ _KNOWN: Final = {each.code: each for each in (Conflict, DatabaseUnavailable, Not
 
 async def refreshed(url: str, number: int, asked_us: int) -> int:
     """`readout.refresh` in a process of its own, which is killed where nobody waits for it any more."""
+    return await _told({"url": url, "number": number, "asked_us": asked_us})
+
+
+async def held_refreshed(url: str, number: int, asked_us: int, day: int | None) -> int:
+    """`holdout_readout.refresh_held`, likewise."""
+    return await _told({"url": url, "number": number, "asked_us": asked_us, "day": day})
+
+
+async def _told(what: dict[str, Any]) -> int:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     if process.stdin is None or process.stdout is None:
         raise Unavailable("the process that computes the readout cannot be spoken to")
     try:
-        told = {"url": url, "number": number, "asked_us": asked_us}
-        process.stdin.write(json.dumps(told).encode() + b"\n")
+        process.stdin.write(json.dumps(what).encode() + b"\n")
         await process.stdin.drain()
         answer = await process.stdout.read()
         await process.wait()
@@ -53,10 +61,12 @@ def main() -> None:
     """What the process does."""
     told = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_input, daemon=True).start()
-    from engine.operations.readout import refresh  # Ibis takes a second to import, and only this process needs it
+    # Ibis takes a second to import, and only this process needs it.
+    from engine.operations.holdout_readout import refresh_held
+    from engine.operations.readout import refresh
 
     try:
-        answer: dict[str, Any] = {"computed_us": refresh(**told)}
+        answer: dict[str, Any] = {"computed_us": refresh_held(**told) if "day" in told else refresh(**told)}
     except TaktError as error:
         answer = {"error": error.code, "message": error.message}
     sys.stdout.write(json.dumps(answer))

@@ -1,15 +1,20 @@
 """Readouts for whoever reads them: the newest snapshot, an older one, or a new one."""
 
 import asyncio
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.core.errors import Conflict, NotFound
+from engine.core.policy import DAY_US
 from engine.operations.experiments import State
-from engine.operations.readout_process import refreshed
-from engine.store import experiments, snapshots
-from engine.store.database import Database, clock_us
-from engine.store.experiments import Entry, Record
+from engine.operations.readout_process import held_refreshed, refreshed
+from engine.operations.ship import readouts_us
+from engine.store import experiments, holdout_readouts, snapshots
+from engine.store.database import Connection, Database, clock_us
+from engine.store.experiments import Entry, Holdout, Record
+from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.snapshots import Snapshot
+
+GRACE_DAYS: Final = 28  # for so long after its end what a holdout's readouts need is kept
 
 
 class Kept(NamedTuple):
@@ -19,6 +24,22 @@ class Kept(NamedTuple):
     snapshot: Snapshot
     findings: list[Entry]
     now_us: int
+
+
+class HeldKept(NamedTuple):
+    """A readout of the holdout that shipping an experiment left; `now_us` tells its age."""
+
+    record: Record
+    holdout: Holdout
+    snapshot: HeldSnapshot
+    now_us: int
+
+
+class Due(NamedTuple):
+    """A readout of a holdout whose day has come, and which is not there yet."""
+
+    record: Record
+    day: int
 
 
 class Readouts:
@@ -55,7 +76,65 @@ class Readouts:
                 await refreshed(self._database.url, record.number, asked_us)
         return await self.newest(key)
 
+    async def newest_held(self, key: str, day: int | None = None) -> HeldKept:
+        """The newest readout of a holdout, or that of a day on which one was due; raises `NotFound`."""
+        async with self._database.connection() as connection:
+            record, holdout = await _held(connection, key)
+            snapshot = await holdout_readouts.newest(connection, record.number, day)
+            if snapshot is None:
+                of_day = "" if day is None else f" of day {day}"
+                raise NotFound(f"there is no readout{of_day} of the holdout of {key!r}: POST makes one as of now")
+            return HeldKept(record, holdout, snapshot, await clock_us(connection))
+
+    async def refresh_held(self, key: str, day: int | None = None) -> HeldKept:
+        """The readout of a holdout as of this call or later; with `day` the one that was due then, computed if it is
+        not there. Raises `NotFound`, and `Conflict` for what is not over yet, or cannot be read."""
+        async with self._database.connection() as connection:
+            record, _ = await _held(connection, key)
+            asked_us = await clock_us(connection)
+        async with self._turn:
+            if day is not None or not await self._has_asked(record, asked_us):
+                await held_refreshed(self._database.url, record.number, asked_us, day)
+        async with self._database.connection() as connection:
+            record, holdout = await _held(connection, key)
+            found = (
+                await holdout_readouts.newest_asked(connection, record.number, asked_us)
+                if day is None
+                else await holdout_readouts.newest(connection, record.number, day)
+            )
+            if found is None:
+                raise NotFound(f"the readout of the holdout of {key!r} was not kept")
+            return HeldKept(record, holdout, found, await clock_us(connection))
+
+    async def due_held(self) -> list[Due]:
+        """The readouts of holdouts that should be there by now, the oldest first: also of one that has just ended."""
+        found: list[tuple[int, Due]] = []
+        async with self._database.connection() as connection:
+            now_us = await clock_us(connection)
+            for holdout in await holdout_readouts.holdouts(connection):
+                if holdout.experiment is None or now_us >= holdout.until_us + GRACE_DAYS * DAY_US:
+                    continue  # nothing is kept for it any more
+                record = await experiments.numbered(connection, holdout.experiment)
+                read = {each.day for each in await holdout_readouts.read_days(connection, record.number)}
+                for at_us in readouts_us(holdout):
+                    day = (at_us - holdout.from_us) // DAY_US
+                    if at_us <= now_us and day not in read:
+                        found.append((at_us, Due(record, day)))
+        return [each for _, each in sorted(found, key=lambda each: each[0])]
+
+    async def _has_asked(self, record: Record, asked_us: int) -> bool:
+        async with self._database.connection() as connection:
+            return await holdout_readouts.newest_asked(connection, record.number, asked_us) is not None
+
     async def _is_fresh(self, record: Record, asked_us: int) -> bool:
         async with self._database.connection() as connection:
             found = await snapshots.newest(connection, record.number)
         return found is not None and found.computed_us >= asked_us
+
+
+async def _held(connection: Connection, key: str) -> tuple[Record, Holdout]:
+    record = await experiments.experiment(connection, key)
+    holdout = await experiments.holdout_of(connection, record.number)
+    if holdout is None:
+        raise NotFound(f"{key!r} has left no holdout: one is left where a variant that changes a budget is shipped")
+    return record, holdout

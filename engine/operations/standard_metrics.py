@@ -34,9 +34,6 @@ from experiments.design import (
 from experiments.reading.event_metrics import outcomes
 
 DAY: Final = DAYS  # what is derived is looked for as long as it is read
-DERIVED: Final = frozenset(
-    {ACTIVE_WEEK, BOUNCED_AGAIN, COMPLAINED_AGAIN, REFUSED, REFUSED_AGAIN, RETURNED, THREE_IN_24H}
-)
 _INCREASE, _DECREASE = Direction.INCREASE, Direction.DECREASE
 
 
@@ -63,8 +60,6 @@ def extended(
     `days`: for how many customers are watched; `reached_on`: the day at whose end they are looked whether reachable.
     """
     standard = _standard(channels, days, reached_on, has_margins=has_margins, has_refusals=has_refusals)
-    if days > DAY:  # what is derived is looked for no longer
-        standard = [each for each in standard if not _is_derived(each)]
     missing = [each for each in standard if not any(_is_same(each, other) for other in plan.metrics)]
     taken = {each.name for each in plan.metrics}
     named = [replace(each, name=f"standard_{each.name}") if each.name in taken else each for each in missing]
@@ -121,10 +116,6 @@ def _rate(name: str, event: str, days: int, role: Role = Role.DESCRIPTIVE) -> Ra
 def _count(name: str, event: str, days: int) -> Mean:
     outcome = Outcome(event=str(event), within_days=days)
     return Mean(name=f"{name}_{days}", role=Role.DESCRIPTIVE, direction=_DECREASE, outcome=outcome, is_count=True)
-
-
-def _is_derived(metric: Metric) -> bool:
-    return any(each.event in DERIVED for each in outcomes(metric))
 
 
 def _is_same(standard: Metric, other: Metric) -> bool:

@@ -1,7 +1,8 @@
 """Watching experiments: a readout of each that runs, and what is done where one says stop.
 
 A harmful experiment raises one alarm in its life, and one more if its shares are wrong; with `on_harm: stop` it is
-stopped, too, by "takt". The alarm is written first: a process that dies between the two stops it the next hour.
+stopped, too, by "takt". The alarm is written first: a process that dies between the two stops it the next hour. What
+was shipped is watched by its holdout: a readout that speaks against it raises an alarm.
 """
 
 import logging
@@ -23,6 +24,7 @@ _AUTHOR: Final = "takt"
 INVALIDATING: Final = frozenset({"srm", "srm_phase", "srm_sequential", "leak"})
 ANY_TIME: Final = frozenset({"srm_sequential", "leak"})
 STOP: Final = "stop"
+AGAINST: Final = frozenset({STOP, "do_not_ship"})
 
 log = logging.getLogger("takt.watch")
 
@@ -55,6 +57,39 @@ async def read_all(database: Database) -> str:
     if failed:
         raise Unavailable(f"{said}; {'; '.join(failed)}")
     return said
+
+
+async def read_holdouts(database: Database) -> str:
+    """The readouts of holdouts that are due, each once, however late. One that fails keeps no other from being read."""
+    readouts = Readouts(database)
+    due, failed, harmful = await readouts.due_held(), list[str](), list[str]()
+    for each in due:
+        name = f"{each.record.key} after {each.day} days"
+        try:
+            kept = await readouts.refresh_held(each.record.key, each.day)
+        except TaktError as error:
+            log.warning("the readout of a holdout failed", exc_info=True)
+            failed.append(f"{name}: {error}")
+            continue
+        if kept.snapshot.call in AGAINST:
+            harmful.append(name)
+            because = kept.snapshot.readout["readout"]["verdicts"][0]["because"]
+            data = {"experiment": each.record.key, "day": each.day, "call": kept.snapshot.call, "because": because}
+            async with database.transaction() as connection:
+                await alarms.add(connection, "holdout.against", f"{each.record.key}:{each.day}", data)
+    said = f"{len(due) - len(failed)} read" + (f"; against the ship: {', '.join(harmful)}" if harmful else "")
+    if failed:
+        raise Unavailable(f"{said}; {'; '.join(failed)}")
+    return said
+
+
+async def keep_holdouts(database: Database) -> str:
+    """Read what is due, and end what is over. A readout that fails keeps no holdout from ending."""
+    try:
+        read = await read_holdouts(database)
+    finally:
+        ended = await end_holdouts(database)
+    return f"{read}; {ended}"
 
 
 async def act(database: Database, kept: Kept) -> bool:

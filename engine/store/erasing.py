@@ -5,7 +5,7 @@ Such an id begins with a character that no customer's may have, so that nobody t
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -65,6 +65,7 @@ _ZONE = (
     "INSERT INTO customers (customer_id, time_zone) SELECT %(anonymous)s, time_zone FROM customers"
     " WHERE customer_id = %(id)s"
 )
+_SIDE = "INSERT INTO holdout_units (customer_id, experiment, is_held) VALUES (%s, %s, %s)"
 _ERASED = (
     "INSERT INTO erased (erased_us, digest) SELECT %s, unnest(%s::bytea[]) ON CONFLICT (digest) DO NOTHING"
     " RETURNING digest"
@@ -94,15 +95,22 @@ async def exposed(connection: Connection, customer_id: str) -> list[Row]:
 
 
 async def anonymise(
-    connection: Connection, labels: Labels, customer_id: str, fields: Sequence[str], at_us: int
+    connection: Connection,
+    labels: Labels,
+    customer_id: str,
+    fields: Sequence[str],
+    at_us: int,
+    sides: Mapping[int, bool],
 ) -> None:
     """Put what readouts need under a random id, without labels, ids and properties other than numbers in `fields`.
 
-    `labels` knows those of Takt's own events.
+    `labels` knows those of Takt's own events. `sides`: of the holdouts that the customer is read in, by experiment,
+    whether they are held; the random id does not tell.
     """
+    anonymous = ANONYMOUS + secrets.token_hex(16)
     given = {
         "id": customer_id,
-        "anonymous": ANONYMOUS + secrets.token_hex(16),
+        "anonymous": anonymous,
         "at": at_us,
         "kind": labels.number(EventType.ERASED),
         "source": labels.number(TAKT_SOURCE),
@@ -110,6 +118,8 @@ async def anonymise(
     }
     for statement in (_EXPOSURES, _EVENTS, _LEFT, _CONTACTS, _REFUSALS, _RESOLUTIONS, _ZONE):
         await connection.execute(statement.encode(), given)
+    for experiment, is_held in sides.items():
+        await connection.execute(_SIDE, (anonymous, experiment, is_held))
 
 
 async def delete(connection: Connection, customer_ids: Sequence[str]) -> Deleted:

@@ -15,7 +15,7 @@ from engine.core.errors import DatabaseUnavailable, NotFound
 from engine.store.database import Connection
 
 _RECORD = "number, key, state, on_harm, created_us, started_us, ended_us, shipped, source, plan"
-_HOLDOUT = "name, seed, share, policy_version, experiment, from_us, until_us, ended_us"
+HOLDOUT = "name, seed, share, policy_version, experiment, from_us, until_us, ended_us"
 
 
 class Record(NamedTuple):
@@ -67,6 +67,15 @@ async def experiment(connection: Connection, key: str) -> Record:
     if found is None:
         raise NotFound(f"there is no experiment {key!r}")
     return found
+
+
+async def numbered(connection: Connection, number: int) -> Record:
+    """The experiment of that number; raises `NotFound`."""
+    cursor = await connection.execute(f"SELECT {_RECORD} FROM experiments WHERE number = %s", (number,))
+    row = await cursor.fetchone()
+    if row is None:
+        raise NotFound(f"there is no experiment {number}")
+    return Record._make(row)
 
 
 def current(connection: SyncConnection[TupleRow], number: int) -> Record:
@@ -166,12 +175,12 @@ async def requested(connection: Connection, number: int, request_id: str) -> Ent
 
 async def add_holdout(connection: Connection, holdout: Holdout) -> None:
     await connection.execute(
-        f"INSERT INTO holdouts ({_HOLDOUT}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", tuple(holdout)
+        f"INSERT INTO holdouts ({HOLDOUT}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", tuple(holdout)
     )
 
 
 async def holdout_of(connection: Connection, number: int) -> Holdout | None:
     """The holdout that shipping an experiment left."""
-    cursor = await connection.execute(f"SELECT {_HOLDOUT} FROM holdouts WHERE experiment = %s", (number,))
+    cursor = await connection.execute(f"SELECT {HOLDOUT} FROM holdouts WHERE experiment = %s", (number,))
     row = await cursor.fetchone()
     return Holdout._make(row) if row else None

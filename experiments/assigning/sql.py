@@ -13,7 +13,7 @@ from experiments.assigning.assigned import Reason
 from experiments.assigning.draws import threshold
 from experiments.assigning.stretches import Stretch, stretches, variants_in_order
 from experiments.design import Experiment
-from experiments.plans.variants import SLOTS, Condition, Scalar
+from experiments.plans.variants import SLOTS, Condition, Holdout, Scalar
 
 
 class Dialect(StrEnum):
@@ -75,6 +75,12 @@ def sql(
             "FROM reasons",
         )
     )
+
+
+def held(holdout: Holdout, dialect: Dialect | str) -> str:
+    """An expression over a column `unit`: whether it is in the holdout, which is known by its name and share."""
+    speaks = _Engine(Dialect(dialect))
+    return f"{speaks.number(speaks.digest('holdout', holdout.name), 1)} < {threshold(holdout.share)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ class World:
         kind: Kind = Kind.RECORDED,
         became: Sequence[tuple[Resolution, int]] = (),
         sent_us: int | None = None,
+        topic: str = "promotions",
     ) -> None:
         """A contact of the journal; `sent_us` is when it went out, as whoever made it knows: None, if it never did."""
         seq, message_id = self._next(customer_id), f"m{self._seqs[customer_id]}"
@@ -152,7 +153,7 @@ class World:
                 end_us,
                 message_key(customer_id, message_id),
                 seq,
-                self.label("promotions"),
+                self.label(topic),
                 CHANNELS[channel],
                 int(lease) | int(kind) << 2,
                 customer_id,
