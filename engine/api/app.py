@@ -25,10 +25,10 @@ from engine.api import (
     readouts,
     reference,
 )
-from engine.api.auth import Authenticator
 from engine.api.limits import Edge
 from engine.core.errors import TaktError
 from engine.operations.addresses import PURPOSE
+from engine.operations.authenticate import Authenticator
 from engine.operations.decider import Decider
 from engine.operations.intake import Intake
 from engine.operations.links import open_links

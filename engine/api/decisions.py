@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.routing import APIRoute
 
 from engine.api.answers import AnswerOut, AnswersOut
-from engine.api.auth import allow, team_of
+from engine.api.auth import bearer, team_of
 from engine.api.batches import batch_response, items_of, json_response, read_items
 from engine.api.bodies import body_of
 from engine.api.examples import ASK, batch_of, body
@@ -18,6 +18,7 @@ from engine.api.schemas import AskIn, AsksIn, instant, microseconds
 from engine.core.errors import InvalidAsk, Problem
 from engine.core.tokens import Scope
 from engine.core.verdict import Ask
+from engine.operations.authenticate import allow
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.links import Links
 from engine.store.keys import Key
@@ -43,7 +44,7 @@ router = APIRouter(tags=["decisions"], route_class=Direct)
 )
 async def ask(request: Request) -> Response:
     """Answers one ask. `reserve` holds the budget until the message is confirmed, released, or its lease ends."""
-    key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
+    key = allow(await bearer(request), Scope.DECIDE)
     given = await body_of(request, AskIn)
     command = command_of(given, key)
     answer = await request.app.state.decider.ask(command, given.mode)
@@ -59,7 +60,7 @@ async def ask(request: Request) -> Response:
 )
 async def ask_batch(request: Request) -> Response:
     """Answers in the order asked, each on its own. One customer's asks are decided by priority, then by that order."""
-    key = allow(await request.app.state.authenticator.key(request), Scope.DECIDE)
+    key = allow(await bearer(request), Scope.DECIDE)
     items = await items_of(request, "asks")
     results: list[Any] = [None] * len(items)
     commands: list[AskCommand] = []

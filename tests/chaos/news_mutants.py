@@ -8,9 +8,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from engine.api import auth
 from engine.core import outcomes, rules
-from engine.operations import batch, intake, rulebook, settle
+from engine.operations import authenticate, batch, intake, rulebook, settle
 from engine.store import events
 from tests.chaos.faults import COMMIT_S, fault, meanwhile
 
@@ -95,4 +94,4 @@ def unsubscribes_by_event_unheard() -> None:
 @fault
 def keys_believed_too_long() -> None:
     """A process asks for a key once a minute."""
-    auth._BELIEVED_S = 60.0
+    authenticate._BELIEVED_S = 60.0
