@@ -172,8 +172,19 @@ class ContactOut(Out):
     until: datetime
 
 
+class OpenCaseOut(Out):
+    """A case that an event of the type `opened_by` opened: pauses that begin with it stop contacts. `case`: its name,
+    empty if it has none. `closed_at`: when it had ended before it was opened again."""
+
+    opened_by: str
+    case: str
+    opened_at: datetime
+    closed_at: datetime | None
+
+
 class CustomerOut(FileOut):
     customer_id: str
+    open_cases: list[OpenCaseOut]
     budgets: list[StandingOut]
     contacts: list[ContactOut]
     ruleset: int

@@ -75,7 +75,7 @@ async def put_customers(request: Request, _key: Ingests) -> Response:
     openapi_extra=scoped(KeyScope.READ),
 )
 async def get_customer(customer_id: CustomerId, request: Request, _key: Reads) -> Response:
-    """How every budget stands now, the contacts that occupy them, suppressions, consents and preferences."""
+    """How every budget stands now, the contacts that occupy them, what is on file, and the cases that are open."""
     return json_response(view_data(await look(request.app.state.decider, customer_id)))
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from engine.api.schemas import instant
 from engine.core.customer import Customer, Membership, Preference
-from engine.core.outcomes import Outcomes
+from engine.core.outcomes import Case, Outcomes
 from engine.core.suppression import Consent, Scope, Suppression, in_force
 from engine.operations.look import View
 from engine.store.customers import (
@@ -25,6 +25,7 @@ def view_data(view: View) -> dict[str, Any]:
     return {
         "customer_id": view.customer_id,
         **file_data(view.customer),
+        "open_cases": [_case(each) for each in view.customer.open_cases],
         "budgets": [
             {
                 "budget": line.budget,
@@ -145,16 +146,17 @@ def _changed(entry: Changed, experiments: Names) -> dict[str, Any]:
 def _outcomes(outcomes: Outcomes) -> dict[str, Any]:
     return {
         "seen": {name: instant(at_us) for name, at_us in outcomes.seen.items()},
-        "cases": [
-            {
-                "opened_by": each.from_event,
-                "case": each.name,
-                "opened_at": _instant(each.opened_us or None),
-                "closed_at": _instant(each.closed_us or None),
-            }
-            for each in outcomes.cases
-        ],
+        "cases": [_case(each) for each in outcomes.cases],
         "soft_bounces": [{"channel": each.channel, "at": instant(each.at_us)} for each in outcomes.soft_bounces],
+    }
+
+
+def _case(case: Case) -> dict[str, Any]:
+    return {
+        "opened_by": case.from_event,
+        "case": case.name,
+        "opened_at": _instant(case.opened_us or None),
+        "closed_at": _instant(case.closed_us or None),
     }
 
 

@@ -9,7 +9,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
-from engine.core.outcomes import NO_OUTCOMES, OpenCase, Outcomes
+from engine.core.outcomes import NO_OUTCOMES, Case, Outcomes
 from engine.core.policy import DAY_US, Condition, Operator, Scalar
 from engine.core.suppression import Consent, Suppression, in_force
 
@@ -76,7 +76,7 @@ class Customer:
         return self.outcomes.since_us
 
     @property
-    def open_cases(self) -> tuple[OpenCase, ...]:
+    def open_cases(self) -> tuple[Case, ...]:
         return self.outcomes.open_cases
 
     def attribute(self, name: str, now_us: int) -> Scalar | None:

@@ -66,14 +66,6 @@ class SoftBounce(NamedTuple):
     event_key: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCase:
-    """An event that opened a pause which its counterpart has not closed yet."""
-
-    from_event: str
-    at_us: int
-
-
 @dataclass(frozen=True)
 class Outcomes:
     """`seen` has instants by the name of the derived attribute that counts days since: `days_since_last_session`."""
@@ -88,10 +80,8 @@ class Outcomes:
         return self.seen
 
     @cached_property
-    def open_cases(self) -> tuple[OpenCase, ...]:
-        return tuple(
-            OpenCase(each.from_event, each.opened_us) for each in self.cases if each.opened_us > each.closed_us
-        )
+    def open_cases(self) -> tuple[Case, ...]:
+        return tuple(each for each in self.cases if each.opened_us > each.closed_us)
 
     def told(self, events: Iterable[Event], policy: Policy, now_us: int) -> "Outcomes":
         """What is known after these events too, which say their channel where their message does."""

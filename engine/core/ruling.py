@@ -95,8 +95,8 @@ def _pauses(case: Situation) -> Iterator[Gate]:
     for rest in case.terms.case_pauses:
         for opened in case.customer.open_cases:
             if opened.from_event == rest.from_event:
-                until_us = opened.at_us + rest.at_most_us
-                yield Shut(Code.CASE_OPEN, rest.from_event, case, opened.at_us, until_us, is_hard=False)
+                until_us = opened.opened_us + rest.at_most_us
+                yield Shut(Code.CASE_OPEN, rest.from_event, case, opened.opened_us, until_us, is_hard=False)
 
 
 def _charges(contacts: Iterable[Contact], masks: Masks, now_us: int, *, under_ceiling: bool) -> list[Charge]:

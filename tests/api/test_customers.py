@@ -60,6 +60,25 @@ def test_a_customer_shows_budgets_and_the_contacts_that_occupy_them(takt: Caller
     assert takt.customer(ada)["contacts"] == []
 
 
+def test_a_customer_shows_the_cases_that_are_open(takt: Caller, ada: str) -> None:
+    def tell(type_: str, at: str, case: str) -> None:
+        event = {"id": f"{type_}-{at}-{case}", "source": "desk", "type": type_, "at": f"{at}T08:30:00Z"}
+        takt.call("POST", "/v1/events", {**event, "customer_id": ada, "properties": {"case": case} if case else {}})
+
+    tell("case_opened", "2026-01-14", "late")
+    tell("case_opened", "2026-01-15", "")
+    tell("case_opened", "2026-01-15", "broken")
+    late = {"opened_by": "case_opened", "case": "late", "opened_at": "2026-01-14T08:30:00Z", "closed_at": None}
+    assert late in takt.customer(ada)["open_cases"]
+    assert [each["case"] for each in takt.customer(ada)["open_cases"]] == ["", "broken", "late"]
+    tell("case_closed", "2026-01-16", "late")
+    tell("case_closed", "2026-01-17", "broken")
+    assert takt.customer(ada)["open_cases"] == []
+    tell("case_opened", "2026-01-18", "late")
+    again = {**late, "opened_at": "2026-01-18T08:30:00Z", "closed_at": "2026-01-16T08:30:00Z"}
+    assert takt.customer(ada)["open_cases"] == [again]
+
+
 class TestTheJournal:
     def test_tells_the_whole_story_in_order(self, takt: Caller, ada: str) -> None:
         takt.call("PUT", f"/v1/customers/{ada}", {"time_zone": "UTC", "consents": [CONSENT]})

@@ -98,7 +98,7 @@ def resting(case: Case, now: int) -> list[Refusal]:
             for opened in case.customer.open_cases
             if selects(rest.selector, ask)
             and opened.from_event == rest.from_event
-            and opened.at_us <= send < opened.at_us + rest.at_most_us
+            and opened.opened_us <= send < opened.opened_us + rest.at_most_us
         ]
     return found
 
@@ -336,7 +336,7 @@ def boundaries(case: Case, now: int, until: int) -> list[int]:
     for pause in case.rules.pauses:
         found |= {pause.from_us, pause.until_us or 0}
     for rest in policy.pauses:
-        found |= {opened.at_us + after for opened in case.customer.open_cases for after in (0, rest.at_most_us)}
+        found |= {opened.opened_us + after for opened in case.customer.open_cases for after in (0, rest.at_most_us)}
     for since in case.customer.since_us.values():
         found |= {since + days * DAY_US for days in range(60)}
     days = (until - now) // DAY_US + 3
