@@ -212,6 +212,16 @@ CREATE TABLE kept_since (
     since_us bigint NOT NULL
 );
 
+CREATE TABLE openings (
+    latest_us bigint NOT NULL,
+    complete_since_us bigint NOT NULL,
+    seq integer NOT NULL,
+    customer_id text COLLATE "C" NOT NULL,
+    totals bytea NOT NULL,
+    CONSTRAINT openings_pkey PRIMARY KEY (customer_id),
+    CONSTRAINT openings_seq CHECK (seq > 0)
+);
+
 CREATE TABLE daily_totals (
     count bigint NOT NULL,
     day integer NOT NULL,
@@ -234,8 +244,9 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(
-        "DROP TABLE daily_totals, kept_since, alarms, job_runs, holdout_units, holdout_readouts, holdouts, snapshots,"
-        " exposures, experiment_log, experiments, secrets, provider_rates, erased, suppressed_addresses, addresses, unresolved_events, events"
+        "DROP TABLE daily_totals, openings, kept_since, alarms, job_runs, holdout_units, holdout_readouts, holdouts,"
+        " snapshots, exposures, experiment_log, experiments, secrets, provider_rates, erased, suppressed_addresses,"
+        " addresses, unresolved_events, events"
     )
     op.execute("ALTER TABLE rulesets DROP COLUMN experiments, DROP COLUMN holdouts")
     op.execute(

@@ -5,7 +5,7 @@ it carries every open lease, and every contact that matters whose end is at or a
 is in `totals`. A lease that ended needs no job: whoever looks compares `end_us` with the time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from enum import IntEnum, StrEnum
 from typing import NamedTuple, TypeAlias
 
@@ -194,17 +194,31 @@ class Account:
             elif each.lease is Lease.RELEASES or not each.matters:
                 continue
             elif each.end_us <= left_by_us:
-                self._let_go(each)
+                self._add_to_totals(each)
             else:
                 kept.append(each)
         closed = sorted((each for each in kept if not each.is_open(now_us)), key=lambda each: each.end_us)
         leaving = {each.seq for each in closed[: max(len(kept) - MAX_CONTACTS, 0)]}
         for each in closed:
             if each.seq in leaving:
-                self._let_go(each)
+                self._add_to_totals(each)
         self.contacts = [each for each in kept if each.seq not in leaving]
 
-    def _let_go(self, contact: Contact) -> None:
+    def forget(self, seqs: Container[int]) -> bool:
+        """Let go of contacts that ended before any window, and that the journal forgets; whether there were any."""
+        old = [each for each in self.contacts if each.seq in seqs]
+        for each in old:
+            self.let_go(each)
+        if old:
+            self.contacts = [each for each in self.contacts if each.seq not in seqs]
+        return bool(old)
+
+    def let_go(self, contact: Contact) -> None:
+        """Add a contact that has ended, and is not among `contacts` any more, to the totals if it weighs there."""
+        if contact.matters and not contact.has_expired(contact.end_us):
+            self._add_to_totals(contact)
+
+    def _add_to_totals(self, contact: Contact) -> None:
         if contact.counts:
             key = (contact.channel, contact.topic)
             self.totals[key] = self.totals.get(key, 0) + contact.weight

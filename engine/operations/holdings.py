@@ -4,18 +4,21 @@ Made apart from `core.account` on purpose: what an account lets go, and when, is
 forgets nothing that any ruleset of the customer's journal can reach, so it needs no recall.
 """
 
+from collections.abc import Mapping
+
 from engine.core.account import LINGER_US, Account, Contact
 
 _FEW = 64
 
 
 class Holdings:
-    """`longest_us` is the longest window of all rulesets that the customer was ever decided by."""
+    """`longest_us` is the longest window of all rulesets that the customer was ever decided by, `totals` are those of
+    contacts that the journal does not tell of any more."""
 
-    def __init__(self, longest_us: int) -> None:
+    def __init__(self, longest_us: int, totals: Mapping[tuple[str, str], int]) -> None:
         self._reach_us = longest_us + LINGER_US
         self._contacts: dict[int, Contact] = {}
-        self._totals: dict[tuple[str, str], int] = {}
+        self._totals = dict(totals)
         self._many = _FEW
 
     def put(self, contact: Contact) -> None:

@@ -19,7 +19,7 @@ from engine.operations.erase import hold_person
 from engine.operations.erasures import refused
 from engine.operations.file import profile_data, suppressions_data
 from engine.operations.patience import in_time
-from engine.store import accounts, events, exposures, journal_rows
+from engine.store import accounts, events, exposures, journal_rows, openings
 from engine.store.addresses import Link
 from engine.store.columns import Texts
 from engine.store.customers import addresses_data, outcomes_data, preference_data, variants_data
@@ -75,6 +75,7 @@ async def _merge(decider: Decider, into: str, other: str) -> Merged:
         rows = _exposures(into, await exposures.of(connection, [into, other]))
         revoked = _unite(batch, one, two, messages, rows)
         moved = await events.move(connection, other, into)
+        await openings.unite(connection, decider.labels, into, other)
         await exchange(connection, exposures.removing([into, other]))
         batch.exposures = {(into, each.experiment): each for each in rows}
         await decider.settler.write(connection, batch)

@@ -17,7 +17,7 @@ from engine.core.policy import DAY_US
 from engine.operations.plan_file import read_plan
 from engine.operations.standard_metrics import DAY, Extended, extended, values_of
 from engine.store import analysis as store
-from engine.store import experiments, snapshots
+from engine.store import experiments, pruning, snapshots
 from engine.store.analysis import COLUMNS, RESERVED, Analysis, Entered, Met, Relations, Wanted
 from engine.store.experiments import Record
 from engine.store.exposures import ExposureFlag
@@ -37,7 +37,6 @@ from experiments.tables import aggregate
 
 SCHEMA: Final = 1
 REFUSALS_KEPT_DAYS: Final = 30
-CONTACTS_KEPT_DAYS: Final = 400
 _GRAVEST: Final = (Call.INVALID, Call.STOP, Call.DO_NOT_SHIP, Call.INCONCLUSIVE, Call.KEEP_RUNNING, Call.SHIP)
 _DECIDES: Final = (Role.PRIMARY, Role.GUARDRAIL)
 
@@ -80,6 +79,7 @@ def refresh(url: str, number: int, asked_us: int) -> int:
         try:
             with store.one_instant(connection):
                 record = experiments.current(connection, number)  # its plan too is of this instant: phases come and go
+                _check_whole(record, pruning.readable_since_us(connection))
                 plan = replace(read_plan(record.plan), columns=COLUMNS)
                 analysis = Analysis(connection, wanted(record, plan), record.ended_us)
                 found = compute(record, plan, analysis)
@@ -89,6 +89,16 @@ def refresh(url: str, number: int, asked_us: int) -> int:
         call = gravest(found.readout)
         snapshots.add(connection, Snapshot(number, analysis.now_us, analysis.as_of_us, took_us, call, found.document))
         return analysis.now_us
+
+
+def _check_whole(record: Record, since_us: int) -> None:
+    """A readout of what is left would be another one than it says to be, so there is none."""
+    if (record.started_us or 0) - pruning.READ_BACK_DAYS * DAY_US < since_us:
+        since = store.instant(since_us).date()
+        raise Conflict(
+            f"the readout of {record.key!r} cannot be made anew: contacts and events of before {since} were let go of."
+            " The readouts that were kept stay"
+        )
 
 
 def wanted(record: Record, plan: Experiment) -> Wanted:
@@ -289,8 +299,6 @@ def _cautions(no_room: Sequence[str], days: float) -> list[str]:
         found.append(
             f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this began before."
         )
-    if days > CONTACTS_KEPT_DAYS:
-        found.append(f"Contacts are kept for {CONTACTS_KEPT_DAYS} days: the first ones are missing in what is counted.")
     if no_room:
         found.append(f"The plan's own metrics leave no room for {', '.join(no_room)}.")
     return found

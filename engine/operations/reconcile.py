@@ -1,7 +1,8 @@
 """What the journal adds up to, against the rows that decisions read: the account, and what is on file.
 
 The account may have let go of what `Account.settle` allows it to: expired leases, contacts that nothing counts, and
-whatever ended before `complete_since_us`, which then is in the totals. Everything else must be there, to the bit.
+whatever ended before `complete_since_us`, which then is in the totals. Everything else must be there, to the bit. Of
+what the journal has let go of the opening tells: those totals are the first of the account's.
 """
 
 from collections.abc import Iterator, Mapping
@@ -50,7 +51,7 @@ def _exposures(rows: Mapping[int, Exposure], told: Mapping[int, Exposure]) -> It
 
 
 def _account(replay: Replay, account: Account) -> Iterator[tuple[int | None, str]]:
-    were_refusals = account.seq > replay.seq and account.latest_us < replay.refusals_since_us  # and were let go of
+    were_refusals = account.seq > replay.seq and account.latest_us < replay.whole_since_us  # and were let go of
     if account.seq != replay.seq and not were_refusals:
         yield None, f"the account counts {account.seq} entries, but the newest in the journal is {replay.seq}"
     if account.latest_us != replay.latest_us and not were_refusals:
@@ -68,7 +69,7 @@ def _account(replay: Replay, account: Account) -> Iterator[tuple[int | None, str
         message = replay.message(contact.seq)
         state = "not in the journal" if message is None else f"{message.state(account.latest_us).value}"
         yield contact.seq, f"the account holds this contact, which is {state}"
-    yield from _left(account, [each for seq, each in expected.items() if seq not in held])
+    yield from _left(account, replay.opening, [each for seq, each in expected.items() if seq not in held])
 
 
 _COMPARED = (*(each for each in Contact._fields if each != "labels"), "channel", "topic", "campaign", "team")
@@ -83,10 +84,10 @@ def _differences(held: Contact, told: Contact) -> Iterator[tuple[int, str]]:
             yield held.seq, f"the account says {name} {found!r} of this contact, the journal {expected!r}"
 
 
-def _left(account: Account, absent: list[Contact]) -> Iterator[tuple[int | None, str]]:
+def _left(account: Account, opening: Account, absent: list[Contact]) -> Iterator[tuple[int | None, str]]:
     """Of the contacts that the account does not hold: those that it must, and whether the totals count the others."""
     now_us = account.latest_us
-    totals: dict[tuple[str, str], int] = {}
+    totals = dict(opening.totals)
     for each in absent:
         if each.is_open(now_us):
             yield each.seq, "the account lacks this contact, whose lease is open"

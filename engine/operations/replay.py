@@ -5,12 +5,12 @@ account row, so what is found here can be compared with it; and every decision i
 what was on record when it was made.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple, assert_never
 
-from engine.core.account import Contact, Kind, Lease, State
-from engine.core.customer import UNKNOWN, Customer, Membership, Stage
+from engine.core.account import LINGER_US, Account, Contact, Kind, Lease, State
+from engine.core.customer import UNKNOWN, Customer, Membership
 from engine.core.decision import decide
 from engine.core.policy import OnExpiry
 from engine.core.rules import Rules
@@ -65,8 +65,8 @@ class Replay:
     """A customer as the journal's entries so far make one. `rulesets` holds every ruleset that the entries name.
 
     `exempt_topics` are those that any version of the policy exempts: which version bound an entry that names no ruleset
-    is not on record, so of such topics only what holds under all versions is asked. Refusals of before
-    `refusals_since_us` were let go of: until then numbers may be missing.
+    is not on record, so of such topics only what holds under all versions is asked. Entries of before `whole_since_us`
+    were let go of: until then numbers may be missing. The `opening` is what contacts that went add up to.
     """
 
     def __init__(
@@ -74,7 +74,8 @@ class Replay:
         customer_id: str,
         rulesets: Mapping[int, Ruleset],
         exempt_topics: frozenset[str],
-        refusals_since_us: int = 0,
+        whole_since_us: int = 0,
+        opening: Account | None = None,
     ) -> None:
         self.customer_id = customer_id
         self.findings: list[Finding] = []
@@ -86,16 +87,20 @@ class Replay:
         self.exposures: dict[int, Exposure] = {}  # what readouts are to find, by experiment
         self._messages: dict[int, Message] = {}
         self._seqs: dict[str, list[int]] = {}  # the attempts under a message id, the newest last
-        self._holdings = Holdings(max((each.rules.longest_us for each in rulesets.values()), default=0))
+        self.opening = Account() if opening is None else opening
+        longest_us = max((each.rules.longest_us for each in rulesets.values()), default=0)
+        self._holdings = Holdings(longest_us, self.opening.totals)
         self._rulesets = rulesets
         self._exempt_topics = exempt_topics
-        self.refusals_since_us = refusals_since_us
+        self.whole_since_us = whole_since_us
         self._entered: tuple[Changed, Mapping[int, Membership]] | None = None  # the memberships before this entry
+        self._united_at = 0  # the last entry that brought another's contacts, where some contacts went
         self._carried_to = 0  # up to this entry they carry the contacts of somebody who was merged into this customer
         self._due: tuple[Changed, list[Contact]] | None = None  # open leases that a suppression must revoke
 
-    def tell(self, entries: Iterable[Read]) -> None:
+    def tell(self, entries: Sequence[Read]) -> None:
         """Fold all entries of the customer, in the order of their seq."""
+        self._united_at = retold.united_at(entries) if self.opening.seq else 0
         for entry in entries:
             self._number(entry)
             try:
@@ -103,6 +108,8 @@ class Replay:
             except Exception as error:  # what cannot be told again must not end the telling
                 self._find(entry.seq, f"it cannot be replayed: {error!r}")
         self._expect_revoked()
+        self.seq = max(self.seq, self.opening.seq)
+        self.latest_us = max(self.latest_us, self.opening.latest_us)
 
     def contacts(self) -> Iterator[Contact]:
         """Every contact of the journal, as it now stands; neither released nor revoked ones."""
@@ -120,7 +127,9 @@ class Replay:
     def _number(self, entry: Read) -> None:
         """Entries are numbered without a gap, and time does not run backwards from one to the next."""
         expected = self.seq + 1
-        if entry.seq > expected and self.latest_us >= self.refusals_since_us:
+        if self.opening.seq and expected <= self._carried_to:  # old contacts in new entries: some may be gone
+            expected = min(entry.seq, self._carried_to + 1)
+        if entry.seq > expected and self.latest_us >= self.whole_since_us:
             which = (
                 f"entry {expected} is" if entry.seq == expected + 1 else f"entries {expected} to {entry.seq - 1} are"
             )
@@ -174,7 +183,7 @@ class Replay:
         for state in states:
             if state.is_live or state is State.REVOKED:
                 self._find(message.seq, f"message {message.message_id!r} was allowed while it was {state.value}")
-        if message.attempt != attempt:
+        if message.attempt != attempt and retold.remembers(self.opening, message):
             self._find(message.seq, f"it is attempt {message.attempt}, and should be {attempt}")
         self._expect_unsuppressed(message)
         decision = self._decide(message, reserves=True, revoked=False)
@@ -201,9 +210,10 @@ class Replay:
             for state in states:
                 if state.is_live:
                     self._find(refusal.seq, f"message {refusal.message_id!r} was refused while it was {state.value}")
-        if refusal.attempt != attempt:
+        is_known = retold.remembers(self.opening, refusal)
+        if refusal.attempt != attempt and is_known:
             self._find(refusal.seq, f"it is attempt {refusal.attempt}, and should be {attempt}")
-        if revoked != (refusal.reasons == REVOKED_REASONS):
+        if revoked != (refusal.reasons == REVOKED_REASONS) and is_known:
             was = "was" if revoked else "was not"
             self._find(refusal.seq, f"message {refusal.message_id!r} {was} revoked, but the reasons say otherwise")
         decision = self._decide(refusal, reserves=not refusal.checked, revoked=refusal.reasons == REVOKED_REASONS)
@@ -241,7 +251,7 @@ class Replay:
         if ruleset is None:
             self._find(entry.seq, f"it names ruleset {entry.ruleset}, which does not exist")
             return None
-        if not ruleset.is_comparable:
+        if not ruleset.is_comparable or not self._is_told(entry, ruleset.rules.longest_us):
             self.skipped += 1
             return None
         self.decisions += 1
@@ -269,6 +279,11 @@ class Replay:
                 one, other = retold.membership(found), retold.membership(told)
                 self._find(entry.seq, f"experiment {number}: {one} on record, but the replay says {other}")
         return treated.decision
+
+    def _is_told(self, entry: Message | Refusal, longest_us: int) -> bool:
+        """Whether the journal and the opening still tell all that a decision saw."""
+        reached_us = entry.at_us - longest_us - LINGER_US
+        return reached_us >= self.opening.complete_since_us and entry.seq > self._united_at
 
     def _before(self, entry: Message | Refusal) -> Customer:
         """The customer as an ask met them: what it made of memberships stands right before its own entry."""
@@ -306,6 +321,8 @@ class Replay:
         message = self._messages.get(entry.contact_seq)
         if entry.resolution is not Resolution.REVOKED:
             self._expect_revoked()
+        if message is None and entry.contact_seq <= self.opening.seq:
+            return  # a contact that went before its resolution
         if message is None:
             self._find(entry.seq, f"it resolves contact {entry.contact_seq}, which is not in the journal")
             return
@@ -362,7 +379,7 @@ class Replay:
             case Change.VARIANTS:
                 self._entered = entry, self.customer.variants
                 self.customer = replace(self.customer, variants=variants_of(entry.data))
-                self._expose(entry.at_us)
+                self.exposures = retold.exposures(self.exposures, self.customer_id, self.customer.variants, entry.at_us)
             case Change.MERGED:
                 self._merged(entry)
         news = Refusals.between(before, self.customer)
@@ -376,18 +393,6 @@ class Replay:
         self._carried_to = entry.seq + entry.data["entries"]
         self.customer = replace(self.customer, variants=variants_of(entry.data["variants"]))
         self.exposures = {each[0]: Exposure(self.customer_id, *each) for each in entry.data["exposures"]}
-
-    def _expose(self, at_us: int) -> None:
-        """What the memberships as they now are leave for readouts to find."""
-        found: dict[int, Exposure] = {}
-        for number, (variant, stage) in self.customer.variants.items():
-            was = self.exposures.get(number) or Exposure(self.customer_id, number, variant, at_us)
-            found[number] = was._replace(
-                variant=variant,
-                eligible_us=was.eligible_us or (at_us if stage >= Stage.ELIGIBLE else None),
-                diverged_us=was.diverged_us or (at_us if stage is Stage.DIVERGED else None),
-            )
-        self.exposures = found
 
     def _bound(self, news: Refusals, now_us: int) -> list[Contact]:
         """The open leases that what is newly forbidden ends, under whichever policy."""

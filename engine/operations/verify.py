@@ -1,8 +1,9 @@
 """Whether the journal, the accounts and the decisions agree: every customer's story told again and compared.
 
 Reads only, a page of customers at a time, and never holds a lock: it runs beside the service. Entries decided under
-another version of the time zones than this process reads are folded, but their decisions are not made again. What an
-erasure left under a random id is nobody's story, and is passed over.
+another version of the time zones than this process reads are folded, but their decisions are not made again; nor are
+those that saw contacts which the journal has let go of since. What an erasure left under a random id is nobody's story,
+and is passed over.
 """
 
 import asyncio
@@ -102,7 +103,7 @@ async def _read(
 def _verified(dossier: Dossier, rulesets: "_Rulesets", clock_us: int) -> Report:
     entries = dossier.entries
     named = rulesets.named_by(dossier)
-    replay = Replay(dossier.customer_id, named, rulesets.exempt_topics, rulesets.refusals_since_us)
+    replay = Replay(dossier.customer_id, named, rulesets.exempt_topics, rulesets.whole_since_us, dossier.opening)
     replay.tell(entries)
     findings = (*replay.findings, *reconcile(replay, dossier))
     latest_us = dossier.account.latest_us if dossier.account else 0
@@ -118,7 +119,7 @@ class _Rulesets:
 
     def __init__(self) -> None:
         self.exempt_topics: frozenset[str] = frozenset()
-        self.refusals_since_us = 0
+        self.whole_since_us = 0
         self._known: dict[int, policies.Ruleset] = {}
         self._policies: dict[int, Policy] = {}
         self._made: dict[int, Ruleset] = {}
@@ -126,7 +127,7 @@ class _Rulesets:
     async def load(self, connection: Connection, page: Page) -> None:
         """Read what the page's entries name."""
         self.exempt_topics = await policies.exempt_topics(connection)
-        self.refusals_since_us = await pruning.refusals_since_us(connection)
+        self.whole_since_us = await pruning.whole_since_us(connection)
         if len(self._made) > _RULESETS_KEPT:
             self._made.clear()
         wanted = {number for dossier in page.dossiers for number in _numbers(dossier)} - self._made.keys()

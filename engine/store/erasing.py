@@ -23,7 +23,17 @@ from engine.store.labels import Labels
 ANONYMOUS: Final = "\x01"
 AFTER_ANONYMOUS: Final = "\x02"  # all customers' ids sort after it
 FEW: Final = 10  # a segment of fewer others would point at who was erased
-TABLES: Final = ("journal", "refusals", "resolutions", "changes", "events", "exposures", "customers", "accounts")
+TABLES: Final = (
+    "journal",
+    "refusals",
+    "resolutions",
+    "changes",
+    "events",
+    "exposures",
+    "customers",
+    "accounts",
+    "openings",
+)
 
 _EXPOSED = (
     "SELECT e.experiment, x.plan FROM exposures e JOIN experiments x ON x.number = e.experiment"

@@ -13,6 +13,7 @@ from psycopg.rows import TupleRow
 
 from engine.core.account import Account
 from engine.core.account_row import decode, encode
+from engine.store import openings
 from engine.store.customers import COLUMNS, NOTHING, CustomerTexts
 from engine.store.database import Connection, clock_us
 from engine.store.exposures import COMPARED, Exposure
@@ -39,7 +40,7 @@ Read: TypeAlias = Entry | Unreadable
 class Dossier(NamedTuple):
     """All there is of one customer, the entries by their seq. `account` may be None for want of a row, or of sense.
 
-    `exposures` are by experiment.
+    `exposures` are by experiment. `opening` is what is left of entries that are not there any more; None: of none.
     """
 
     customer_id: str
@@ -48,6 +49,7 @@ class Dossier(NamedTuple):
     texts: CustomerTexts
     entries: list[Read]
     exposures: dict[int, Exposure]
+    opening: Account | None
 
 
 class Page(NamedTuple):
@@ -156,6 +158,7 @@ async def _dossiers(
         is_whole = not data or encode(account, labels.lexicon) == data  # what is cut off or left over decodes as well
         accounts[customer_id] = account if is_whole else None
     files = {row[0]: CustomerTexts._make(row[1:]) for row in await _rows(connection, f"{_FILES} {where}", parameters)}
+    opened = await openings.of(connection, labels, sorted({*accounts, *files, *entries}))
     exposures: dict[str, dict[int, Exposure]] = {}
     for row in await _rows(connection, f"{COMPARED} {where}", parameters):
         exposures.setdefault(row[0], {})[row[1]] = Exposure(*row)
@@ -167,6 +170,7 @@ async def _dossiers(
             files.get(id_, NOTHING),
             entries.get(id_, []),
             exposures.get(id_, {}),
+            opened.get(id_),
         )
         for id_ in sorted({*accounts, *files, *entries})
     ]

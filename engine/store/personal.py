@@ -71,6 +71,11 @@ PERSONAL: Final[Mapping[str, Mapping[str, Told]]] = {
         **dict.fromkeys(("seq", "customer_id"), _plain),
         "contacts": _contacts,
     },
+    "openings": {
+        **dict.fromkeys(("latest_us", "complete_since_us"), _at),
+        **dict.fromkeys(("seq", "customer_id"), _plain),
+        "totals": _contacts,
+    },
     "customers": dict.fromkeys(
         (
             "customer_id",

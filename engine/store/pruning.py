@@ -1,5 +1,5 @@
 """Letting go of what is old: rows become daily totals in the transaction that removes them, so that none is lost and
-none counted twice.
+none counted twice. Contacts, which accounts are made of, have a file of their own (`journal_pruning`).
 
 Refusals go by whole weeks: a dropped partition leaves nothing to vacuum. Dropping needs a moment without anybody at the
 table, and asks queue behind whoever waits for one: so it waits a tenth of a second, and comes again.
@@ -7,9 +7,11 @@ table, and asks queue behind whoever waits for one: so it waits a tenth of a sec
 
 import asyncio
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
+from psycopg import Connection as SyncConnection
 from psycopg.errors import LockNotAvailable
+from psycopg.rows import TupleRow
 
 from engine.core.policy import DAY_US
 from engine.store.database import Connection, Database
@@ -17,29 +19,44 @@ from engine.store.journal_rows import WAS_REFUSED
 from engine.store.totals import FIRST_CODE, FIRST_RULE, Counted
 
 WEEK_US: Final = 7 * DAY_US
-_WEEK: Final = re.compile(r"refusals_w(\d+)")
-_TRIES, _BETWEEN_S = 10, 0.4
-_LABELS: Final = "channel, topic, campaign, team"
+_WEEK: Final = re.compile(r"[a-z]+_w(\d+)")
+TRIES, BETWEEN_S = 10, 0.4
+LABELS: Final = "channel, topic, campaign, team"
+REFUSALS, CONTACTS, EVENTS = "refusals", "journal", "events"  # the names in `kept_since`
+OF_CONTACTS: Final = ("journal", "resolutions")
+READ_BACK_DAYS: Final = 90  # readouts look so far back from the beginning: metrics before entry, and who had been away
+_GRACE_DAYS: Final = 28
+_NEEDED: Final = f"""
+SELECT what, since_us FROM (
+    SELECT 'the experiment ' || key, started_us FROM experiments WHERE started_us IS NOT NULL AND (ended_us IS NULL
+        OR ended_us + coalesce((plan->>'horizon_days')::bigint, 90) * {DAY_US} > %(now)s)
+    UNION ALL
+    SELECT 'the holdout ' || name, from_us FROM holdouts
+        WHERE coalesce(ended_us, until_us) + {_GRACE_DAYS * DAY_US} > %(now)s
+) readouts (what, since_us) ORDER BY since_us LIMIT 1
+"""
 
 
 def _refusals(source: str) -> str:
     return (
-        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {_LABELS}, {FIRST_RULE} AS rule,"
-        f" {FIRST_CODE} AS code FROM {source} GROUP BY 2, {_LABELS}, 8, 9"
+        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {LABELS}, {FIRST_RULE} AS rule,"
+        f" {FIRST_CODE} AS code FROM {source} GROUP BY 2, {LABELS}, 8, 9"
         f" UNION ALL SELECT count(DISTINCT (customer_id, message_id)), at_us / {DAY_US}, {Counted.MESSAGE:d},"
-        f" {_LABELS}, 0, 0 FROM {source} WHERE {WAS_REFUSED} AND message_id <> '' GROUP BY 2, {_LABELS}"
+        f" {LABELS}, 0, 0 FROM {source} WHERE {WAS_REFUSED} AND message_id <> '' GROUP BY 2, {LABELS}"
     )
 
 
-def _added(rows: str) -> str:
+def added(rows: str) -> str:
+    """What adds counted rows to the totals, in the order of their keys: two that add at once wait in one order."""
     return (
-        f"INSERT INTO daily_totals AS t (count, day, kind, {_LABELS}, rule, code) {rows}"
-        f" ON CONFLICT (day, kind, {_LABELS}, rule, code) DO UPDATE SET count = t.count + EXCLUDED.count"
+        f"INSERT INTO daily_totals AS t (count, day, kind, {LABELS}, rule, code)"
+        f" SELECT * FROM ({rows}) counted ORDER BY 2, 3, 4, 5, 6, 7, 8, 9"
+        f" ON CONFLICT (day, kind, {LABELS}, rule, code) DO UPDATE SET count = t.count + EXCLUDED.count"
     )
 
 
 def _moved(gone: str, rows: str) -> bytes:
-    return f"WITH gone AS ({gone}), added AS ({_added(rows)}) SELECT count(*) FROM gone".encode()
+    return f"WITH gone AS ({gone}), added AS ({added(rows)}) SELECT count(*) FROM gone".encode()
 
 
 _STRAY_REFUSALS: Final = _moved("DELETE FROM refusals_w_other WHERE at_us < %s RETURNING *", _refusals("gone"))
@@ -60,11 +77,11 @@ _THINNED: Final = (
 )
 
 
-async def old_weeks(connection: Connection, before_us: int) -> list[int]:
-    """The numbers of the weeks all of whose refusals are older, the oldest first."""
+async def old_weeks(connection: Connection, table: str, before_us: int) -> list[int]:
+    """The numbers of a table's weeks all of whose rows are older, the oldest first."""
     cursor = await connection.execute(
-        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
-        " WHERE i.inhparent = 'refusals'::regclass"
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = %s::regclass",
+        (table,),
     )
     weeks = [int(found[1]) for row in await cursor.fetchall() if (found := _WEEK.fullmatch(row[0]))]
     return [week for week in sorted(weeks) if (week + 1) * WEEK_US <= before_us]
@@ -76,12 +93,12 @@ async def drop_refusals(database: Database, week: int) -> bool:
     try:
         async with database.transaction() as connection:
             await _patiently(connection)
-            await connection.execute(_added(_refusals(partition)).encode())
-            for _ in range(_TRIES):
+            await connection.execute(added(_refusals(partition)).encode())
+            for _ in range(TRIES):
                 if await _dropped(connection, partition):
-                    await _keep_since(connection, (week + 1) * WEEK_US)
+                    await keep_since(connection, REFUSALS, (week + 1) * WEEK_US)
                     return True
-                await asyncio.sleep(_BETWEEN_S)
+                await asyncio.sleep(BETWEEN_S)
             raise _NeverFree
     except _NeverFree:
         return False
@@ -91,7 +108,7 @@ async def move_stray_refusals(connection: Connection, before_us: int) -> int:
     """The same for what lies in the spare partition; how many."""
     moved = await _count(connection, _STRAY_REFUSALS, before_us)
     if moved:
-        await _keep_since(connection, before_us)
+        await keep_since(connection, REFUSALS, before_us)
     return moved
 
 
@@ -111,18 +128,44 @@ async def thin_snapshots(connection: Connection, before_us: int) -> int:
     return (await connection.execute(_THINNED.encode(), (before_us,))).rowcount
 
 
-async def refusals_since_us(connection: Connection) -> int:
-    """From when on all refusals are there; 0 where none was ever let go of."""
-    row = await (await connection.execute("SELECT since_us FROM kept_since WHERE name = 'refusals'")).fetchone()
+async def keep_since(connection: Connection, name: str, since_us: int) -> None:
+    """Note that of a table everything is there from an instant on, and before it perhaps not."""
+    await connection.execute(
+        "INSERT INTO kept_since AS k (name, since_us) VALUES (%s, %s)"
+        " ON CONFLICT (name) DO UPDATE SET since_us = greatest(k.since_us, EXCLUDED.since_us)",
+        (name, since_us),
+    )
+
+
+async def whole_since_us(connection: Connection) -> int:
+    """From when on every entry of customers' journals is there; 0 where none was ever let go of."""
+    query = "SELECT coalesce(max(since_us), 0) FROM kept_since WHERE name = ANY(%s)"
+    row = await (await connection.execute(query, ([REFUSALS, CONTACTS],))).fetchone()
     return row[0] if row else 0
 
 
-async def _keep_since(connection: Connection, since_us: int) -> None:
-    await connection.execute(
-        "INSERT INTO kept_since AS k (name, since_us) VALUES ('refusals', %s)"
-        " ON CONFLICT (name) DO UPDATE SET since_us = greatest(k.since_us, EXCLUDED.since_us)",
-        (since_us,),
-    )
+def readable_since_us(connection: SyncConnection[TupleRow]) -> int:
+    """From when on contacts and events are all there, for readouts; 0 where none was ever let go of."""
+    query = "SELECT coalesce(max(since_us), 0) FROM kept_since WHERE name = ANY(%s)"
+    row = connection.execute(query, ([CONTACTS, EVENTS],)).fetchone()
+    return row[0] if row else 0
+
+
+class Need(NamedTuple):
+    """That something is still to be read from an instant on: what, in words."""
+
+    what: str
+    since_us: int
+
+
+async def needed(connection: Connection, now_us: int) -> Need | None:
+    """What readouts that are still to come go back to, the farthest; None where there are none.
+
+    An experiment's end when its horizon after its end is over, a holdout's a while after its own: whoever is to read
+    one has come by then.
+    """
+    row = await (await connection.execute(_NEEDED.encode(), {"now": now_us})).fetchone()
+    return None if row is None else Need(row[0], row[1] - READ_BACK_DAYS * DAY_US)
 
 
 class _NeverFree(Exception):

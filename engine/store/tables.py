@@ -96,6 +96,25 @@ class AccountRow(SQLModel, table=True):
     contacts: bytes = Field(sa_type=LargeBinary, nullable=False, sa_column_kwargs={"server_default": ""})
 
 
+class OpeningRow(SQLModel, table=True):
+    """What of a customer's journal was let go of, added up: where the account that is told by the rest begins.
+
+    `seq` is that of the newest contact that went, `latest_us` the newest instant at which one was asked or recorded;
+    of those that counted every one had ended before `complete_since_us`, and is in `totals`, in `core.account`'s form.
+    """
+
+    __tablename__ = "openings"
+    __table_args__ = (
+        PrimaryKeyConstraint("customer_id", name="openings_pkey"),
+        CheckConstraint("seq > 0", name="openings_seq"),
+    )
+    latest_us: int = big_column()
+    complete_since_us: int = big_column()
+    seq: int = int_column()
+    customer_id: str = customer_column()
+    totals: bytes = Field(sa_type=LargeBinary, nullable=False)
+
+
 class CustomerRow(SQLModel, table=True):
     """What decisions read about a person. Every change of it is in `changes` too; NULL is "nothing on file".
 
