@@ -38,7 +38,7 @@ class Happened(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HappenedCommand(Plain):
-    """Events of one customer, each stamped no later than now. They are appended in the same transaction.
+    """Events of one customer, none of them held to be of later than now. They are appended in the same transaction.
 
     An event under a key that is kept already is the same event, whatever it says: nothing that is not kept acts.
     """

@@ -34,10 +34,10 @@ _LABELS: Final = tuple(each.value for each in (*_TOO_SOON, *_SENDS, *_BY_HAND_AL
 _INSERT = (
     "INSERT INTO events (at_us, received_us, event_key, message_key, value, margin, kind, source, topic, campaign,"
     " channel, flags, customer_id, event_id, message_id, properties)"
-    " SELECT at, now.us, key, message_key, value, margin, kind, source, topic, campaign, channel, flags, id, event_id,"
-    " message_id, properties::jsonb FROM (SELECT takt_clock()) AS now(us), unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b,"
-    " %b, %b, %b, %b, %b, %b) AS rows(at, key, message_key, value, margin, kind, source, topic, campaign, channel,"
-    " flags, id, event_id, message_id, properties)"
+    " SELECT least(at, now.us), now.us, key, message_key, value, margin, kind, source, topic, campaign, channel, flags,"
+    " id, event_id, message_id, properties::jsonb FROM (SELECT takt_clock()) AS now(us),"
+    " unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b) AS rows(at, key, message_key, value, margin,"
+    " kind, source, topic, campaign, channel, flags, id, event_id, message_id, properties)"
 )
 _INSERT_NEWS = f"{_INSERT} ON CONFLICT (customer_id, event_key) DO NOTHING RETURNING customer_id, event_key"
 # A click that its provider's clock puts a little before the send was no later than one after it. The key is of one

@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from engine.core.tokens import Scope
-from tests.api.caller import Caller, is_problem, row_counts
+from tests.api.caller import DAY_S, Caller, advance_clock, is_problem, row_counts
 from tests.service import Service
 
 CLOUD_JSON = "application/cloudevents+json"
@@ -171,6 +172,43 @@ def test_an_unsubscribe_is_in_force_when_it_is_acknowledged(takt: Caller, ada: s
     assert takt.ask(ada, "m-2")["reasons"][0]["code"] == "suppressed"
     assert takt.release(ada, "m-1")["state"] == "revoked"
     assert bring(takt, event(ada, "unsubscribed", channel="email")) == ["duplicate"]
+
+
+@pytest.fixture
+def clock_back(takt: Caller) -> Iterator[Callable[[], None]]:
+    """Lets the clock of the database step back by half a day, until the test is over."""
+    steps: list[float] = []
+
+    def step() -> None:
+        advance_clock(takt.service.database_url, -DAY_S / 2)
+        steps.append(DAY_S / 2)
+
+    yield step
+    advance_clock(takt.service.database_url, sum(steps))
+
+
+def test_an_unsubscribe_counts_while_the_clock_of_the_database_is_back(
+    takt: Caller, ada: str, clock_back: Callable[[], None]
+) -> None:
+    bring(takt, event(ada, "unsubscribed", channel="email", at=ago(minutes=2)))
+    bring(takt, event(ada, "resubscribed", channel="email", at=ago(minutes=1)))
+    assert takt.ask(ada, "m-1")["verdict"] == "allow"
+    clock_back()
+    assert bring(takt, event(ada, "unsubscribed", channel="email", at=ago(seconds=0), id="again")) == ["accepted"]
+    assert takt.ask(ada, "m-2")["verdict"] == "deny"
+
+
+def test_a_complaint_from_an_address_counts_while_the_clock_of_the_database_is_back(
+    takt: Caller, ada: str, somewhere: str, clock_back: Callable[[], None]
+) -> None:
+    reached(takt, ada, somewhere)
+    about = {"channel": "email", "address": somewhere, "at": ago(seconds=0)}
+    bring(takt, event(None, "complained", **about))
+    takt.call("POST", "/v1/suppressions/lift", {"customer_id": ada, "channel": "email"})
+    assert takt.ask(ada, "m-1")["verdict"] == "allow"
+    clock_back()
+    assert bring(takt, event(None, "complained", **about | {"at": ago(seconds=0)}, id="again")) == ["accepted"]
+    assert takt.ask(ada, "m-2")["verdict"] == "deny"
 
 
 def test_a_delivery_confirms_the_reservation_of_its_message(takt: Caller, ada: str) -> None:
