@@ -99,8 +99,7 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
         if duplicated:
             wanted = _deduplicated(wanted)
     known = Known(frozenset(survey.kinds), survey.suspect_kinds, "hard" in looked.columns, survey.first_us)
-    share = _OWN_PASS if not duplicated else 1.0
-    units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known, share).unit_table()
+    units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known, bool(duplicated)).unit_table()
     return LongForm(
         units,
         as_of_us,
@@ -167,7 +166,7 @@ class _Joining:
     as_of_us: int
     survey: Survey
     known: Known
-    own_pass: float
+    is_dear: bool  # to read the events more than once
 
     def unit_table(self) -> UnitTable:
         definitions = Definitions(self.plan, self.known)
@@ -254,10 +253,15 @@ class _Joining:
         return grouped.mutate(**{ARM: arm}).drop("low", "high")
 
     def _passes(self, definitions: Definitions) -> list[frozenset[str]]:
-        """The types of events that are summed together. What makes up much of them is summed alone: each event is then
-        held against the few sums that are of it. All types of one sum are in one pass."""
+        """The types of events that are summed together; all types of one sum are in one pass.
+
+        PostgreSQL holds each event against each sum: there, what makes up much of them is summed alone, against the few
+        sums that are of it. DuckDB does so a thousand events at a time, and would take twice as long.
+        """
         counts = self.survey.kinds
-        often = [each for each, count in counts.items() if count >= self.own_pass * self.survey.count]
+        least = _OWN_PASS * self.survey.count
+        is_apart = self.engine.name == "postgres" and not self.is_dear
+        often = [each for each, count in counts.items() if is_apart and count >= least]
         found = [frozenset({each}) for each in often]
         found.append(frozenset(counts).difference(often))
         for of in definitions.kinds_of.values():
@@ -276,7 +280,8 @@ class _Joining:
     ) -> Table:
         """The sums of events of these types. What all of them have in common is a constant, of which no engine need
         look at each."""
-        chosen = self.events.filter(self.events["kind"].isin(sorted(kinds)))
+        is_all = kinds == frozenset(self.survey.kinds)
+        chosen = self.events if is_all else self.events.filter(self.events["kind"].isin(sorted(kinds)))
         suspects = kinds & self.known.suspect_kinds
         constants: dict[str, Expression] = {} if suspects else {"suspect": ibis.literal(False)}
         if len(kinds) == 1:
