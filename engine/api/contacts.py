@@ -23,11 +23,7 @@ router = APIRouter(tags=["contacts"])
 )
 async def confirm(request: Request, _key: Decides) -> Response:
     """Stamped when it arrives. After its lease ended, a release or a revocation it adds a late contact."""
-
-    def command_of(given: ContactIn) -> ConfirmCommand:
-        return ConfirmCommand(given.customer_id, given.message_id, given.attempt)
-
-    return await settle_items(request, "contacts", ContactIn, command_of, resolved_data)
+    return await _resolve(request, ConfirmCommand)
 
 
 @router.post(
@@ -38,11 +34,7 @@ async def confirm(request: Request, _key: Decides) -> Response:
 )
 async def release(request: Request, _key: Decides) -> Response:
     """Gives the budget back at once, exactly once. What was sent before stays sent (`applied: false`)."""
-
-    def command_of(given: ContactIn) -> ReleaseCommand:
-        return ReleaseCommand(given.customer_id, given.message_id, given.attempt)
-
-    return await settle_items(request, "contacts", ContactIn, command_of, resolved_data)
+    return await _resolve(request, ReleaseCommand)
 
 
 @router.post(
@@ -69,6 +61,13 @@ async def record(request: Request, key: Ingests) -> Response:
         )
 
     return await settle_items(request, "contacts", RecordIn, command_of, resolved_data)
+
+
+async def _resolve(request: Request, command: type[ConfirmCommand | ReleaseCommand]) -> Response:
+    def command_of(given: ContactIn) -> ConfirmCommand | ReleaseCommand:
+        return command(given.customer_id, given.message_id, given.attempt)
+
+    return await settle_items(request, "contacts", ContactIn, command_of, resolved_data)
 
 
 def resolved_data(resolved: Resolved) -> dict[str, Any]:

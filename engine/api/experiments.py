@@ -1,9 +1,10 @@
 """Experiments: drafted, started, widened, stopped and shipped, each step in their log."""
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any
+from inspect import cleandoc
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
@@ -37,6 +38,8 @@ from engine.store.experiments import Entry, Holdout, Record
 router = APIRouter(tags=["experiments"])
 Key = Annotated[str, Path(min_length=1, max_length=100, pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 _SHOWN = 100
+
+S = TypeVar("S", bound=StepIn | FindingIn)
 
 
 @router.post(
@@ -120,114 +123,79 @@ async def get_experiment(key: Key, request: Request, _key: Reads) -> Response:
     )
 
 
-@router.post(
-    "/v1/experiments/{key}/start",
-    summary="Let a draft run",
-    response_model=ExperimentStepOut,
-    openapi_extra=body(StepIn, STEP, Scope.MANAGE),
-)
-async def start_experiment(key: Key, request: Request, who: Manages) -> Response:
+def _step(
+    name: str, summary: str, model: type[S], example: dict[str, Any]
+) -> Callable[[Callable[[Database, str, By, S], Awaitable[Taken]]], object]:
+    """The route of a step of one experiment; what it decorates takes the step."""
+
+    def route_of(take: Callable[[Database, str, By, S], Awaitable[Taken]]) -> object:
+        @router.post(
+            f"/v1/experiments/{{key}}/{name}",
+            name=take.__name__,
+            summary=summary,
+            description=cleandoc(take.__doc__ or ""),
+            response_model=ExperimentStepOut,
+            openapi_extra=body(model, example, Scope.MANAGE),
+        )
+        async def route(key: Key, request: Request, who: Manages) -> Response:
+            raw = await read(request)
+            # One that needs to say nothing may come without a body.
+            given = validated(parsed(raw) if raw.strip() or model is not StepIn else {}, model)
+            by = By(who.name, given.note, given.request_id)
+            return json_response(_step_data(await take(_database(request), key, by, given)))
+
+        return route
+
+    return route_of
+
+
+@_step("start", "Let a draft run", StepIn, STEP)
+async def start_experiment(database: Database, key: str, by: By, given: StepIn) -> Taken:
     """Its first day is today (UTC): where the plan says another, all its dates move along, and a warning says so.
 
     An ask that arrives after this has answered is decided with it, in every process. 409 while an experiment runs that
     it conflicts with.
     """
-    given = await _step(request)
-    return json_response(_step_data(await experiments.start(_database(request), key, _by(who.name, given))))
+    return await experiments.start(database, key, by)
 
 
-@router.post(
-    "/v1/experiments/{key}/ramp",
-    summary="Take more customers in",
-    response_model=ExperimentStepOut,
-    openapi_extra=body(RampIn, RAMP, Scope.MANAGE),
-)
-async def ramp_experiment(key: Key, request: Request, who: Manages) -> Response:
+@_step("ramp", "Take more customers in", RampIn, RAMP)
+async def ramp_experiment(database: Database, key: str, by: By, given: RampIn) -> Taken:
     """Traffic only grows, and moves nobody who is in. The traffic that it has already: nothing happens."""
-    given = await body_of(request, RampIn)
-    by = _by(who.name, given)
-    taken = await experiments.ramp(_database(request), key, by, traffic=float(given.traffic))
-    return json_response(_step_data(taken))
+    return await experiments.ramp(database, key, by, traffic=float(given.traffic))
 
 
-@router.post(
-    "/v1/experiments/{key}/phase",
-    summary="Give other weights to those who enter from now on",
-    response_model=ExperimentStepOut,
-    openapi_extra=body(PhaseIn, PHASE, Scope.MANAGE),
-)
-async def begin_phase(key: Key, request: Request, who: Manages) -> Response:
+@_step("phase", "Give other weights to those who enter from now on", PhaseIn, PHASE)
+async def begin_phase(database: Database, key: str, by: By, given: PhaseIn) -> Taken:
     """Begins a phase, which readouts analyse as a stratum. Who is in stays in their variant. One phase a day (UTC)."""
-    given = await body_of(request, PhaseIn)
-    taken = await experiments.begin_phase(
-        _database(request),
-        key,
-        _by(who.name, given),
-        weights={name: float(weight) for name, weight in given.weights.items()},
-        traffic=None if given.traffic is None else float(given.traffic),
-    )
-    return json_response(_step_data(taken))
+    weights = {name: float(weight) for name, weight in given.weights.items()}
+    traffic = None if given.traffic is None else float(given.traffic)
+    return await experiments.begin_phase(database, key, by, weights=weights, traffic=traffic)
 
 
-@router.post(
-    "/v1/experiments/{key}/notes",
-    summary="Note a finding beside the numbers",
-    response_model=ExperimentStepOut,
-    openapi_extra=body(FindingIn, FINDING, Scope.MANAGE),
-)
-async def note_finding(key: Key, request: Request, who: Manages) -> Response:
+@_step("notes", "Note a finding beside the numbers", FindingIn, FINDING)
+async def note_finding(database: Database, key: str, by: By, given: FindingIn) -> Taken:
     """What a user test, an interview or a call found. It stands in the log, in any state of the experiment."""
-    given = await body_of(request, FindingIn)
-    taken = await experiments.note(_database(request), key, By(who.name, given.note, given.request_id))
-    return json_response(_step_data(taken))
+    return await experiments.note(database, key, by)
 
 
-@router.post(
-    "/v1/experiments/{key}/stop",
-    summary="End an experiment",
-    response_model=ExperimentStepOut,
-    openapi_extra=body(StepIn, STEP, Scope.MANAGE),
-)
-async def stop_experiment(key: Key, request: Request, who: Manages) -> Response:
+@_step("stop", "End an experiment", StepIn, STEP)
+async def stop_experiment(database: Database, key: str, by: By, given: StepIn) -> Taken:
     """From now on everybody is under the policy. What was stopped does not start again; it can still be shipped."""
-    given = await _step(request)
-    return json_response(_step_data(await experiments.stop(_database(request), key, _by(who.name, given))))
+    return await experiments.stop(database, key, by)
 
 
-@router.post(
-    "/v1/experiments/{key}/ship",
-    summary="Make a variant the policy",
-    response_model=ExperimentStepOut,
-    openapi_extra=body(ShipIn, SHIP, Scope.MANAGE),
-)
-async def ship_experiment(key: Key, request: Request, who: Manages) -> Response:
+@_step("ship", "Make a variant the policy", ShipIn, SHIP)
+async def ship_experiment(database: Database, key: str, by: By, given: ShipIn) -> Taken:
     """Its patch becomes a new version of the policy, in force at once; a share of all customers stays under the old one
     as a holdout, with readouts after 28, 90, 180 and 365 days. A warning says where the run was short of its horizon.
     """
-    given = await body_of(request, ShipIn)
-    taken = await ship(
-        _database(request),
-        key,
-        _by(who.name, given),
-        variant=given.variant,
-        held=given.holdout,
-        held_days=given.holdout_days,
-    )
-    return json_response(_step_data(taken))
+    held, days = given.holdout, given.holdout_days
+    return await ship(database, key, by, variant=given.variant, held=held, held_days=days)
 
 
 def _database(request: Request) -> Database:
     return request.app.state.decider.database
-
-
-async def _step(request: Request) -> StepIn:
-    """A step that needs to say nothing may come without a body."""
-    raw = await read(request)
-    return validated(parsed(raw), StepIn) if raw.strip() else StepIn()
-
-
-def _by(name: str, given: StepIn) -> By:
-    return By(name, given.note, given.request_id)
 
 
 def _source(given: PlanIn) -> str:
