@@ -22,13 +22,14 @@ from engine.operations.readout import (
     SCHEMA,
     Found,
     brought,
+    check_whole,
     effects,
     gravest,
     pauses_between,
     stretch_data,
 )
 from engine.operations.ship import readouts_us
-from engine.store import analysis, experiments
+from engine.store import analysis, experiments, pruning
 from engine.store import holdout_readouts as store
 from engine.store.analysis import COLUMNS
 from engine.store.cohorts import TREATED, Cohort, Side
@@ -92,6 +93,7 @@ def read_held(connection: Reader, number: int, day: int | None) -> Held:
     holdout = next((each for each in every if each.experiment == number), None)
     if holdout is None:
         raise NotFound(f"{record.key!r} has left no holdout")
+    check_whole(holdout.name, holdout.from_us, pruning.readable_since_us(connection))
     plan = replace(read_plan(record.plan), columns=COLUMNS)
     policy = read_policy(store.policy(connection, holdout.policy_version))
     span = span_of(holdout, store.clock_us(connection), day)

@@ -79,7 +79,7 @@ def refresh(url: str, number: int, asked_us: int) -> int:
         try:
             with store.one_instant(connection):
                 record = experiments.current(connection, number)  # its plan too is of this instant: phases come and go
-                _check_whole(record, pruning.readable_since_us(connection))
+                check_whole(record.key, record.started_us or 0, pruning.readable_since_us(connection))
                 plan = replace(read_plan(record.plan), columns=COLUMNS)
                 analysis = Analysis(connection, wanted(record, plan), record.ended_us)
                 found = compute(record, plan, analysis)
@@ -91,12 +91,12 @@ def refresh(url: str, number: int, asked_us: int) -> int:
         return analysis.now_us
 
 
-def _check_whole(record: Record, since_us: int) -> None:
-    """A readout of what is left would be another one than it says to be, so there is none."""
-    if (record.started_us or 0) - pruning.READ_BACK_DAYS * DAY_US < since_us:
+def check_whole(key: str, begun_us: int, since_us: int) -> None:
+    """A readout of what is left would be another one than it says to be, so there is none: `Conflict`."""
+    if begun_us - pruning.READ_BACK_DAYS * DAY_US < since_us:
         since = store.instant(since_us).date()
         raise Conflict(
-            f"the readout of {record.key!r} cannot be made anew: contacts and events of before {since} were let go of."
+            f"the readout of {key!r} cannot be made anew: contacts and events of before {since} were let go of."
             " The readouts that were kept stay"
         )
 

@@ -1,7 +1,7 @@
 """Readouts for whoever reads them: the newest snapshot, an older one, or a new one."""
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from engine.core.errors import Conflict, NotFound
 from engine.core.policy import DAY_US
@@ -12,9 +12,8 @@ from engine.store import experiments, holdout_readouts, snapshots
 from engine.store.database import Connection, Database, clock_us
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
+from engine.store.pruning import GRACE_DAYS
 from engine.store.snapshots import Snapshot
-
-GRACE_DAYS: Final = 28  # for so long after its end what a holdout's readouts need is kept
 
 
 class Kept(NamedTuple):

@@ -25,14 +25,14 @@ LABELS: Final = "channel, topic, campaign, team"
 REFUSALS, CONTACTS, EVENTS = "refusals", "journal", "events"  # the names in `kept_since`
 OF_CONTACTS: Final = ("journal", "resolutions")
 READ_BACK_DAYS: Final = 90  # readouts look so far back from the beginning: metrics before entry, and who had been away
-_GRACE_DAYS: Final = 28
+GRACE_DAYS: Final = 28  # for so long after its end what a holdout's readouts need is kept
 _NEEDED: Final = f"""
 SELECT what, since_us FROM (
     SELECT 'the experiment ' || key, started_us FROM experiments WHERE started_us IS NOT NULL AND (ended_us IS NULL
         OR ended_us + coalesce((plan->>'horizon_days')::bigint, 90) * {DAY_US} > %(now)s)
     UNION ALL
     SELECT 'the holdout ' || name, from_us FROM holdouts
-        WHERE coalesce(ended_us, until_us) + {_GRACE_DAYS * DAY_US} > %(now)s
+        WHERE coalesce(ended_us, until_us) + {GRACE_DAYS * DAY_US} > %(now)s
 ) readouts (what, since_us) ORDER BY since_us LIMIT 1
 """
 
