@@ -159,13 +159,12 @@ def _needed(experiment: Experiment, metric: Metric, base: _Base, customers: int,
         alpha, chance = experiment.alpha, 1 - (1 - power.POWER) / guardrails
     else:
         alpha, chance = experiment.alpha / (primaries * len(experiment.treatments)), power.POWER
+    comparison = power.Comparison(alpha=alpha, power=chance, ratio=treatment / control, anytime=anytime)
     needed = None
     if metric.margin is not None and base.variance > 0:
-        units = power.means(
-            base.variance, metric.margin, alpha=alpha, power=chance, ratio=treatment / control, anytime=anytime
-        )
-        needed = ceil(units * min(1.0, treatment / control))
-    shows = power.detectable(base.variance, *arms, alpha=alpha, power=chance, anytime=anytime)
+        units = power.means(base.variance, metric.margin, comparison)
+        needed = ceil(units * min(1.0, comparison.ratio))
+    shows = power.detectable(base.variance, *arms, comparison=comparison)
     return Needed(metric.name, metric.role.value, base.mean, int(min(arms)), needed, None if shows == inf else shows)
 
 

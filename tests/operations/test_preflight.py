@@ -138,7 +138,7 @@ async def test_of_two_guardrails_each_must_be_shown_more_surely(database: Databa
         each.needed for each in (await ahead(database, two + "inference: fixed\n")).metrics if each.metric == "lost"
     }
     rate = 1 - (1 - UNSUBSCRIBED / CUSTOMERS) ** (28 / 27)
-    assert needed == pytest.approx(power.margin(rate, 0.002, power=0.9), rel=1e-3)
+    assert needed == pytest.approx(power.margin(rate, 0.002, power.Comparison(power=0.9)), rel=1e-3)
 
 
 async def test_a_margin_that_can_be_shown_gets_no_warning(database: Database):
