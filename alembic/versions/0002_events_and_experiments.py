@@ -42,7 +42,7 @@ CREATE TABLE events (
     CONSTRAINT events_sane CHECK (kind > 0 AND source > 0 AND channel BETWEEN 0 AND 6 AND flags >= 0
         AND length(event_id) BETWEEN 1 AND 200)
 );
-CREATE INDEX events_at_us ON events USING brin (at_us);
+CREATE INDEX events_at_us ON events (at_us);
 CREATE INDEX events_message_key ON events (message_key) WHERE message_key <> 0;
 
 CREATE TABLE unresolved_events (
@@ -180,8 +180,8 @@ CREATE TABLE holdout_readouts (
 CREATE TABLE holdout_units (
     experiment integer NOT NULL REFERENCES experiments (number),
     is_held boolean NOT NULL,
-    customer_id text COLLATE "C" NOT NULL,
-    CONSTRAINT holdout_units_pkey PRIMARY KEY (customer_id, experiment)
+    unit text COLLATE "C" NOT NULL,
+    CONSTRAINT holdout_units_pkey PRIMARY KEY (unit, experiment)
 );
 """
 

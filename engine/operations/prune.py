@@ -20,7 +20,7 @@ UNRESOLVED_DAYS: Final = 90
 HOURLY_SNAPSHOTS_DAYS: Final = 14
 RUNS_DAYS: Final = 14
 ALARMS_DAYS: Final = 400
-_AT_ONCE: Final = 10_000
+EVENTS_AT_ONCE: Final = 10_000
 
 
 async def prune(database: Database, settings: Settings) -> str:
@@ -59,12 +59,12 @@ async def _refusals(database: Database, before_us: int) -> str:
 async def _events(database: Database, before_us: int) -> int:
     async with database.connection() as connection:
         await store.keep_since(connection, store.EVENTS, before_us)
-    events = 0
+    events = reached_us = 0
     while True:
         async with database.transaction() as connection:
-            moved = await store.move_events(connection, before_us, _AT_ONCE)
+            moved, reached_us = await store.move_events(connection, reached_us, before_us, EVENTS_AT_ONCE)
         events += moved
-        if moved < _AT_ONCE:
+        if moved < EVENTS_AT_ONCE:
             return events
 
 

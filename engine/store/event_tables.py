@@ -43,7 +43,7 @@ class EventRow(SQLModel, table=True):
             "kind > 0 AND source > 0 AND channel BETWEEN 0 AND 6 AND flags >= 0 AND length(event_id) BETWEEN 1 AND 200",
             name="events_sane",
         ),
-        Index("events_at_us", "at_us", postgresql_using="brin"),
+        Index("events_at_us", "at_us"),
         Index("events_message_key", "message_key", postgresql_where=text("message_key <> 0")),
     )
     at_us: int = big_column()

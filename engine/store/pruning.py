@@ -55,15 +55,17 @@ def added(rows: str) -> str:
     )
 
 
-def _moved(gone: str, rows: str) -> bytes:
-    return f"WITH gone AS ({gone}), added AS ({added(rows)}) SELECT count(*) FROM gone".encode()
+def _moved(gone: str, rows: str, told: str = "count(*)") -> bytes:
+    return f"WITH gone AS ({gone}), added AS ({added(rows)}) SELECT {told} FROM gone".encode()
 
 
 _STRAY_REFUSALS: Final = _moved("DELETE FROM refusals_w_other WHERE at_us < %s RETURNING *", _refusals("gone"))
 _EVENTS: Final = _moved(
-    "DELETE FROM events WHERE ctid = ANY(ARRAY(SELECT ctid FROM events WHERE at_us < %s LIMIT %s)) RETURNING *",
+    "DELETE FROM events WHERE ctid = ANY(ARRAY(SELECT ctid FROM events WHERE at_us >= %s AND at_us < %s"
+    " ORDER BY at_us LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING *",
     f"SELECT count(*), at_us / {DAY_US}, {Counted.EVENT:d}, channel, topic, campaign, 0, kind, 0 FROM gone"
     " GROUP BY 2, channel, topic, campaign, kind",
+    told="count(*), coalesce(max(at_us), 0)",
 )
 _UNRESOLVED: Final = _moved(
     "DELETE FROM unresolved_events WHERE received_us < %s RETURNING *",
@@ -112,9 +114,15 @@ async def move_stray_refusals(connection: Connection, before_us: int) -> int:
     return moved
 
 
-async def move_events(connection: Connection, before_us: int, limit: int) -> int:
-    """So many of the events that happened before an instant become totals; how many did."""
-    return await _count(connection, _EVENTS, before_us, limit)
+async def move_events(connection: Connection, since_us: int, before_us: int, limit: int) -> tuple[int, int]:
+    """So many of the events that happened between two instants become totals, the oldest first: how many did, and up
+    to when. The next batch begins there: what this one leaves in the index, it does not walk through again.
+
+    An event that somebody holds just then is left for another day.
+    """
+    await _patiently(connection)
+    row = await (await connection.execute(_EVENTS, (since_us, before_us, limit))).fetchone()
+    return row or (0, since_us)
 
 
 async def move_unresolved(connection: Connection, before_us: int) -> int:

@@ -14,7 +14,7 @@ from engine.operations import policies
 from engine.operations.decide import AskCommand
 from engine.operations.decider import Decider
 from engine.operations.intake import Intake
-from engine.operations.prune import HOURLY_SNAPSHOTS_DAYS, REFUSALS_DAYS, prune
+from engine.operations.prune import EVENTS_AT_ONCE, HOURLY_SNAPSHOTS_DAYS, REFUSALS_DAYS, prune
 from engine.operations.verify import verify
 from engine.settings import Settings
 from engine.store.database import ensure_weeks
@@ -158,6 +158,31 @@ async def test_old_events_become_totals_by_type(decider: Decider, database_url: 
     named = dict(rows(database_url, "SELECT number, name FROM labels"))
     assert Counter({named[key[5]]: count for key, count in found.items()}) >= Counter(opened=1, download=1)
     assert found.total() == 4
+
+
+async def test_events_go_in_batches_and_one_that_somebody_holds_another_day(
+    decider: Decider, database_url: str
+) -> None:
+    """Many at one instant, more than a batch takes; and one that is held, at the first instant of all."""
+    now_us = await decider.database.clock_us()
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO events (at_us, received_us, event_key, message_key, kind, source, topic, campaign, channel,"
+            " flags, customer_id, event_id) SELECT %s + (n / 12000) * %s, %s, n, 0, 1, 1, 0, 0, 0, 0, 'c' || n, n::text"
+            " FROM generate_series(0, 25000) n",
+            (now_us, DAY_US, now_us),
+        )
+        assert EVENTS_AT_ONCE < 12_000
+        set_clock(database_url, 401 * DAY_US + DAY_US // 2)
+        with psycopg.connect(database_url) as other:
+            other.execute("SELECT FROM events WHERE customer_id = 'c0' FOR UPDATE")
+            assert "23999 events" in await prune(decider.database, Settings())
+        assert rows(database_url, "SELECT customer_id FROM events WHERE at_us <= %s", now_us) == [("c0",)]
+        assert "1 events" in await prune(decider.database, Settings())
+    found = totals(database_url, Counted.EVENT)
+    assert found.total() == 24_000, "two days of three"
+    assert rows(database_url, "SELECT count(*) FROM events") == [(1_001,)]
+    assert "0 events" in await prune(decider.database, Settings()), "and an empty round"
 
 
 async def test_snapshots_are_thinned_to_one_a_day_after_two_weeks(decider: Decider, database_url: str) -> None:
