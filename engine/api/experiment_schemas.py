@@ -9,6 +9,7 @@ from engine.api.answers import Out
 from engine.api.schemas import In, Label, Text
 from engine.operations.experiments import OnHarm
 from engine.operations.ship import HELD_DAYS, LEAST_HELD, MOST_HELD
+from experiments.reporting.verdicts import Call
 
 Share = Annotated[StrictFloat | StrictInt, Field(gt=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[StrictFloat | StrictInt, Field(ge=0, le=1e6, allow_inf_nan=False)]
@@ -139,6 +140,15 @@ class LogEntryOut(Out):
     data: dict[str, Any]
 
 
+class HoldoutDayOut(Out):
+    """A day on which a holdout is read, and what that said; null as long as it is not there."""
+
+    day: int
+    due_at: datetime
+    computed_at: datetime | None
+    call: Call | None
+
+
 class HoldoutOut(Out):
     """Customers who stay under the policy version that was in force before the ship, until an end."""
 
@@ -148,7 +158,7 @@ class HoldoutOut(Out):
     from_: Annotated[datetime, Field(alias="from")]
     until: datetime
     ended_at: datetime | None
-    readouts_at: list[datetime]
+    readouts: list[HoldoutDayOut]
 
 
 class ExperimentWholeOut(ExperimentOut):

@@ -1,6 +1,6 @@
 """Experiments: drafted, started, widened, stopped and shipped, each step in their log."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from inspect import cleandoc
@@ -27,6 +27,7 @@ from engine.api.experiment_schemas import (
 )
 from engine.api.schemas import instant
 from engine.core.errors import Invalid, InvalidPlan, Problem
+from engine.core.policy import DAY_US
 from engine.core.tokens import Scope
 from engine.operations import experiments
 from engine.operations.experiments import By, State, Taken
@@ -34,6 +35,7 @@ from engine.operations.plan_file import as_text
 from engine.operations.ship import readouts_us, ship
 from engine.store.database import Database
 from engine.store.experiments import Entry, Holdout, Record
+from engine.store.holdout_readouts import HeldRead
 
 router = APIRouter(tags=["experiments"])
 Key = Annotated[str, Path(min_length=1, max_length=100, pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
@@ -118,7 +120,7 @@ async def get_experiment(key: Key, request: Request, _key: Reads) -> Response:
             **_data(found.record),
             "yaml": found.record.source,
             "log": [_entry_data(each) for each in found.log],
-            "holdout": found.holdout and _holdout_data(found.holdout),
+            "holdout": found.holdout and _holdout_data(found.holdout, found.held_readouts),
         }
     )
 
@@ -246,7 +248,8 @@ def _entry_data(entry: Entry) -> dict[str, Any]:
     return {**data, "at": instant(at_us)}
 
 
-def _holdout_data(holdout: Holdout) -> dict[str, Any]:
+def _holdout_data(holdout: Holdout, read: Mapping[int, HeldRead]) -> dict[str, Any]:
+    days = [((at_us - holdout.from_us) // DAY_US, at_us) for at_us in readouts_us(holdout)]
     return {
         "name": holdout.name,
         "share": holdout.share,
@@ -254,5 +257,13 @@ def _holdout_data(holdout: Holdout) -> dict[str, Any]:
         "from": instant(holdout.from_us),
         "until": instant(holdout.until_us),
         "ended_at": None if holdout.ended_us is None else instant(holdout.ended_us),
-        "readouts_at": [instant(each) for each in readouts_us(holdout)],
+        "readouts": [
+            {
+                "day": day,
+                "due_at": instant(at_us),
+                "computed_at": instant(read[day].computed_us) if day in read else None,
+                "call": read[day].call if day in read else None,
+            }
+            for day, at_us in days
+        ],
     }

@@ -85,3 +85,81 @@ class ReadoutOut(Out):
     concurrent: list[ConcurrentOut]
     cautions: list[str]
     findings: list[FoundOut]
+
+
+class RunOut(Out):
+    """How long the experiment ran before it was shipped. `is_short`: not for its horizon."""
+
+    days: float
+    horizon_days: int
+    is_short: bool
+
+
+class SideOut(Out):
+    """One side of a holdout: customers who are analysed, and who are left out. `treated_before`: the experiment had
+    them under another variant than the control before the ship; `merged`: with somebody, since."""
+
+    variant: str
+    customers: int
+    treated_before: int
+    in_older_holdout: int
+    merged: int
+
+
+class BesideOut(Out):
+    """What decides, with those who are left out as treated before."""
+
+    customers: int
+    call: Call
+    effects: list[EffectOut]
+
+
+class ChangeOut(Out):
+    """A version of the policy, and since when it was in force; the first is the shipped one."""
+
+    version: int
+    from_: Annotated[datetime, Field(alias="from")]
+
+
+class RanOut(Out):
+    """An experiment that ran since the ship, and how many of those who are not held back it had."""
+
+    experiment: str
+    customers: int
+
+
+class SinceOut(Out):
+    """What came after the ship: policies and experiments reach only those who are not held back, pauses everybody."""
+
+    policies: list[ChangeOut]
+    experiments: list[RanOut]
+    pauses: list[StretchOut]
+
+
+class HeldReadoutOut(Out):
+    """Who stayed under the old policy (`policy_version`, variant "holdout") against everybody else, from the ship on.
+
+    `day`: the one on which this was due; null for one that somebody asked for. Metrics are those of the plan and the
+    standard ones, each over the first `days` days. `call`: what these numbers would say of shipping it now.
+    """
+
+    experiment: str
+    shipped: str
+    policy_version: int
+    from_: Annotated[datetime, Field(alias="from")]
+    until: datetime
+    day: int | None
+    days: int
+    computed_at: datetime
+    age_s: int
+    as_of: datetime
+    took_ms: int
+    call: Call
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    readout: dict[str, Any]
+    standard: list[str]
+    run: RunOut
+    cohort: list[SideOut]
+    with_treated_before: BesideOut | None
+    since: SinceOut
+    cautions: list[str]

@@ -11,7 +11,7 @@ from engine.cli.connect import database
 from engine.cli.experiments import experiments_app
 from engine.cli.output import as_json, minute, note, table, wrapped
 from engine.core.errors import NotFound
-from engine.operations.readouts import Kept, Readouts
+from engine.operations.readouts import HeldKept, Kept, Readouts
 from engine.store.database import Database
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,16 +24,25 @@ def readout(
     at: Annotated[
         str | None, typer.Option(help="The newest that was there at this instant.", metavar="INSTANT")
     ] = None,
+    holdout: Annotated[bool, typer.Option("--holdout", help="Of those whom the ship held back.")] = False,
+    day: Annotated[int | None, typer.Option(help="With --holdout: that of day 28, 90, 180 or 365.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """The newest readout: the verdict, what changed for customers, and what could make it wrong.
 
-    Where there is none yet, one is computed.
+    Where there is none yet, one is computed. With --holdout those who stayed under the old policy, against everybody
+    else since the ship.
 
     Example: takt experiments readout push-budget-2026q4 --refresh
     """
     if refresh and at is not None:
         raise typer.BadParameter("--refresh computes a new one, --at shows an old one: choose one")
+    if (day is not None and not holdout) or (at is not None and holdout):
+        raise typer.BadParameter("--day goes with --holdout, and --at does not")
+    if holdout:
+        held = database(lambda opened: _read_held(opened, key, refresh, day))
+        as_json(held.snapshot.readout) if json else _show_held(held)
+        return
     at_us = _instant(at)
     kept = database(lambda opened: _read(opened, key, refresh, at_us))
     if json:
@@ -52,6 +61,35 @@ async def _read(opened: Database, key: str, refresh: bool, at_us: int | None) ->
         if at_us is not None:
             raise
         return await readouts.refresh(key)
+
+
+async def _read_held(opened: Database, key: str, refresh: bool, day: int | None) -> HeldKept:
+    readouts = Readouts(opened)
+    if refresh:
+        return await readouts.refresh_held(key, day)
+    try:
+        return await readouts.newest_held(key, day)
+    except NotFound:
+        return await readouts.refresh_held(key, day)
+
+
+def _show_held(kept: HeldKept) -> None:
+    from experiments.readout import Readout
+
+    snapshot, found = kept.snapshot, kept.snapshot.readout
+    note(f"Computed {minute(snapshot.computed_us)}, in {snapshot.took_us / 1e6:.1f} s.")
+    print(f"{found['days']} days since {kept.record.shipped!r} was shipped, against policy {found['policy_version']}\n")
+    print(Readout.from_json(json_text.dumps(found["readout"])))
+    print("\nCOHORT")
+    rows = [
+        (
+            each["variant"],
+            *(f"{each[name]:,}" for name in ("customers", "treated_before", "in_older_holdout", "merged")),
+        )
+        for each in found["cohort"]
+    ]
+    table(("", "analysed", "treated before", "in an older holdout", "merged"), rows)
+    _section("IN THE SERVICE", found["cautions"])
 
 
 def _show(kept: Kept) -> None:

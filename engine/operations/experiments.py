@@ -22,9 +22,11 @@ from engine.operations.contamination import conflict
 from engine.operations.plan_file import Plan, kept_plan, load_plan, misfits, read_plan
 from engine.operations.preflight import Preflight, look_ahead
 from engine.store import experiments as store
+from engine.store import holdout_readouts
 from engine.store import policies as rules
 from engine.store.database import Connection, Database, clock_us
 from engine.store.experiments import Entry, Holdout, Record
+from engine.store.holdout_readouts import HeldRead
 from experiments.design import Experiment
 
 RUNNING_MAX: Final = 50
@@ -55,11 +57,13 @@ class By:
 
 
 class Whole(NamedTuple):
-    """All there is to know of an experiment but its readouts."""
+    """All there is to know of an experiment but its readouts. `held_readouts`: those of its holdout that were due, by
+    day."""
 
     record: Record
     log: list[Entry]
     holdout: Holdout | None
+    held_readouts: Mapping[int, HeldRead]
 
 
 class Checked(NamedTuple):
@@ -253,7 +257,10 @@ async def whole(database: Database, key: str) -> Whole:
     async with database.transaction() as connection:
         record = await store.experiment(connection, key)
         return Whole(
-            record, await store.log(connection, record.number), await store.holdout_of(connection, record.number)
+            record,
+            await store.log(connection, record.number),
+            await store.holdout_of(connection, record.number),
+            {each.day: each for each in await holdout_readouts.read_days(connection, record.number)},
         )
 
 

@@ -41,8 +41,8 @@ LEFT JOIN (
 WHERE u.unit >= {{nobody}} AND c.merged_into IS NULL
 """
 _ERASED: Final = f"""
-SELECT h.customer_id, h.is_held, false, {_TREATED}, false FROM holdout_units h
-LEFT JOIN exposures e ON e.customer_id = h.customer_id AND e.experiment = h.experiment WHERE h.experiment = {{number}}
+SELECT h.unit, h.is_held, false, {_TREATED}, false FROM holdout_units h
+LEFT JOIN exposures e ON e.customer_id = h.unit AND e.experiment = h.experiment WHERE h.experiment = {{number}}
 """
 _COHORT: Final = "CREATE TEMP TABLE takt_cohort ON COMMIT DROP AS {members} UNION ALL {erased}"
 _ENTERED: Final = """

@@ -75,7 +75,7 @@ _ZONE = (
     "INSERT INTO customers (customer_id, time_zone) SELECT %(anonymous)s, time_zone FROM customers"
     " WHERE customer_id = %(id)s"
 )
-_SIDE = "INSERT INTO holdout_units (customer_id, experiment, is_held) VALUES (%s, %s, %s)"
+_SIDE = "INSERT INTO holdout_units (unit, experiment, is_held) VALUES (%s, %s, %s)"
 _ERASED = (
     "INSERT INTO erased (erased_us, digest) SELECT %s, unnest(%s::bytea[]) ON CONFLICT (digest) DO NOTHING"
     " RETURNING digest"

@@ -141,7 +141,7 @@ class HoldoutUnitRow(SQLModel, table=True):
     others the formula tells, by their ids."""
 
     __tablename__ = "holdout_units"
-    __table_args__ = (PrimaryKeyConstraint("customer_id", "experiment", name="holdout_units_pkey"),)
+    __table_args__ = (PrimaryKeyConstraint("unit", "experiment", name="holdout_units_pkey"),)
     experiment: int = Field(sa_type=Integer, nullable=False, foreign_key="experiments.number")
     is_held: bool = Field(sa_type=Boolean, nullable=False)
-    customer_id: str = Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))
+    unit: str = Field(sa_column=Column("unit", BYTEWISE, nullable=False))

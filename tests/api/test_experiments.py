@@ -60,7 +60,12 @@ def test_an_experiment_goes_from_plan_to_policy(takt: Caller, key: str) -> None:
     assert [each["action"] for each in whole["log"]] == ["created", "start", "ramp", "phase", "note", "ship"]
     assert {each["author"] for each in whole["log"]} == {"test"}, "the key's name"
     assert (whole["holdout"]["share"], whole["holdout"]["policy_version"]) == (0.1, version)
-    assert len(whole["holdout"]["readouts_at"]) == 4
+    assert [(each["day"], each["computed_at"]) for each in whole["holdout"]["readouts"]] == [
+        (28, None),
+        (90, None),
+        (180, None),
+        (365, None),
+    ]
     now = takt.call("GET", "/v1/policies")
     assert now["versions"][0]["note"] == f"shipped {key}: three"
     assert "# the one that is argued about" in takt.call("GET", f"/v1/policies/{now['versions'][0]['version']}")["yaml"]

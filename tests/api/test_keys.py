@@ -46,6 +46,8 @@ ROUTES = [
     ("POST", "/v1/experiments/pushes/notes", Scope.MANAGE),
     ("GET", "/v1/experiments/pushes/readout", Scope.READ),
     ("POST", "/v1/experiments/pushes/readout", Scope.MANAGE),
+    ("GET", "/v1/experiments/pushes/holdout/readout", Scope.READ),
+    ("POST", "/v1/experiments/pushes/holdout/readout", Scope.MANAGE),
 ]
 # Health is for whoever runs the service; a customer's token is all the key that the page of choices wants.
 KEYLESS = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics"), ("GET", "/u/{token}"), ("POST", "/u/{token}")}

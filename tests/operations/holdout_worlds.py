@@ -6,13 +6,15 @@ import hashlib
 import json
 import random
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 from engine.core.account import Lease
 from engine.core.policy_writer import policy_data
 from engine.operations.policy_file import load_policy
-from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, SUSPECTED, Customer, World
+from tests.conftest import set_clock
+from tests.operations.readout_worlds import DAY_US, EPOCH, HOUR_US, START_US, SUSPECTED, Customer, World
 
 SHIP_US = START_US + 60 * DAY_US + 5 * HOUR_US
 SHARE = 0.3  # more than a ship leaves, so that few customers do
@@ -62,31 +64,43 @@ class Shipped:
         self.share = share
         self.merged: set[str] = set()
         self.erased: dict[str, bool] = {}
-        connection, data = self.world.connection, json.dumps(policy_data(load_policy(POLICY)))
-        for number, at_us in ((1, START_US - DAY_US), (2, SHIP_US + 1)):
-            connection.execute(
-                "INSERT INTO policies (created_us, author, note, source, data) VALUES (%s, '', '', '', %s)",
-                (at_us, data),
-            )
-            self.ruleset(number, at_us, number)
+        connection = self.world.connection
+        self.old, self.new = self._policy(), self._policy()
+        self.ruleset(START_US - DAY_US, self.old)
+        self.ruleset(SHIP_US + 1, self.new)
         connection.execute(
             "UPDATE experiments SET state = 'shipped', shipped = 'three', ended_us = %s WHERE number = %s",
             (SHIP_US, self.world.number),
         )
         self.holdout("pushes", SHIP_US, share, self.world.number)
 
-    def ruleset(self, number: int, at_us: int, version: int) -> None:
+    def it_is(self, days: float) -> None:
+        """So many days after the ship, for everybody; what was written before is there."""
+        self.world.settle()
+        then_us = SHIP_US + int(days * DAY_US)
+        set_clock(self.world.url, then_us - (datetime.now(UTC) - EPOCH) // timedelta(microseconds=1))
+
+    def _policy(self) -> int:
+        found = self.world.connection.execute(
+            "INSERT INTO policies (created_us, author, note, source, data) VALUES (0, '', '', '', %s)"
+            " RETURNING version",
+            (json.dumps(policy_data(load_policy(POLICY))),),
+        ).fetchone()
+        assert found
+        return found[0]
+
+    def ruleset(self, at_us: int, version: int) -> None:
         self.world.connection.execute(
             "INSERT INTO rulesets (number, activated_us, policy_version, tzdata_version, author, pauses)"
-            " VALUES (%s, %s, %s, '', '', '[]')",
-            (number, at_us, version),
+            " SELECT coalesce(max(number), 0) + 1, %s, %s, '', '', '[]' FROM rulesets",
+            (at_us, version),
         )
 
     def holdout(self, name: str, from_us: int, share: float, experiment: int | None = None) -> None:
         self.world.connection.execute(
             "INSERT INTO holdouts (name, seed, share, policy_version, experiment, from_us, until_us)"
-            " VALUES (%s, %s, %s, 1, %s, %s, %s)",
-            (name, f"{name}:holdout", share, experiment, from_us, from_us + 365 * DAY_US),
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            (name, f"{name}:holdout", share, self.old, experiment, from_us, from_us + 365 * DAY_US),
         )
 
     def known(self, customer_id: str) -> Customer:
