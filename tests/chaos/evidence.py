@@ -1,28 +1,32 @@
 """All that is known after a run: what clients and the provider wrote down, what was broken when, and the database.
 
-The tables are read with plain SQL and decoded here anew, as simply as possible. Nothing of the engine is imported: a
-fault that its writer and its reader share would stay unseen.
+These are the values; `gather` reads them. Instants are microseconds of the machine's clock, those of the tables of
+Takt's, which differ while a clock is off.
 """
 
-import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
-
-from tests.chaos.policy import DOSES
-from tests.chaos.records import read_logs
-
 CONFIRMED, RELEASED, REVOKED, LATE, MARKED = 1, 2, 3, 4, 5
-RELEASES, PRESUMED = 1, 2
+GONE, SETTLED, RELEASES, PRESUMED = -1, 0, 1, 2  # what the end of a lease means; the first two have none any more
 SUPPRESSIONS = 2
 NEVER = 2**62
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+KINDS = {"confirmed": CONFIRMED, "released": RELEASED, "revoked": REVOKED, "late": LATE}
 Scope = tuple[str | None, str | None]
+Fact = tuple[str | int, ...]
+
+
+class Violation(NamedTuple):
+    """What the judge found. `check` begins with the number of the invariant."""
+
+    check: str
+    text: str
+    customer: str
+    at: int
 
 
 class Contact(NamedTuple):
@@ -47,6 +51,11 @@ class Contact(NamedTuple):
     asked: bool = True
     dose: int | None = None
 
+    @property
+    def facts(self) -> set[Fact]:
+        """What an answer may say of it: in each entry, as in each answer."""
+        return {(self.message, self.attempt, self.at, self.end), (self.message, self.attempt, self.at, 0)}
+
 
 class Refusal(NamedTuple):
     customer: str
@@ -60,6 +69,10 @@ class Refusal(NamedTuple):
     rules: tuple[str, ...]
     dose: int | None = None
 
+    @property
+    def facts(self) -> set[Fact]:
+        return {(self.message, self.at)}
+
 
 class Resolution(NamedTuple):
     customer: str
@@ -68,6 +81,10 @@ class Resolution(NamedTuple):
     contact: int
     end: int
     kind: int
+
+    @property
+    def facts(self) -> set[Fact]:
+        return {(self.contact, self.kind), (self.contact, self.kind, self.at)}
 
 
 class Change(NamedTuple):
@@ -78,12 +95,16 @@ class Change(NamedTuple):
     at: int
     scopes: frozenset[Scope] | None
 
+    @property
+    def facts(self) -> set[Fact]:
+        return set()
+
 
 Entry = Contact | Refusal | Resolution | Change
 
 
 class Asked(NamedTuple):
-    """A definite answer to an ask; `expires` is 0 unless it permits sending."""
+    """A definite answer to an ask, wanted since; `expires` is 0 unless it permits sending."""
 
     customer: str
     message: str
@@ -99,11 +120,19 @@ class Asked(NamedTuple):
     got: int
     channel: str
     variants: Mapping[str, str]
+    since: int = 0
 
     @property
     def is_fresh(self) -> bool:
         """Whether it made a contact."""
         return self.allowed and not self.replayed
+
+    @property
+    def fact(self) -> Fact:
+        """What must be on record."""
+        return (
+            (self.message, self.attempt, self.decided, self.expires) if self.allowed else (self.message, self.decided)
+        )
 
 
 class Resolved(NamedTuple):
@@ -116,14 +145,22 @@ class Resolved(NamedTuple):
     applied: bool
     at: int
 
+    @property
+    def kind(self) -> int:
+        """That of the resolution that must be on record; 0 if none must."""
+        return KINDS.get(self.state, MARKED if self.applied else 0)
+
 
 class Chose(NamedTuple):
-    """An unsubscribe (`closes`) or a re-subscribe: wanted since, acknowledged at."""
+    """An unsubscribe (`closes`) or a re-subscribe: wanted since, acknowledged at.
+
+    None for a re-subscribe while a clock was off. Time stands still then, and of one instant the unsubscribe holds.
+    """
 
     customer: str
     channel: str | None
     topic: str
-    closes: bool
+    closes: bool | None
     since: int
     got: int
 
@@ -173,12 +210,16 @@ class Try(NamedTuple):
 
 
 class Send(NamedTuple):
+    """A message that was sent; leave for it was wanted since, and given in the answer that its sender got last."""
+
     customer: str
     message: str
     attempt: int
     channel: str
     campaign: str
     at: int
+    since: int = 0
+    got: int = NEVER
 
 
 class Down(NamedTuple):
@@ -188,6 +229,18 @@ class Down(NamedTuple):
     since: int
     until: int
     customer: str | None
+
+
+class Step(NamedTuple):
+    """A time in which the database's clock was off. It leapt ahead between the two instants of `leap`."""
+
+    since: int
+    until: int
+    leap: tuple[int, int]
+
+    def around(self, asked: Asked | Chose) -> bool:
+        """Whether the clock may have been off when it was decided."""
+        return self.since <= asked.got and asked.since <= self.until
 
 
 @dataclass
@@ -202,6 +255,7 @@ class Evidence:
     tries: list[Try] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
     downs: list[Down] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     faults: list[dict[str, Any]] = field(default_factory=list)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     last_seq: dict[str, int] = field(default_factory=dict)
@@ -210,171 +264,17 @@ class Evidence:
     entered: dict[tuple[str, str], str] = field(default_factory=dict)
     rulesets: set[int] = field(default_factory=set)
 
+    @property
+    def leaps(self) -> list[int]:
+        return sorted(at for each in self.steps for at in each.leap)
 
-def gather(folder: Path, url: str) -> Evidence:
-    """The evidence of a run whose clients have ended."""
-    found = Evidence()
-    _read_clients(found, read_logs(folder, "client-*.jsonl"))
-    for each in read_logs(folder, "provider-*.jsonl"):
-        found.sends.append(
-            Send(each["customer"], each["message"], each["attempt"], each["channel"], each["campaign"], each["t"])
-        )
-    for each in read_logs(folder, "nemesis.jsonl"):
-        if each["kind"] == "down":
-            found.downs.append(Down(each["why"], each["from"], each["until"], each.get("customer")))
-        elif each["kind"] == "fault":
-            found.faults.append(each)
-    _read_database(found, url)
-    return found
-
-
-def _read_clients(found: Evidence, lines: Iterable[Mapping[str, Any]]) -> None:
-    open_: dict[str, Mapping[str, Any]] = {}
-    for each in lines:
-        if each["kind"] == "intent":
-            open_[each["id"]] = each
-            continue
-        intent = open_[each["id"]]
-        answer, body = each.get("body"), intent["body"]
-        allowed = each["status"] == 200 and isinstance(answer, dict) and answer.get("verdict") == "allow"
-        retry_after, customer = each.get("retry_after"), _customer(body)
-        found.tries.append(
-            Try(intent["op"], each["asked"], each["t"], each["status"], retry_after, each["port"], customer, allowed)
-        )
-        if each.get("definite"):
-            _read_answer(found, intent, each)
-            del open_[each["id"]]
-    for intent in open_.values():
-        text = f"{intent['op']} {intent['body']} was never answered"
-        found.unanswered.append(Unanswered(text, _customer(intent["body"]), intent["t"]))
-
-
-def _customer(body: Mapping[str, Any]) -> str:
-    (one, *_) = body.get("events") or [body]
-    return one.get("customer_id", "")
-
-
-def _read_answer(found: Evidence, intent: Mapping[str, Any], line: Mapping[str, Any]) -> None:
-    op, body, answer, asked, got = intent["op"], intent["body"], line["body"], line["asked"], line["t"]
-    customer = _customer(body)
-    item = answer["results"][0] if "results" in answer else answer
-    if op == "ask" and line["status"] == 422 and item["code"] == "message_reused":
-        return
-    if op == "revoked key" and line["status"] == 401:
-        return
-    if line["status"] not in (200, 201) or any("error" in each for each in (item, *answer.get("results", ()))):
-        found.unanswered.append(Unanswered(f"{op} {body} was answered {line['status']}: {item}", customer, got))
-    elif op == "ask":
-        allowed, state = item["verdict"] == "allow", item["state"]
-        expires = us_of(item["lease_expires_at"]) if state == "reserved" else 0
-        about = customer, item["message_id"], item["attempt"], allowed, body["topic"], state, us_of(item["decided_at"])
-        more = item["ruleset"], item["replayed"], asked, got, body["channel"], item["variants"]
-        found.asks.append(Asked(*about, expires, *more))
-    elif op in ("confirm", "release"):
-        about = item["message_id"], item["attempt"], item["state"], item["applied"], us_of(item["at"])
-        found.resolved.append(Resolved(item["customer_id"], *about))
-    elif op in ("suppress", "click"):
-        found.chosen.append(Chose(customer, body.get("channel"), body["topic"], True, intent["t"], got))
-    elif op == "event":
-        for event in body["events"]:
-            _read_event(found, event, intent["t"], got)
-    elif op == "activate":
-        found.activated.append(Activated(got, item["ruleset"]))
-    elif op == "start":
-        ran = found.ran[item["key"]]
-        ran.since, ran.began = intent["t"], got
-    elif op == "stop":
-        ran = found.ran[item["key"]]
-        ran.ending, ran.ended = intent["t"], got
-
-
-def _read_event(found: Evidence, event: Mapping[str, Any], since: int, got: int) -> None:
-    customer, type_ = event["customer_id"], event["type"]
-    is_send = type_ in ("sent", "delivered")
-    found.told.add(Told(customer, event["id"], event["message_id"] if is_send else None))
-    if type_ in ("unsubscribed", "resubscribed"):
-        closes = type_ == "unsubscribed"
-        found.chosen.append(Chose(customer, event.get("channel"), event["topic"], closes, since, got))
+    def choices(self) -> defaultdict[tuple[str, str | None, str], list[Chose]]:
+        """By customer, channel and topic, in order: nobody chooses again before the choice before was acknowledged."""
+        choices: defaultdict[tuple[str, str | None, str], list[Chose]] = defaultdict(list)
+        for each in sorted(self.chosen, key=lambda each: each.got):
+            choices[each.customer, each.channel, each.topic].append(each)
+        return choices
 
 
 def us_of(text: str) -> int:
     return (datetime.fromisoformat(text) - EPOCH) // timedelta(microseconds=1)
-
-
-def _read_database(found: Evidence, url: str) -> None:
-    with psycopg.connect(url) as connection:
-        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-
-        def rows(query: str) -> list[tuple[Any, ...]]:
-            return connection.execute(query.encode()).fetchall()
-
-        names: dict[int, str] = dict(rows("SELECT number, name FROM labels"))
-        names[0] = ""
-        running, found.entered, diverged = _experiments(rows)
-
-        def dose(customer: str, ruleset: int, at: int, *, alike: int | None) -> int | None:
-            """The variant's from the ask on at which variants differ; before it what is `alike` in all of them."""
-            variants = [
-                (each, found.entered[customer, each]) for each in running[ruleset] if (customer, each) in diverged
-            ]
-            for key, variant in variants:
-                return DOSES[variant] if at >= diverged[customer, key] else alike
-            return None
-
-        entries: dict[str, list[Entry]] = defaultdict(list)
-        for *row, channel, topic, campaign, flags, ruleset in rows(
-            "SELECT customer_id, seq, at_us, start_us, end_us, message_id, attempt, channel, topic, campaign, flags,"
-            " ruleset FROM journal"
-        ):
-            labels = names[channel], names[topic], names[campaign]
-            more = flags & 3, ruleset, not flags >> 2 & 3, dose(row[0], ruleset, row[2], alike=min(DOSES.values()))
-            entries[row[0]].append(Contact._make((*row, *labels, *more)))
-        for *row, channel, campaign, reasons, ruleset in rows(
-            "SELECT customer_id, seq, at_us, start_us, end_us, message_id, channel, campaign, reasons, ruleset"
-            " FROM refusals"
-        ):
-            rules = tuple(names[label] for _, label in struct.iter_unpack("<BI", reasons or b""))
-            more = names[channel], names[campaign], rules, dose(row[0], ruleset, row[2], alike=None)
-            entries[row[0]].append(Refusal._make((*row, *more)))
-        for row in rows("SELECT customer_id, seq, at_us, contact_seq, end_us, kind FROM resolutions"):
-            entries[row[0]].append(Resolution(*row))
-        for *row, kind, data in rows("SELECT customer_id, seq, at_us, kind, data FROM changes"):
-            entries[row[0]].append(Change._make((*row, frozenset(_closed(data)) if kind == SUPPRESSIONS else None)))
-        found.entries = {customer: sorted(each, key=_order) for customer, each in entries.items()}
-        for customer, data in rows("SELECT customer_id, suppressions FROM customers WHERE suppressions IS NOT NULL"):
-            found.suppressed |= {(customer, *scope) for scope in _closed(data)}
-        found.last_seq = dict(rows("SELECT customer_id, seq FROM accounts"))
-        found.rulesets = {number for (number,) in rows("SELECT number FROM rulesets")}
-        found.events = Counter(rows("SELECT customer_id, event_id FROM events"))
-
-
-def _closed(facts: Iterable[Mapping[str, Any]]) -> Iterable[Scope]:
-    """Of all that is on file, what was told and not lifted since."""
-    return ((each["channel"], each["topic"]) for each in facts if each["at_us"] >= max(each.get("lifted_us", 0), 1))
-
-
-def _experiments(
-    rows: Callable[[str], list[tuple[Any, ...]]],
-) -> tuple[dict[int, list[str]], dict[tuple[str, str], str], dict[tuple[str, str], int]]:
-    """The experiments that ran under each ruleset; by customer and experiment the variant, and since when it told."""
-    variants: dict[int, tuple[str, list[str]]] = {
-        number: (key, [each["name"] for each in plan["variants"]])
-        for number, key, plan in rows("SELECT number, key, plan FROM experiments")
-    }
-    running = {
-        number: [variants[each["number"]][0] for each in listed]
-        for number, listed in rows("SELECT number, experiments FROM rulesets")
-    }
-    entered: dict[tuple[str, str], str] = {}
-    diverged: dict[tuple[str, str], int] = {}
-    for customer, experiment, place, diverged_us in rows(
-        "SELECT customer_id, experiment, variant, diverged_us FROM exposures"
-    ):
-        key, names = variants[experiment]
-        entered[customer, key] = names[place]
-        diverged[customer, key] = NEVER if diverged_us is None else diverged_us
-    return running, entered, diverged
-
-
-def _order(entry: Entry) -> tuple[int, int]:
-    return entry.seq, entry.at

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from tests.chaos.evidence import Change, Contact, Evidence, Refusal, Resolution
-from tests.chaos.oracle import Violation
+from tests.chaos.evidence import Change, Contact, Evidence, Refusal, Resolution, Violation
 from tests.chaos.policy import LONGEST_US, SECOND_US
 
 KINDS = {1: "confirmed", 2: "released", 3: "revoked", 4: "late", 5: "marked as sent"}

@@ -14,13 +14,12 @@ from dataclasses import replace
 from typing import Any
 
 import tests.chaos.news_mutants  # noqa: F401  whose faults enter themselves
-from engine.api import auth
 from engine.core import meter, ruling
 from engine.core.account import Lease, State
 from engine.core.errors import Unavailable
 from engine.core.verdict import Decision, Verdict
 from engine.main import main as serve
-from engine.operations import batch, decide, decider, file, resolve, settle
+from engine.operations import authenticate, batch, decide, decider, file, resolve, settle
 from engine.store import accounts, database, journal_rows
 from engine.store.columns import Texts
 from engine.store.exchange import exchange
@@ -83,6 +82,29 @@ def clock_of_the_transaction() -> None:
     def made(self: batch.Held, customer_id: str, account: Any, texts: Any, clock_us: int) -> None:
         init(self, customer_id, account, texts, clock_us)
         self.now_us = clock_us
+
+    batch.Held.__init__ = made
+
+
+@fault
+def clock_that_steps_back() -> None:
+    """The database's clock is believed, whatever an account was stamped with before."""
+    init = batch.Held.__init__
+
+    def made(self: batch.Held, customer_id: str, account: Any, texts: Any, clock_us: int) -> None:
+        init(self, customer_id, account, texts, clock_us)
+        self.now_us = clock_us
+
+    batch.Held.__init__ = made
+
+
+@fault
+def clock_of_the_host() -> None:
+    """Each process of the service goes by the clock of its own host."""
+    init = batch.Held.__init__
+
+    def made(self: batch.Held, customer_id: str, account: Any, texts: Any, clock_us: int) -> None:
+        init(self, customer_id, account, texts, host_us())
 
     batch.Held.__init__ = made
 
@@ -297,7 +319,7 @@ def allow_when_in_doubt() -> None:
             return decide.Answer(*about, *more, replayed=False, attempt=1, observed=None, recorded=True, now_us=now_us)
 
     decider.Decider.ask = yes
-    auth._BELIEVED_S = 60.0  # or the look-up of the key would say that nobody can know
+    authenticate._BELIEVED_S = 60.0  # or the look-up of the key would say that nobody can know
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ Written by that command on {day}.
 LOAD_S = 6.0
 KILLS = ("kill service",)
 CRASHES = ("kill postmaster",)
+CLOCKS = ("step clock back", "step clock ahead")
 REFUSED = "refused at start"
 
 
@@ -51,6 +52,8 @@ MUTANTS = (
     Mutant("lock-of-this-process"),
     Mutant("repeatable-read-checked", is_refused=True),
     Mutant("clock-of-the-transaction"),
+    Mutant("clock-that-steps-back", CLOCKS),
+    Mutant("clock-of-the-host"),
     Mutant("presume-sent-at-the-answer"),
     Mutant("count-from-the-reservation"),
     Mutant("answer-before-commit", KILLS),

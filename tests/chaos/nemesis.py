@@ -25,6 +25,7 @@ from tests.chaos.records import Log, host_us
 from tests.chaos.service import CONNECTIONS, Deployment
 
 STATEMENT_S = 30
+STEP_US_MAX = 86_340 * SECOND_US  # a day, less a minute in which a sender's clock may still be ahead of it by a day
 
 
 class Nemesis:
@@ -50,6 +51,8 @@ class Nemesis:
             "stall network": self.stall_network,
             "reset network": self.reset_network,
             "cut commits": self.cut_commits,
+            "step clock back": self.step_clock_back,
+            "step clock ahead": self.step_clock_ahead,
         }
         self._chosen = tuple(self._faults) if faults is None else faults
         self._stopping = threading.Event()
@@ -209,7 +212,35 @@ class Nemesis:
             cut = proxy.cut_commits(cuts=False) - before
         return {"port": self._deployment.ports[-1], "commits": cut}
 
+    def step_clock_back(self) -> dict[str, Any]:
+        """The database's clock falls behind by up to a day; when it is put right, it leaps."""
+        return self._step_clock(-self._rng.randint(SECOND_US, STEP_US_MAX))
+
+    def step_clock_ahead(self) -> dict[str, Any]:
+        """The database's clock leaps ahead by up to a day, and steps back: of whom it met meanwhile it ran ahead."""
+        return self._step_clock(self._rng.randint(SECOND_US, STEP_US_MAX))
+
     # What they need.
+
+    def _step_clock(self, by_us: int) -> dict[str, Any]:
+        """Of the two steps the one that leaps ahead is written down too: it ends leases and windows, and may."""
+        from_us = host_us()
+        self._set_clock(by_us)
+        stepped_us = host_us()
+        try:
+            self._stopping.wait(self._rng.uniform(1, 3))
+        finally:
+            mending_us = host_us()
+            self._set_clock(0)
+            until_us = host_us()
+        leap = (from_us, stepped_us) if by_us > 0 else (mending_us, until_us)
+        self._log.write_now({"kind": "clock", "by": by_us, "from": from_us, "until": until_us, "leap": leap})
+        return {"by": by_us}
+
+    def _set_clock(self, offset_us: int) -> None:
+        """By the one function that all of Takt's SQL asks for the time; databases for tests may set it."""
+        with self._connection() as connection:
+            connection.execute("UPDATE deployment SET kind = 'test', clock_offset_us = %s", (offset_us,))
 
     def _use(self, key: str, customer: str, port: int, op: str) -> None:
         """One peek under a key, written down as clients do."""

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import random
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -33,7 +33,7 @@ class Office:
 
     async def run(self) -> None:
         try:
-            leaving = [self._leaving(self._town.customers[each::DESKS]) for each in range(DESKS)]
+            leaving = [self._leaving(each) for each in range(DESKS)]
             await asyncio.gather(*map(self._as_long_as_may_be, (*leaving, self._activating(), self._testing())))
         finally:
             await self._sender.caller.close()
@@ -47,13 +47,12 @@ class Office:
 
     # Customers.
 
-    async def _leaving(self, customers: Sequence[str]) -> None:
-        """Of these customers one after the other, the hottest most often."""
-        sender, rng = self._sender, self._rng
-        heat = [1 / (number + 1) for number in range(len(customers))]
+    async def _leaving(self, desk: int) -> None:
+        """Of a desk's customers one after the other, the hottest most often."""
+        sender, rng, town = self._sender, self._rng, self._town
         while host_us() < self._until_us:
             await asyncio.sleep(rng.expovariate(1))
-            customer = rng.choices(customers, heat)[0]
+            customer = rng.choices(town.customers[desk::DESKS], town.heat[desk::DESKS])[0]
             channel = rng.choice((None, None, *CHANNELS))
             *before, after, again = (self._draft(customer, channel) for _ in range(5))
             asked = [asyncio.create_task(sender.ask(draft)) for draft in before]
@@ -111,8 +110,11 @@ class Office:
         sender = self._sender
         await sender.tell(event("resubscribed", draft.customer, channel=channel, topic=draft.topic))
         grant = await sender.ask(draft)
-        if self._rng.random() < 0.5:
-            await self._suppress(draft, channel, host_us() - DAY_US)
+        if self._rng.random() < 0.7:
+            if self._rng.random() < 0.3:
+                await self._suppress(draft, channel, host_us() - DAY_US)
+            else:
+                await sender.tell(event("unsubscribed", draft.customer, channel=channel, topic=draft.topic))
             await sender.ask(replace(draft, message=f"{draft.message}-after"))
         if grant is not None:
             await sender.resolve("release", grant)

@@ -1,144 +1,173 @@
 """The judge: what the promises are, said once more, and held against logs and tables. Imports nothing of the engine.
 
-What contacts may be is in `story`; here is what was acknowledged, sent, and answered while nobody could know. An answer
-is later than an acknowledgement if its request went out after that had come in; whatever lies closer may have been
-decided in either order, and is let through.
+An answer is later than an acknowledgement if its request went out after that came in; what lies closer may be either.
 """
 
-from bisect import bisect_left
+from bisect import bisect
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any
 
 from tests.chaos import evidence as given
-from tests.chaos.evidence import CONFIRMED, LATE, MARKED, RELEASED, REVOKED, Asked
+from tests.chaos.evidence import CONFIRMED, GONE, LATE, MARKED, PRESUMED, RELEASED, RELEASES, REVOKED, SETTLED, Contact
 from tests.chaos.policy import BUDGETS, MOST, TESTED, Budget
-from tests.chaos.story import Story, covered
 
-KINDS = {"confirmed": CONFIRMED, "released": RELEASED, "revoked": REVOKED, "late": LATE}
-
-
-class Violation(NamedTuple):
-    check: str  # begins with the number of the invariant
-    text: str
-    customer: str
-    at: int
+Claims = Iterator[tuple[Any, ...]]  # a check, whether it is broken, in what words, and about whom and when
 
 
-def judge(found: given.Evidence) -> list[Violation]:
+def judge(found: given.Evidence) -> list[given.Violation]:
     """Everything that contradicts a promise."""
-    stories: dict[str, Story] = defaultdict(Story)
-    violations: list[Violation] = []
-    for customer, entries in found.entries.items():
-        seqs, all_ = [each.seq for each in entries], range(1, found.last_seq.get(customer, 0) + 1)
-        if seqs != list(all_):
-            odd = sorted({seq for seq in seqs if seqs.count(seq) > 1} | (set(seqs) ^ set(all_)))
-            violations.append(Violation("2 numbering", f"doubled or missing: {odd[:5]}", customer, entries[-1].at))
+    stories = defaultdict(lambda: Story([]), {customer: Story(told) for customer, told in found.entries.items()})
+    claims = (claim for part in (_told, _asked, _kept, _sent) for claim in part(found, stories))
+    return [given.Violation(check, text, *where) for check, is_broken, text, *where in claims if is_broken]
+
+
+class Story:
+    """A customer as of the entry told last. Contacts end with their confirmation or, while open, with their lease."""
+
+    def __init__(self, entries: list[given.Entry]) -> None:
+        self.said, self.stamps = {fact for each in entries for fact in each.facts}, Counter(each.at for each in entries)
+        self.made: dict[tuple[str, int], Contact] = {}  # by message and attempt
+        self.newest: dict[str | None, int] = {}  # the number of a message's latest attempt
+        self.held: dict[int, Contact] = {}  # by number, as they stand
+        self.closed: frozenset[given.Scope] = frozenset()
+        self.latest = 0
+
+    def tell(self, new: given.Entry) -> Claims:
+        yield "8 clock", new.at < self.latest, f"entry {new.seq} is stamped before its predecessor"
+        self.latest = new.at
+        if isinstance(new, given.Resolution):
+            yield from self._resolve(new, self.held.get(new.contact))
+        elif not isinstance(new, given.Change):
+            yield from self._decide(new, self.held.get(self.newest.get(new.message, 0)))
+        elif new.scopes is not None:
+            fresh, self.closed = new.scopes - self.closed, new.scopes
+            leases = [each for each in self.held.values() if each.lease > SETTLED and each.end > new.at]
+            left = [each.seq for each in leases if _in(fresh, each) and (each.seq, REVOKED, new.at) not in self.said]
+            yield "6 revoked", left, f"an unsubscribe left the leases {left} open"
+
+    def _decide(self, new: Contact | given.Refusal, before: Contact | None) -> Claims:
+        lives = before and before.lease != GONE and (before.lease != RELEASES or before.end > new.at)
+        yield "3 twice", lives, f"{new.message} was decided once more while its contact lives"
+        for budget in BUDGETS:
+            used, limit = self._used(budget, new), budget.limit_of(new.dose)
+            text = f"{new.message} with {used}/{limit} used of {budget.name}"
+            if isinstance(new, Contact):
+                yield "1 over", new.asked and used >= limit, text
+            else:
+                yield "5 returned", budget.name in new.rules and used < limit, text
+        if isinstance(new, Contact):
+            is_next = new.attempt == (before.attempt + 1 if before else 1)
+            is_final = before and (before.seq, REVOKED) in self.said
+            yield "3 twice", is_final or not is_next, f"{new.message} has another contact, of attempt {new.attempt}"
+            yield "6 allowed", new.asked and _in(self.closed, new), f"{new.message} after an unsubscribe"
+            self.held[new.seq] = self.made[new.message, new.attempt] = new
+            self.newest[new.message] = new.seq
+
+    def _used(self, budget: Budget, ask: Contact | given.Refusal) -> int:
+        """The most that is in use of a budget at any instant of the ask's own claim: [start, end + window)."""
+        group, until, claims = budget.group(ask), ask.end + budget.window_us, list[tuple[int, int]]()
+        for each in self.held.values():
+            ends = each.end + budget.window_us if each.lease != RELEASES or each.end > ask.at else 0
+            if ask.start < ends and budget.group(each) == group:
+                claims.append((each.start, ends))
+        instants = [ask.start, *(start for start, _ in claims if ask.start < start < until)]
+        return max(sum(start <= at < end for start, end in claims) for at in instants) if group is not None else 0
+
+    def _resolve(self, new: given.Resolution, contact: Contact | None) -> Claims:
+        if contact is None:
+            return (yield "4 resolved", True, f"there is no contact {new.contact}")
+        is_open, after = contact.lease > SETTLED, {GONE: LATE, RELEASES: LATE, PRESUMED: MARKED}.get(contact.lease)
+        may = {CONFIRMED, RELEASED, REVOKED} if is_open and new.at < contact.end else {after}
+        check = "10 late" if is_open and new.kind == CONFIRMED else "4 resolved"
+        yield check, new.kind not in may, f"{new.kind} of {contact.message}, of which {may} may be told"
+        unheard = contact.end if contact.lease == PRESUMED and contact.start <= new.at else 0  # it may have been sent
+        start = new.at if new.kind == LATE else contact.start
+        end = {RELEASED: 0, REVOKED: unheard, MARKED: contact.end}.get(new.kind, max(new.at, start))
+        lease = GONE if new.kind in (RELEASED, REVOKED) else SETTLED
+        self.held[new.contact] = contact._replace(start=start, end=end, lease=lease)
+
+
+def _in(scopes: Collection[given.Scope], contact: Contact) -> bool:
+    return any(channel in (None, contact.channel) and topic in (None, contact.topic) for channel, topic in scopes)
+
+
+def _told(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
+    """The journal: no number twice, none missing, and nothing in it that the entries before forbid."""
+    for customer in {**found.entries, **found.last_seq}:
+        story, entries = stories[customer], found.entries.get(customer, [])
+        seqs, all_ = [each.seq for each in entries], [*range(1, found.last_seq.get(customer, 0) + 1)]
+        text = f"{len(seqs)} entries of {len(all_)}, without {sorted({*all_} - {*seqs})[:5]}"
+        yield "2 numbering", seqs != all_, text, customer, max(story.stamps, default=0)
         for entry in entries:
-            violations += [Violation(*each, customer, entry.at) for each in stories[customer].tell(entry)]
-    return [*violations, *_acknowledged(found, stories), *_sent(found, stories), *_outages(found)]
+            yield from ((*claim, customer, entry.at) for claim in story.tell(entry))
 
 
-def _acknowledged(found: given.Evidence, stories: Mapping[str, Story]) -> Iterator[Violation]:
-    yield from (Violation("11 answer", *each) for each in found.unanswered)
-    yield from _kept(found, stories)
-    choices = _choices(found)
-    numbers, afresh = sorted(found.activated), Counter(each[:4] for each in found.asks if each.is_fresh)
+def _asked(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
+    """Answers: what they say is on record, and heeds all that was acknowledged before they were asked for."""
+    choices, afresh = found.choices(), Counter(each[:4] for each in found.asks if each.is_fresh)
     for ask in found.asks:
-        story, name = stories[ask.customer], f"{ask.message}, attempt {ask.attempt},"
-        row, newest = story.attempts.get((ask.message, ask.attempt)), bisect_left(numbers, (ask.asked, 0)) - 1
-        wrong: list[tuple[str, str]] = []
-        if ask.allowed and (row is None or row.at != ask.decided or ask.expires not in (0, row.end)):
-            wrong.append(("2 lost", "is not on record as it was answered"))
-        if not ask.allowed and (ask.message, ask.decided) not in story.there:
-            wrong.append(("2 lost", "was refused, which is not on record"))
-        if afresh[ask[:4]] > 1:
-            wrong.append(("3 twice", "was allowed afresh twice"))
-        if ask.expires and covered(ask, _closed(choices[ask.customer, ask.topic], ask)):
-            wrong.append(("6 allowed", "was asked after the acknowledged unsubscribe"))
-        if newest >= 0 and not ask.replayed and ask.ruleset < numbers[newest].ruleset:
-            wrong.append(("15 ruleset", f"was decided under {ask.ruleset}"))
-        wrong += () if ask.replayed else _treated(found, ask)
-        yield from (Violation(check, f"{name} {text}", ask.customer, ask.decided) for check, text in wrong)
+        story, name, where = stories[ask.customer], f"{ask.message}, {ask.attempt}", (ask.customer, ask.decided)
+        yield "2 lost", ask.fact not in story.said, f"{name} is not on record as it was answered", *where
+        yield "3 twice", afresh[ask[:4]] > 1, f"{name} was allowed afresh twice", *where
+        is_timely = ask.since <= ask.decided <= ask.got or any(each.around(ask) for each in found.steps)
+        is_still = story.stamps[ask.decided] > 1  # an account that a clock ran ahead of
+        yield "8 clock", ask.is_fresh and not is_timely and not is_still, f"{name} bears another time", *where
+        for channel in (None, ask.channel):
+            before = [each for each in choices[ask.customer, channel, ask.topic] if each.since < ask.got]
+            is_closed = ask.expires and before and before[-1].closes and before[-1].got < ask.asked
+            yield "6 allowed", is_closed, f"{name} was asked after the acknowledged unsubscribe", *where
+        newest = max((each.ruleset for each in found.activated if each.got < ask.asked), default=0)
+        yield "15 ruleset", ask.ruleset < newest and not ask.replayed, f"{name} was under {ask.ruleset}", *where
+        for key, ran in () if ask.replayed else found.ran.items():
+            variant, is_over = ask.variants.get(key), ask.got < ran.since or ran.ended < ask.asked
+            is_in = ask.allowed and ask.channel == TESTED and ran.began < ask.asked and ask.got < ran.ending
+            is_wrong = is_over if variant else is_in
+            yield "15 ruleset", is_wrong, f"{name} was in {variant} of {key}", *where
+            is_known = variant in (None, found.entered.get((ask.customer, key)))
+            yield "2 lost", not is_known, f"{name} was in {variant} of {key}, which is not on record", *where
 
 
-def _kept(found: given.Evidence, stories: Mapping[str, Story]) -> Iterator[Violation]:
-    """Whether it is in the database, once, and did what it is for."""
-    lost = [(f"ruleset {each.ruleset}", "") for each in found.activated if each.ruleset not in found.rulesets]
-    for key, choices in _choices(found).items():
-        last = {each.channel: each for each in choices}
-        is_there = {channel: (key[0], channel, key[1]) in found.suppressed for channel in last}
-        lost += [(f"{last[channel]}", key[0]) for channel in last if last[channel].closes != is_there[channel]]
-    yield from (Violation("2 lost", *each, 0) for each in lost)
+def _kept(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
+    """Whatever else was acknowledged is there and did what it is for, and nobody allowed while nobody could know."""
+    yield from (("11 answer", True, *each) for each in found.unanswered)
+    yield "2 lost", {each.ruleset for each in found.activated} - found.rulesets, "rulesets", "", 0
+    for scope, (*_, last) in found.choices().items():
+        yield "2 lost", last.closes not in (None, scope in found.suppressed), f"{last}", last.customer, last.got
     for each in found.told:
-        times, story = found.events[each.customer, each.id], stories[each.customer]
-        if times != 1:
-            yield Violation("2 events", f"event {each.id} is there {times} times", each.customer, 0)
-        row = story.newest.get(each.message or "")
-        fates = story.fates[row.seq] if row else []
-        if each.message and (row is None or (row.asked and not {CONFIRMED, LATE, MARKED} & set(fates))):
-            yield Violation("2 events", f"{each.message} was told to be sent, after {fates}", each.customer, 0)
+        story, times = stories[each.customer], found.events[each.customer, each.id]
+        yield "2 events", times != 1, f"event {each.id} is there {times} times", each.customer, 0
+        contact = story.held.get(story.newest.get(each.message, 0))
+        is_sent = not each.message or (contact and contact.lease == SETTLED)
+        yield "2 events", not is_sent, f"{each.message} was told to be sent: {contact}", each.customer, 0
     for each in found.resolved:
-        story, kind = stories[each.customer], KINDS.get(each.state, MARKED if each.applied else 0)
-        row = story.attempts.get((each.message, each.attempt))
-        seq = row.seq if row else 0
-        if (kind and kind not in story.fates[seq]) or (each.applied and ((seq, kind), each.at) not in story.there):
-            yield Violation("2 lost", f"{each.message} is not on record as {each.state}", each.customer, each.at)
-
-
-def _choices(found: given.Evidence) -> Mapping[tuple[str, str], list[given.Chose]]:
-    """By customer and topic, in order: nobody chooses again before the choice before was acknowledged."""
-    choices: dict[tuple[str, str], list[given.Chose]] = defaultdict(list)
-    for each in sorted(found.chosen, key=lambda each: each.got):
-        choices[each.customer, each.topic].append(each)
-    return choices
-
-
-def _closed(choices: Collection[given.Chose], ask: Asked) -> set[given.Scope]:
-    """What was closed before the ask went out, and not about to be opened when it was answered."""
-    latest = {each.channel: each for each in choices if each.since < ask.got}
-    return {(each.channel, each.topic) for each in latest.values() if each.closes and each.got < ask.asked}
-
-
-def _treated(found: given.Evidence, ask: Asked) -> Iterator[tuple[str, str]]:
-    """Who asks while an experiment runs is in it, in the variant on record; nobody is before or after."""
-    for key, ran in found.ran.items():
-        variant = ask.variants.get(key)
-        runs, is_over = ran.began < ask.asked and ask.got < ran.ending, ask.got < ran.since or ran.ended < ask.asked
-        if ask.allowed and ask.channel == TESTED and runs and variant is None:
-            yield "15 ruleset", f"was decided without {key}"
-        if variant is not None and is_over:
-            yield "15 ruleset", f"was decided under {key}, which did not run"
-        if variant is not None and variant != found.entered.get((ask.customer, key)):
-            yield "2 lost", f"was in {variant} of {key}, which is not on record"
-
-
-def _outages(found: given.Evidence) -> Iterator[Violation]:
-    """While nobody could know, nobody allowed; whatever was not answered says 503, and when to come again."""
+        story, at = stories[each.customer], (each.at,) if each.applied else ()
+        row = story.made.get((each.message, each.attempt))
+        is_there = not each.kind or (row and (row.seq, each.kind, *at) in story.said)
+        yield "2 lost", not is_there, f"{each.message} is not on record as {each.state}", each.customer, each.at
     for each in found.tries:
-        if each.status >= 500 and (each.status != 503 or not each.retry_after):
-            yield Violation("11 status", f"{each.op} was answered {each.status}", each.customer, each.got)
-        for down in found.downs:
-            is_within = down.since <= each.asked and each.got <= down.until
-            if each.allowed and is_within and down.customer in (None, each.customer):
-                yield Violation("11 allowed", f"allowed while it was {down.why}", each.customer, each.got)
+        is_clear = each.status < 500 or (each.status == 503 and each.retry_after)
+        yield "11 status", not is_clear, f"{each.op} was answered {each.status}", each.customer, each.got
+        for down in found.downs if each.allowed else ():
+            is_within = down.since <= each.asked and each.got <= down.until and down.customer in (None, each.customer)
+            yield "11 allowed", is_within, f"allowed while it was {down.why}", each.customer, each.got
 
 
-def _sent(found: given.Evidence, stories: dict[str, Story]) -> Iterator[Violation]:
-    """By the provider's log: no window holds more than its limit. Late and revoked contacts stand apart."""
-    twice = Counter((each.customer, each.message) for each in found.sends)
-    groups: dict[tuple[str, Budget, str], list[int]] = defaultdict(list)
+def _sent(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
+    """By the provider's log no window holds more than its limit; late and revoked ones apart, and what a leap freed."""
+    times, groups = Counter(each[:2] for each in found.sends), defaultdict[Any, list[int]](list)
     for send in found.sends:
-        story = stories[send.customer]
-        row = story.attempts.get((send.message, send.attempt))
-        if row is None or not row.start <= send.at < row.end or twice[send.customer, send.message] > 1:
-            yield Violation("1 lease", f"{send.message} was sent twice, or outside its lease", send.customer, send.at)
-        elif not {LATE, REVOKED} & set(story.fates[row.seq]):
-            for budget in (each for each in BUDGETS if each.selects(send.channel)):
-                groups[send.customer, budget, send.campaign if budget.per_campaign else ""].append(send.at)
-    for (customer, budget, _), times in groups.items():
-        times.sort()
-        limit = MOST if budget.name == TESTED else budget.limit
-        for first, last in zip(times, times[limit:], strict=False):
-            if last - first < budget.window_us:
-                yield Violation("1 sent", f"{limit + 1} in {last - first} us: {budget.name}", customer, last)
+        story, leaps = stories[send.customer], bisect(found.leaps, send.at)
+        row = story.made.get((send.message, send.attempt))
+        granted = row.at if row and send.since <= row.at <= send.got else send.got
+        is_within = row and row.start <= row.at + send.at - granted < row.end and times[send[:2]] == 1
+        yield "1 lease", not is_within, f"{send.message} twice, or outside its lease", send.customer, send.at
+        is_apart = row and {(row.seq, LATE), (row.seq, REVOKED)} & story.said
+        if is_within and not is_apart and bisect(found.leaps, send.since) == leaps:
+            for budget in (each for each in BUDGETS if each.group(send) is not None):
+                groups[send.customer, leaps, budget, budget.group(send)].append(send.at)
+    for (customer, _, budget, _), at in groups.items():
+        most = MOST if budget.name == TESTED else budget.limit
+        for first, last in zip(sorted(at), sorted(at)[most:], strict=False):
+            text = f"{most + 1} in {last - first} us: {budget.name}"
+            yield "1 sent", last - first < budget.window_us, text, customer, last

@@ -4,9 +4,16 @@ The budgets are values here, from which both the policy's text and the oracle's 
 of the experiments that start and stop meanwhile, all on one budget.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 SECOND_US = 1_000_000
+
+
+class Message(Protocol):
+    @property
+    def channel(self) -> str: ...
+    @property
+    def campaign(self) -> str: ...
 
 
 class Budget(NamedTuple):
@@ -18,8 +25,15 @@ class Budget(NamedTuple):
     channels: tuple[str, ...] | None = None
     per_campaign: bool = False
 
-    def selects(self, channel: str) -> bool:
-        return self.channels is None or channel in self.channels
+    def group(self, message: "Message") -> str | None:
+        """What it counts a message together with; None if it does not count it."""
+        if self.channels is not None and message.channel not in self.channels:
+            return None
+        return message.campaign if self.per_campaign else ""
+
+    def limit_of(self, dose: int | None) -> int:
+        """The limit for a customer whose variant has this dose."""
+        return (self.name == TESTED and dose) or self.limit
 
 
 BUDGETS = (

@@ -17,9 +17,10 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from tests.chaos.evidence import Evidence, gather
+from tests.chaos.evidence import Evidence, Violation
+from tests.chaos.gather import gather
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.oracle import Violation, judge
+from tests.chaos.oracle import judge
 from tests.chaos.senders import DRAIN_US, Config
 from tests.chaos.service import ROOT, Deployment
 

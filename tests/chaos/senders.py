@@ -10,6 +10,7 @@ import itertools
 import random
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -90,8 +91,9 @@ class Town:
         self.customers = [f"c{number:03}" for number in range(config.customers)]
         self.heat = [1 / (number + 1) for number in range(config.customers)]
         self._prefix = config.prefix
-        self._topics = dict.fromkeys(self.customers, 0)
+        self._topics: Counter[str] = Counter()
         self._messages = itertools.count()
+        self._newcomers = itertools.count(config.customers)
 
     def draft(self, rng: random.Random, customer: str | None = None) -> Draft:
         chosen = customer or rng.choices(self.customers, self.heat)[0]
@@ -102,6 +104,11 @@ class Town:
 
     def topic(self, customer: str) -> str:
         return f"{self._prefix}-news-{self._topics[customer]}"
+
+    def forget(self, customer: str) -> None:
+        """Whose time stands still, because a clock ran ahead of it, has a newcomer written to instead."""
+        if customer in self.customers:
+            self.customers[self.customers.index(customer)] = f"c{next(self._newcomers):03}"
 
     def turn_over(self, customer: str) -> None:
         """Whoever unsubscribed from a topic is written to about the next."""
@@ -271,6 +278,8 @@ class Sender:
         if reply.status != 200:
             return None
         answer = reply.body
+        if us_of(answer["decided_at"]) > host_us() + SECOND_US and self.rng.random() < 0.3:
+            self.town.forget(draft.customer)
         if answer["verdict"] == "defer" and draft.send_at_us is None and self.rng.random() < 0.25:
             await self._plan_when_told(answer["retry_at"], draft)
         if answer["verdict"] != "allow" or answer["state"] != "reserved":

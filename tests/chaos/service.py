@@ -1,7 +1,7 @@
 """A scratch deployment: PostgreSQL in a folder of its own, and processes of the service on it.
 
 The first service has the database as its own, and starts it again when it dies. The others reach it by DATABASE_URL,
-over a network that the harness holds in its hands.
+over a network that the harness holds in its hands. The clock of each one's host is a day wrong (`hosts`).
 
 Signals go only to processes that were started here: services by their handle, PostgreSQL by the number that its own
 folder names, after a look at what that process is.
@@ -29,6 +29,7 @@ from tests.chaos.proxy import Proxy
 ROOT = Path(__file__).parents[2]
 REAL = ("-c", "from engine.main import main; main()")
 CONNECTIONS = 40  # what the scratch server allows, so that taking them all is cheap
+SKEWS_S = (86_400, -86_400)  # how wrong the clocks of the services' hosts are
 READY_S = 60.0  # a ceiling for a loaded machine, not a promise: how long it took is reported
 
 
@@ -141,6 +142,8 @@ class Deployment:
         return {
             **where,
             **{name: value for name, value in os.environ.items() if not name.startswith(("TAKT_", "DATABASE_URL"))},
+            "PYTHONPATH": str(Path(__file__).parent / "hosts"),
+            "CHAOS_SKEW_S": str(SKEWS_S[index % len(SKEWS_S)]),
             "TAKT_POLICY": str(self.folder / "policy.yaml"),
             "TAKT_ADMIN_KEY": self.key,
             "TAKT_PUBLIC_URL": "https://takt.example",  # so that mails come with their one click
