@@ -4,8 +4,10 @@ import re
 import sys
 from pathlib import Path
 
-from engine.operations import prune
+from engine.operations import prune, prune_contacts
 from engine.operations.jobs import JOBS
+from engine.store import pruning
+from engine.store.metadata import TABLES
 from tests.docs.test_docs import ROOT, blocks, run
 from tests.service import serving
 
@@ -27,7 +29,20 @@ def test_every_job_is_in_its_table_with_how_often_it_runs() -> None:
     assert {name: every[text] * 1_000_000 for name, text in rows.items()} == {each.name: each.every_us for each in JOBS}
 
 
-def test_what_is_kept_is_kept_for_as_long_as_is_said() -> None:
-    told = re.findall(r"(\d+) days", OPERATING[OPERATING.index("## What is kept") :])
-    said = (prune.REFUSALS_DAYS, prune.UNRESOLVED_DAYS, prune.HOURLY_SNAPSHOTS_DAYS, prune.RUNS_DAYS, prune.ALARMS_DAYS)
-    assert [int(each) for each in told] == list(said)
+def test_every_table_is_kept_for_as_long_as_is_said() -> None:
+    page = (ROOT / "docs" / "pruning.md").read_text()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    named = {table: told for first, told, *_ in rows for table in re.findall(r"`([a-z_]+)`", first)}
+    assert set(TABLES.tables) <= set(named)
+    days = {table: int(found[1]) for table, told in named.items() if (found := re.search(r"(\d+) days", told))}
+    assert days == {
+        "journal": prune_contacts.CONTACTS_DAYS,
+        "resolutions": prune_contacts.CONTACTS_DAYS,
+        "refusals": prune.REFUSALS_DAYS,
+        "unresolved_events": prune.UNRESOLVED_DAYS,
+        "snapshots": prune.HOURLY_SNAPSHOTS_DAYS,
+        "job_runs": prune.RUNS_DAYS,
+        "alarms": prune.ALARMS_DAYS,
+    }
+    waits = [int(each) for each in re.findall(r"(\d+) days (?:before it|after its)", page)]
+    assert waits == [pruning.READ_BACK_DAYS, pruning.GRACE_DAYS]
