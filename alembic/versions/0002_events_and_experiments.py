@@ -180,8 +180,8 @@ CREATE TABLE holdout_readouts (
 CREATE TABLE holdout_units (
     experiment integer NOT NULL REFERENCES experiments (number),
     is_held boolean NOT NULL,
-    customer_id text COLLATE "C" NOT NULL,
-    CONSTRAINT holdout_units_pkey PRIMARY KEY (customer_id, experiment)
+    unit text COLLATE "C" NOT NULL,
+    CONSTRAINT holdout_units_pkey PRIMARY KEY (unit, experiment)
 );
 """
 
