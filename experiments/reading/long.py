@@ -4,7 +4,7 @@ A unit enters with its first exposure. Events of types that no metric looks at a
 joined; all metrics are computed in one pass over the others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
     if as_of_us is None:
         seen = [each + 1 for each in (survey.last_us, of_exposures["last"]) if each is not None]
         as_of_us = min(max(seen), latest_us) if seen else None
-    wanted = _wanted(plan, looked, as_of_us or 0)
+    wanted = _wanted(looked, event_survey.needed_kinds(plan), as_of_us or 0)
     duplicated = 0
     if "id" in looked.columns:
         named = wanted.filter(wanted["id"].notnull())
@@ -99,7 +99,15 @@ def prepare(plan: Experiment, engine: Engine, exposures: Table, events: Table, a
         if duplicated:
             wanted = _deduplicated(wanted)
     known = Known(frozenset(survey.kinds), survey.suspect_kinds, "hard" in looked.columns, survey.first_us)
-    units = _Joining(plan, engine, entered, wanted, as_of_us or 0, survey, known, bool(duplicated)).unit_table()
+
+    def of(kinds: Collection[str]) -> Table:
+        """Chosen before anything is computed of them: what a query names twice, PostgreSQL would write down."""
+        if duplicated:
+            return wanted.filter(wanted["kind"].isin(sorted(kinds)))
+        chosen = events.filter(columns["kind"].isin(sorted(kinds)))
+        return _wanted(chosen.select(**columns), kinds, as_of_us or 0)
+
+    units = _Joining(plan, engine, entered, of, as_of_us or 0, survey, known, bool(duplicated)).unit_table()
     return LongForm(
         units,
         as_of_us,
@@ -137,10 +145,9 @@ def _by_calendar(plan: Experiment) -> bool:
     return any(isinstance(each, Retention) and each.clock is Clock.CALENDAR for each in plan.metrics)
 
 
-def _wanted(plan: Experiment, events: Table, as_of_us: int) -> Table:
-    kinds = sorted(event_survey.needed_kinds(plan))
+def _wanted(events: Table, kinds: Collection[str], as_of_us: int) -> Table:
     usable = events["unit"].notnull() & (events["at"] < as_of_us)
-    return events.filter(usable & events["kind"].isin(kinds) if kinds else ibis.literal(False))
+    return events.filter(usable & events["kind"].isin(sorted(kinds)) if kinds else ibis.literal(False))
 
 
 def _identity(events: Table) -> list[str]:
@@ -162,7 +169,7 @@ class _Joining:
     plan: Experiment
     engine: Engine
     exposures: Table
-    events: Table
+    events: Callable[[Collection[str]], Table]  # those of these types
     as_of_us: int
     survey: Survey
     known: Known
@@ -280,8 +287,7 @@ class _Joining:
     ) -> Table:
         """The sums of events of these types. What all of them have in common is a constant, of which no engine need
         look at each."""
-        is_all = kinds == frozenset(self.survey.kinds)
-        chosen = self.events if is_all else self.events.filter(self.events["kind"].isin(sorted(kinds)))
+        chosen = self.events(kinds)
         suspects = kinds & self.known.suspect_kinds
         constants: dict[str, Expression] = {} if suspects else {"suspect": ibis.literal(False)}
         if len(kinds) == 1:

@@ -104,6 +104,22 @@ def test_the_long_form_is_the_same_everywhere(postgres: Any, tmp_path: Path) -> 
     assert_same(tables.aggregate(LONG, mine[0][0], events), expected)
 
 
+def test_types_of_events_are_summed_apart_or_together_with_the_same_sums(postgres: Any, queries: list[str]) -> None:
+    """PostgreSQL reads what happens often in passes of its own, but where one sum is of several such types."""
+    exposures, events = long_tables()
+    events = events.drop_columns("event_id")
+    stop = replace(long.TIME, name="stop", event="session", competing=("sent", "erased"))
+    for more, passes in (((), 4), ((stop,), 2)):
+        plan = long.plan(*long.METRICS, *more, segments=("country",))
+        expected = tables.aggregate(plan, exposures, events)
+        name = f"of_{passes}"
+        source = in_postgres(postgres, **{f"x_{name}": exposures, f"e_{name}": events})
+        queries.clear()
+        assert_same(tables.aggregate(plan, *source), expected)
+        joined = {each.count(f'FROM "e_{name}"') for each in queries if f'"x_{name}"' in each and f'"e_{name}"' in each}
+        assert joined == {passes}
+
+
 def test_times_of_any_kind_are_the_same_instants() -> None:
     exposures, events = (each.to_pandas() for each in long_tables())
     expected = tables.aggregate(LONG, exposures, events)
