@@ -91,10 +91,9 @@ async def _batch(connection: Connection, labels: Labels, places: Sequence[Place]
     nobodies = {each for each in ids if each.startswith(ANONYMOUS)}
     held = await store.lock_free(connection, ids - nobodies)
     free = nobodies.union(held)
-    messages = await store.messages(
-        connection, labels, [each for each in places if each.customer_id in free], before_us
-    )
-    gone = [each for each in messages if _end_us(each) < before_us]
+    at = {(each.customer_id, each.seq): each for each in places if each.customer_id in free}
+    messages = await store.messages(connection, labels, at.values(), before_us)
+    gone = [each for each in messages if (each.customer_id, each.seq) in at and _end_us(each) < before_us]
     if not gone:
         return 0, len(ids) - len(free)
     accounts = await store.accounts(connection, labels, held)
@@ -109,7 +108,7 @@ async def _batch(connection: Connection, labels: Labels, places: Sequence[Place]
         opened[customer_id] = _opened(known.get(customer_id) or Account(), leaving)
         if account.forget({each.seq for each in leaving}):
             changed[customer_id] = account
-    deleted = await store.delete(connection, gone)
+    deleted = await store.delete(connection, [at[each.customer_id, each.seq] for each in gone])
     await openings.save(connection, labels, opened)
     await store.save_accounts(connection, labels, changed)
     return deleted, len(ids) - len(free)

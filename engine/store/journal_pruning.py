@@ -16,7 +16,7 @@ from engine.store.accounts import LOCK_FREE, SAVE, save_columns
 from engine.store.columns import Column, Int4s, Int8s, Texts
 from engine.store.database import Connection, Database
 from engine.store.exchange import exchange
-from engine.store.journal import Message, message_key
+from engine.store.journal import Message
 from engine.store.journal_rows import FIND_OLD_MESSAGES, message_of
 from engine.store.labels import Labels
 from engine.store.openings import account_of
@@ -108,11 +108,11 @@ async def messages(connection: Connection, labels: Labels, places: Collection[Pl
     return [await labels.known(connection, lambda row=row: message_of(row, labels)) for row in rows]
 
 
-async def delete(connection: Connection, gone: Collection[Message]) -> int:
+async def delete(connection: Connection, gone: Collection[Place]) -> int:
     """Delete contacts from the journal, and add them to the daily totals; how many."""
     columns = (
         Texts(each.customer_id for each in gone),
-        Int8s(message_key(each.customer_id, each.message_id) for each in gone),
+        Int8s(each.number for each in gone),
         Int4s(each.seq for each in gone),
         Int8s(each.at_us for each in gone),
     )

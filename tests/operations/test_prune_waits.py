@@ -10,6 +10,7 @@ from engine.core.verdict import Ask
 from engine.operations import experiments
 from engine.operations.decide import AskCommand, Mode
 from engine.operations.decider import Decider
+from engine.operations.erase import erase
 from engine.operations.intake import Intake
 from engine.operations.prune import prune
 from engine.operations.readouts import Readouts
@@ -55,11 +56,16 @@ async def test_what_a_running_experiment_reads_waits_for_its_end_and_horizon(
     await reach(shopping, "long-before")
     jump(database, 200)
     key = await running(database)
-    await reach(shopping, "ada")
+    for who in ("ada", "bea"):
+        await reach(shopping, who)
+    await erase(shopping, "bea")
+    was = kept(database_url)
     jump(database, 620)
     said = await prune(database, Settings())
     assert f"waits for the experiment {key}" in said
-    assert kept(database_url) == ({"ada"}, {"ada"}), "no longer than 90 days before it began"
+    left = kept(database_url)
+    assert all(before - after == {"long-before"} for before, after in zip(was, left, strict=True)), "90 days before it"
+    assert [len(each) for each in left] == [2, 2], "who was erased is one of them, under another id"
     await experiments.stop(database, key, ANN)
     first = await Readouts(database).refresh(key)
     jump(database, 709)
