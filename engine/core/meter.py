@@ -167,7 +167,16 @@ class Meter:
         return sum([gauge.weigh(each[_LABELS][0], each[_WEIGHT]) for each in found])
 
     def refuses(self, now_us: int) -> bool:
-        limit = self.limit_at(now_us)
+        return self._refuses(self.limit_at(now_us), now_us)
+
+    def refuses_beside(self, gauge: Gauge, now_us: int) -> bool:
+        """Whether the same budget as another variant has it refuses: `beside`, where a look at the use is enough."""
+        budget = gauge.budget
+        if budget.overrides:
+            return self.beside(gauge).refuses(now_us)
+        return self._refuses(budget.limit, now_us)
+
+    def _refuses(self, limit: int | None, now_us: int) -> bool:
         if limit is None:
             return False
         # Of low priority, an ask may not use what is kept; low use is never more than all use, so seldom worth a look.

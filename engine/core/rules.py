@@ -91,6 +91,20 @@ class Holdout:
     rules: "Rules"
 
 
+class Rivals(NamedTuple):
+    """How an experiment's other variants differ from its control, for asks with the same labels.
+
+    `variants` are those whose decisions may differ, without any that lie between two others. Where the control allows,
+    theirs differ only if one of `stricter` refuses; where it does not, only if one of `strictest`, the control's own
+    among them, refuses now or some day. Unless `by_decision`: then only their decisions tell.
+    """
+
+    variants: tuple[int, ...]
+    stricter: tuple[Gauge, ...]
+    strictest: tuple[Gauge, ...]
+    by_decision: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the rules say of all asks with the same labels, by customers who made the same choices.
@@ -111,20 +125,10 @@ class Terms:
     needs_zone: bool
     reads_zone: bool
     experiments: tuple[RunningExperiment, ...] = ()
-
-
-class Rivals(NamedTuple):
-    """How an experiment's other variants differ from its control, for asks with the same labels.
-
-    `variants` are those whose decisions may differ, without any that lie between two others. Where the control allows,
-    theirs differ only if one of `stricter` refuses; where it does not, only if one of `strictest`, the control's own
-    among them, refuses now or some day. Unless `by_decision`: then only their decisions tell.
-    """
-
-    variants: tuple[int, ...]
-    stricter: tuple[Gauge, ...]
-    strictest: tuple[Gauge, ...]
-    by_decision: bool
+    # Kept by `treatments`, by experiment and other experiments' variants.
+    rivals: dict[tuple[int, frozenset[tuple[int, int]]], Rivals] = field(
+        default_factory=dict[tuple[int, frozenset[tuple[int, int]]], Rivals], repr=False, compare=False
+    )
 
 
 @dataclass(frozen=True)
@@ -147,13 +151,6 @@ class Rules:
     )
     _patched: "dict[frozenset[tuple[int, int]], Rules]" = field(
         default_factory=dict[frozenset[tuple[int, int]], "Rules"], init=False, repr=False, compare=False
-    )
-    # Kept by `treatments`, by experiment, other experiments' variants, labels and choices.
-    rivals: dict[tuple[int, frozenset[tuple[int, int]], Labels, tuple[Preference, ...]], Rivals] = field(
-        default_factory=dict[tuple[int, frozenset[tuple[int, int]], Labels, tuple[Preference, ...]], Rivals],
-        init=False,
-        repr=False,
-        compare=False,
     )
 
     @cached_property

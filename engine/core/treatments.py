@@ -18,7 +18,7 @@ from engine.core.decision import decide, ruled
 from engine.core.gauge import Gauge
 from engine.core.meter import Meter
 from engine.core.policy import PolicyMode
-from engine.core.rules import Place, Rivals, Rules, RunningExperiment
+from engine.core.rules import Place, Rivals, Rules, RunningExperiment, Terms
 from engine.core.ruling import gates, meters
 from engine.core.situation import situation
 from engine.core.verdict import Ask, Code, Decision, Verdict
@@ -28,7 +28,8 @@ HOLDOUT: Final = "holdout"  # these two are reasons as a formula has them
 STORED: Final = "stored"
 _OUTRIGHT: Final = (Code.SUPPRESSED, Code.NO_CONSENT)
 _NO_LIMIT: Final = float("inf")
-_RIVALS_MAX: Final = 50_000
+_RIVALS_MAX: Final = 1_000  # of asks with the same labels: what is remembered of experiments beside others' variants
+_NO_OTHERS: Final = frozenset[tuple[int, int]]()
 
 
 class Step(NamedTuple):
@@ -56,10 +57,21 @@ class Evaluated(NamedTuple):
     steps: tuple[Step, ...]
 
 
+class _Standing(NamedTuple):
+    """The memberships of a customer in the experiments concerned; who assigned the new ones; the variants, by number,
+    whose patches show already; and the experiments where none does."""
+
+    now: dict[int, Membership]
+    places: Mapping[int, Place]
+    showing: Mapping[int, int]
+    open_: Sequence[RunningExperiment]
+
+
 class _World(NamedTuple):
-    """One ask, as any variants' rules may be run on it."""
+    """One ask, as any variants' rules may be run on it; `terms` are those of the rules without any patch."""
 
     rules: Rules
+    terms: Terms
     customer: Customer
     account: Account
     ask: Ask
@@ -73,33 +85,29 @@ def treat(rules: Rules, customer_id: str, customer: Customer, account: Account, 
     """The decision for a customer of a deployment that runs experiments, and what it makes of their memberships."""
     was = customer.variants
     own = rules.of(customer_id, now_us)
-    concerned = own.terms(ask.labels, customer.preferences).experiments
+    terms = own.terms(ask.labels, customer.preferences)
+    concerned = terms.experiments
     if not concerned:
         return Treated(decide(own, customer, account, ask, now_us), was, (), NOTHING_SHOWN)
-    showing = {
-        each.number: found.variant
-        for each in concerned
-        if (found := was.get(each.number)) is not None and found.stage is Stage.DIVERGED
-    }
+    now, places, showing, open_ = _standing(concerned, customer_id, customer, now_us)
     case = situation(own.under(showing), customer, account, ask, now_us)
     own_gates, own_meters = gates(case), meters(case)
     decision = ruled(case, own_gates, own_meters)
-    if any(gate.code in _OUTRIGHT for gate in own_gates):
+    if own_gates and any(gate.code in _OUTRIGHT for gate in own_gates):
         return Treated(decision, was, (), _shown(concerned, was))
-    places, now = _entered(concerned, customer_id, customer, now_us)
-    open_ = [each for each in concerned if each.number in now and each.number not in showing]
-    world = _World(own, customer, account, ask, now_us)
-    if open_ and _may_differ(world, open_, showing, own_meters, allowed=decision.verdict is Verdict.ALLOW):
-        diverged = _diverged(world, open_, now, decision)
-        decision = _answer(world, open_, diverged, now, showing, decision)
-        now |= {number: now[number]._replace(stage=Stage.DIVERGED) for number in diverged}
-    steps = tuple(
-        Step(each, now[each.number], places.get(each.number))
+    if open_:
+        world = _World(own, terms, customer, account, ask, now_us)
+        if _may_differ(world, open_, showing, own_meters, allowed=decision.verdict is Verdict.ALLOW):
+            diverged = _diverged(world, open_, now, decision)
+            decision = _answer(world, open_, diverged, now, showing, decision)
+            now |= {number: now[number]._replace(stage=Stage.DIVERGED) for number in diverged}
+    steps = [
+        Step(each, found, places.get(each.number))
         for each in concerned
-        if each.number in now and now[each.number] != was.get(each.number)
-    )
+        if (found := now.get(each.number)) is not None and found is not was.get(each.number)
+    ]
     memberships = MappingProxyType({**was, **now}) if steps else was
-    return Treated(decision, memberships, steps, _shown(concerned, memberships))
+    return Treated(decision, memberships, tuple(steps), _shown(concerned, memberships))
 
 
 def evaluate(
@@ -148,12 +156,12 @@ def _shown(concerned: Iterable[RunningExperiment], memberships: Mapping[int, Mem
     }
 
 
-def _entered(
-    concerned: Iterable[RunningExperiment], customer_id: str, customer: Customer, now_us: int
-) -> tuple[dict[int, Place], dict[int, Membership]]:
-    """The customer's memberships in the experiments concerned, eligible at the least, and who assigned the new ones."""
-    places: dict[int, Place] = {}
+def _standing(concerned: Iterable[RunningExperiment], customer_id: str, customer: Customer, now_us: int) -> _Standing:
+    """A customer's standing once an ask makes them eligible in the experiments that it is about."""
     now: dict[int, Membership] = {}
+    places: dict[int, Place] = {}
+    showing: dict[int, int] = {}
+    open_: list[RunningExperiment] = []
     for each in concerned:
         found = customer.variants.get(each.number)
         if found is None:
@@ -165,7 +173,11 @@ def _entered(
         elif found.stage is Stage.ASSIGNED:
             found = found._replace(stage=Stage.ELIGIBLE)
         now[each.number] = found
-    return places, now
+        if found.stage is Stage.DIVERGED:
+            showing[each.number] = found.variant
+        else:
+            open_.append(each)
+    return _Standing(now, places, showing, open_)
 
 
 def _diverged(
@@ -224,13 +236,19 @@ def _may_differ(
         if rivals.by_decision:
             return True
         for gauge in rivals.stricter if allowed else rivals.strictest:
-            meter = next((meter for meter in own_meters if meter.gauge.bit == gauge.bit), None)
+            meter = _meter_of(own_meters, gauge)
             if meter is None:
                 return True
-            other = meter.beside(gauge)
-            if other.refuses(world.now_us) if allowed else not other.has_room_for_good():
+            if meter.refuses_beside(gauge, world.now_us) if allowed else not meter.beside(gauge).has_room_for_good():
                 return True
     return False
+
+
+def _meter_of(meters: Iterable[Meter], gauge: Gauge) -> Meter | None:
+    for each in meters:
+        if each.gauge.bit == gauge.bit:
+            return each
+    return None
 
 
 def _differs(world: _World, number: int, others: Mapping[int, int], control: Decision) -> bool:
@@ -245,14 +263,14 @@ def _outcome(decision: Decision) -> tuple[Verdict, int | None]:
 
 
 def _rivals_of(world: _World, number: int, others: Mapping[int, int]) -> Rivals:
-    """The rivals of an experiment's control beside other experiments' variants; remembered by the rules."""
-    rules, labels, preferences = world.rules, world.ask.labels, world.customer.preferences
-    key = number, frozenset(others.items()), labels, preferences
-    found = rules.rivals.get(key)
+    """The rivals of an experiment's control beside other experiments' variants; remembered with the terms."""
+    key = number, frozenset(others.items()) if others else _NO_OTHERS
+    found = world.terms.rivals.get(key)
     if found is None:
-        if len(rules.rivals) >= _RIVALS_MAX:
-            rules.rivals.clear()
-        found = rules.rivals[key] = _rivals(rules, number, others, labels, preferences)
+        if len(world.terms.rivals) >= _RIVALS_MAX:
+            world.terms.rivals.clear()
+        found = _rivals(world.rules, number, others, world.ask.labels, world.customer.preferences)
+        world.terms.rivals[key] = found
     return found
 
 

@@ -73,14 +73,15 @@ class Formula:
         self._numbers = {each.name: number for number, each in enumerate(plan.variants)}
         self._asked_for = tuple({each.attribute for each in plan.audience})
         self._phases = [each.start for each in plan.phases]
+        self._out = {each: Place(None, each.value) for each in Reason}
 
     def __call__(self, customer_id: str, customer: Customer, now_us: int, /) -> Place:
-        entered = date.fromordinal(_DAY_ZERO + now_us // DAY_US)
-        attributes = {name: customer.attribute(name, now_us) for name in self._asked_for}
+        entered = date.fromordinal(_DAY_ZERO + now_us // DAY_US) if self._phases else None
+        attributes = {name: customer.attribute(name, now_us) for name in self._asked_for} if self._asked_for else None
         found = self._allocation.assign(customer_id, attributes=attributes, entered=entered)
         if found.variant is None:
-            return Place(None, found.reason.value)
-        phase = max(bisect_right(self._phases, entered) - 1, 0)
+            return self._out[found.reason]
+        phase = 0 if entered is None else max(bisect_right(self._phases, entered) - 1, 0)
         return Place(self._numbers[found.variant], found.reason.value, phase, found.reason is self._tester)
 
 

@@ -48,8 +48,11 @@ COLUMNS = (
 
 def customer_of(texts: CustomerTexts) -> Customer:
     """The customer whom a row describes."""
-    if texts == NOTHING:
-        return UNKNOWN
+    return UNKNOWN if texts == NOTHING else _customer(texts)
+
+
+@lru_cache(maxsize=20_000)  # most are like many others: of a time zone, and in the same variants
+def _customer(texts: CustomerTexts) -> Customer:
     return Customer(
         time_zone=texts.time_zone,
         attributes=_attributes(texts.attributes),

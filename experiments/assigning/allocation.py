@@ -36,6 +36,17 @@ Dates: TypeAlias = date | Sequence[date | None] | NDArray[np.datetime64]
 
 _Columns: TypeAlias = Mapping[str, Sequence[Scalar | None]]
 _CHUNK: Final = 65_536
+_HOLDOUT, _OTHER_SLOT, _NOT_IN_AUDIENCE, _AUDIENCE_UNKNOWN, _ENTRY_UNKNOWN, _NOT_IN_TRAFFIC = (
+    Assignment(None, each)
+    for each in (
+        Reason.HOLDOUT,
+        Reason.OTHER_SLOT,
+        Reason.NOT_IN_AUDIENCE,
+        Reason.AUDIENCE_UNKNOWN,
+        Reason.ENTRY_UNKNOWN,
+        Reason.NOT_IN_TRAFFIC,
+    )
+)
 
 
 class Allocation:
@@ -64,7 +75,6 @@ class Allocation:
         self._stretches = stretches(plan)
         self._only = self._stretches[0] if len(self._stretches) == 1 else None
         self._assigned = tuple(Assignment(name, Reason.ASSIGNED) for name in self._names)
-        self._not_in_traffic = Assignment(None, Reason.NOT_IN_TRAFFIC)
 
     def assign(
         self,
@@ -83,13 +93,13 @@ class Allocation:
         if self._layer or self._holdout or self.plan.audience:
             out = self._out(data, attributes)
             if out is not None:
-                return Assignment(None, out)
+                return out
         stretch = self._only or self._stretch(entered)
         if stretch is None:
-            return Assignment(None, Reason.ENTRY_UNKNOWN)
+            return _ENTRY_UNKNOWN
         traffic, number = self._draw.pair(data)
         if traffic >= stretch.traffic:
-            return self._not_in_traffic
+            return _NOT_IN_TRAFFIC
         return self._assigned[bisect_right(stretch.bounds, number)]
 
     def assign_many(
@@ -121,17 +131,17 @@ class Allocation:
 
     # --- one ----------------------------------------------------------------------------------------------------------
 
-    def _out(self, data: bytes, attributes: Mapping[str, Scalar | None] | None) -> Reason | None:
+    def _out(self, data: bytes, attributes: Mapping[str, Scalar | None] | None) -> Assignment | None:
         """Why the unit is in no experiment of this plan's kind, if so."""
         plan = self.plan
         if self._holdout and self._holdout.pair(data)[0] < self._held:
-            return Reason.HOLDOUT
+            return _HOLDOUT
         if self._layer and plan.layer and not plan.layer.first <= self._layer.pair(data)[0] % SLOTS < plan.layer.after:
-            return Reason.OTHER_SLOT
+            return _OTHER_SLOT
         if plan.audience:
             is_in = contains(plan.audience, attributes or {})
             if not is_in:
-                return Reason.AUDIENCE_UNKNOWN if is_in is None else Reason.NOT_IN_AUDIENCE
+                return _AUDIENCE_UNKNOWN if is_in is None else _NOT_IN_AUDIENCE
         return None
 
     def _stretch(self, entered: date | None) -> Stretch | None:
