@@ -261,7 +261,8 @@ class Readout:
         ]
         metric = self.metric(chosen.metric)
         undecided = [each.variant for each in metric.comparisons if not _is_better(metric, each.estimate)]
-        return recommended(chosen.table, allowed, metric.direction, undecided)
+        of = "value" if metric.scale is Scale.MONEY else metric.name
+        return recommended(chosen.table, allowed, metric.direction, undecided, of)
 
     def metric(self, name: str) -> MetricReadout:
         """The metric of that name; KeyError where there is none."""

@@ -118,7 +118,7 @@ def span_of(holdout: Holdout, now_us: int, day: int | None) -> Span:
 
 
 def compute_held(record: Record, plan: Experiment, holdout: Holdout, cohort: Cohort, span: Span) -> Found:
-    """The readout of a holdout. Raises `ExperimentError`, and `Conflict` for a reserved name."""
+    """The readout of a holdout. Raises `ExperimentError`."""
     sides = cohort.sides()
     shipped, start, end = str(record.shipped), day_of(holdout.from_us), day_of(span.end_us)
     base = held_plan(plan, shipped, holdout.share, start, end, span.days)

@@ -15,7 +15,8 @@ from engine.core.errors import InvalidPlan, InvalidPolicy, Problem
 from engine.core.policy import Budget, Policy
 from engine.core.policy_reader import read_patch
 from engine.core.reading import described, join
-from experiments.design import Experiment, Mean, Metric, Rate, Ratio, Retention, Value, Variant
+from engine.store.analysis import RESERVED
+from experiments.design import Experiment, Mean, Metric, Outcome, Rate, Ratio, Retention, Value, Variant
 from experiments.errors import PlanError
 from experiments.plans import reader
 from experiments.plans.text import parse
@@ -141,21 +142,31 @@ def _unread(plan: Plan) -> Iterator[Problem]:
         path = "unit" if "unit" in plan.data else "columns.unit"
         yield Problem(path, described(unit), f"{CUSTOMER}: the service assigns customers, and reads them")
     for i, metric in enumerate(plan.experiment.metrics):
-        if not _has_events(metric):
+        outcomes = _outcomes(metric)
+        if any(each.event is None for each in outcomes.values()):
             yield Problem(f"metrics[{i}]", "a column alone", "an event: the service reads events, and no columns")
+        for path, each in outcomes.items():
+            if each.value in RESERVED:
+                expected = f"a number of the event: {', '.join(sorted(RESERVED))} say which event it is, and are none"
+                yield Problem(f"metrics[{i}].{path}", described(each.value), expected)
 
 
-def _has_events(metric: Metric) -> bool:
+def _outcomes(metric: Metric) -> dict[str, Outcome]:
+    """Where a metric's numbers come from, each under the path of the field that it sums."""
     match metric:
         case Rate() | Mean() | Retention():
-            outcomes = (metric.outcome,)
+            found: dict[str, Outcome | None] = {"value": metric.outcome}
         case Ratio():
-            outcomes = (metric.numerator, metric.denominator)
+            found = {"numerator.value": metric.numerator, "denominator.value": metric.denominator}
         case Value():
-            outcomes = (metric.revenue, metric.contacts, metric.lost_reach)
+            found = {
+                "revenue.value": metric.revenue,
+                "contacts.value": metric.contacts,
+                "lost_reach.value": metric.lost_reach,
+            }
         case _:
-            outcomes = ()
-    return all(each is None or each.event is not None for each in outcomes)
+            found = {}
+    return {path: each for path, each in found.items() if each is not None}
 
 
 def _unkept(data: object, path: str = "") -> Iterator[Problem]:

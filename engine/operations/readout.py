@@ -18,7 +18,7 @@ from engine.operations.plan_file import read_plan
 from engine.operations.standard_metrics import DAY, Extended, extended, values_of
 from engine.store import analysis as store
 from engine.store import experiments, pruning, snapshots
-from engine.store.analysis import COLUMNS, RESERVED, Analysis, Entered, Met, Relations, Wanted
+from engine.store.analysis import COLUMNS, Analysis, Entered, Met, Relations, Wanted
 from engine.store.experiments import Record
 from engine.store.exposures import ExposureFlag
 from engine.store.snapshots import Snapshot
@@ -109,7 +109,7 @@ def wanted(record: Record, plan: Experiment) -> Wanted:
 
 
 def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
-    """The readout as of the analysis' instant. Raises `ExperimentError`, and `Conflict` for a reserved name."""
+    """The readout as of the analysis' instant. Raises `ExperimentError`."""
     plan = replace(plan, testers={})  # `analysis` has left them out, and gives the others numbers for names
     as_of_us, started_us = analysis.as_of_us, record.started_us or 0
     days = (analysis.now_us - started_us) / DAY_US  # of what is on record: a run may be over for longer than it took
@@ -146,15 +146,10 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
 def brought(
     plan: Experiment, relations: Relations, *, has_refusals: bool, days: int = DAY, reached_on: int = DAY
 ) -> Brought:
-    """The plan with the standard metrics over so many days, and the tables that it needs.
-
-    Raises `Conflict` for a reserved name.
-    """
+    """The plan with the standard metrics over so many days, and the tables that it needs."""
     channels = relations.channels()
     more = extended(plan, channels, has_margins=True, has_refusals=has_refusals, days=days, reached_on=reached_on)
     values = values_of(more.plan)
-    if unreadable := values & RESERVED:
-        raise Conflict(f"no field of events can be called {', '.join(sorted(unreadable))} in the service's readouts")
     exposures, events = relations.tables(needed_kinds(more.plan), values)
     if "margin" in values and not relations.has(EventType.PURCHASE, "margin"):
         more = extended(plan, channels, has_margins=False, has_refusals=has_refusals, days=days, reached_on=reached_on)

@@ -134,13 +134,14 @@ def recommended(
     allowed: Collection[str],
     direction: Direction = Direction.INCREASE,
     undecided: Collection[str] = (),
+    of: str = "value",
 ) -> Recommendation | None:
     """The dose with the best value among the control and the variants in `allowed`: those whose guardrails are shown.
 
-    `values` is the table of net value, or of what else stands for it, `direction` its good one. The choice looks at the
-    data; the interval shown is simultaneous over all tested doses and so holds for whichever is chosen. Of a dose in
-    `undecided`, which the interval that decides does not tell from the control, nothing is said to be shown. None where
-    no tested dose has a known effect: then there is nothing to choose by.
+    `values` is the table of net value, or of what else stands for it: `of` is what to call that, `direction` its good
+    one. The choice looks at the data; the interval shown is simultaneous over all tested doses and so holds for
+    whichever is chosen. Of a dose in `undecided`, which the interval that decides does not tell from the control,
+    nothing is said to be shown. None where no tested dose has a known effect: then there is nothing to choose by.
     """
     sign = 1.0 if direction is Direction.INCREASE else -1.0
     known = [
@@ -151,13 +152,13 @@ def recommended(
     control = values.row(values.control)
     best, row = max([(0.0, control), *(each for each in known if each[1].variant in allowed)], key=lambda each: each[0])
     if row is control or row.effect is None:
-        sentence = f"{control.variant} stays: no tested dose whose guardrails are shown has a better value."
+        sentence = f"{control.variant} stays: no tested dose whose guardrails are shown has a better {of}."
         return Recommendation(control.variant, control.dose, None, False, sentence)
     is_shown = best > 0 and row.effect.excludes(0) and row.variant not in undecided
-    told = "its value is shown to be better than" if is_shown else "its value is not told apart from"
+    told = f"its {of} is shown to be better than" if is_shown else f"its {of} is not told apart from"
     dose = "" if row.dose is None else f", a limit of {row.dose:g},"
     sentence = (
-        f"{row.variant}{dose} has the best value of the doses whose guardrails are shown; {told} {control.variant}'s."
+        f"{row.variant}{dose} has the best {of} of the doses whose guardrails are shown; {told} {control.variant}'s."
     )
     return Recommendation(row.variant, row.dose, row.effect, is_shown, sentence)
 

@@ -111,6 +111,17 @@ def test_a_metric_of_a_column_alone_is_named():
     assert (problem.path, problem.line) == ("metrics[0]", 8)
 
 
+@pytest.mark.parametrize("name", ["hard", "id", "source"])
+def test_what_says_which_event_it_is_cannot_be_summed(name: str):
+    text = AA.replace("kind: rate, event: purchase", f"kind: mean, event: purchase, value: {name}")
+    (problem,) = refused(text)
+    assert (problem.path, problem.line, problem.found) == ("metrics[0].value", 8, repr(name))
+    assert problem.expected == "a number of the event: hard, id, source say which event it is, and are none"
+    ratio = "kind: ratio, numerator: {event: purchase, value: value}, denominator: {event: purchase, value: hard}"
+    (problem,) = refused(AA.replace("kind: rate, event: purchase, within_days: 14", ratio))
+    assert problem.path == "metrics[0].denominator.value"
+
+
 @pytest.mark.parametrize("escape", ["\\u0000", "\\ud800"])
 def test_texts_that_no_database_keeps_are_refused_where_they_stand(escape: str):
     text = AA + f'audience: {{country: "D{escape}E"}}\n'

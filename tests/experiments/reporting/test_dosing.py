@@ -50,6 +50,8 @@ def test_doses_stand_beside_the_contacts_that_were_received() -> None:
     assert "limit 3: 1.9 contacts a customer and week, over 9,000 customers" in page
     assert found.recommendation is not None
     assert found.recommendation.variant == "three"
+    assert "has the best visit of the doses" in found.recommendation.sentence
+    assert "its visit is" in found.recommendation.sentence
     assert found.recommendation.sentence in " ".join(page.split())
     assert Readout.from_json(found.to_json()) == found
 
