@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from importlib import import_module
 from types import FrameType
@@ -31,18 +32,26 @@ class CannotListen(TaktError):
     code = "cannot_listen"
 
 
+def service(settings: Settings, database_url: str, leave: Callable[[], None] | None = None) -> "FastAPI":
+    """The API and the pages of a database. `leave` is called once everything else has ended."""
+    from engine.api.app import create_app  # here, because no other command of `takt` should wait for FastAPI to load
+    from engine.web.pages import add_pages
+
+    made = create_app(settings, database_url, leave)
+    add_pages(made)
+    return made
+
+
 def app() -> "FastAPI":
     """The service for an ASGI server's own process, by the environment. Its database is prepared already."""
-    from engine.api.app import create_app  # here, because no other command of `takt` should wait for FastAPI to load
-
     import_module("experiments.assignment")  # with numpy: not when the first experiment starts, while asks wait
     _log()
     settings = Settings()
     leaving = ExitStack()
     where = leaving.enter_context(start.locate(settings))
-    service = create_app(settings, where.url, leaving.close)
+    made = service(settings, where.url, leaving.close)
     collector.ease()
-    return service
+    return made
 
 
 @cli.app.command(rich_help_panel="Service")
@@ -87,7 +96,6 @@ def demo(
 
     Example: takt demo --port 8000
     """
-    from engine.api.app import create_app
     from engine.cli import demo as face  # with numpy, which no other command should wait for
     from engine.demo import companies
 
@@ -102,7 +110,7 @@ def demo(
         if settings.scheduler:
             leaving.enter_context(beside(made.where.url))
         face.show(made, company, settings.model_copy(update={"port": listening.getsockname()[1]}), ready.key)
-        uvicorn.Server(_configured(create_app(settings, made.where.url))).run(sockets=[listening])
+        uvicorn.Server(_configured(service(settings, made.where.url))).run(sockets=[listening])
 
 
 @cli.scheduler_app.command("serve")

@@ -36,10 +36,10 @@ class Service:
 @contextmanager
 def serving(database_url: str, settings: Settings | None = None) -> Generator[Service]:
     """Serve the database under the preset `considerate` until the block ends. `settings` are the environment's."""
-    from engine.api.app import create_app  # here, so that tests of the inner floors do not load the faces
+    from engine import main  # here, so that tests of the inner floors do not load the faces
 
     configured = uvicorn.Config(
-        create_app(settings or Settings(), database_url), host="127.0.0.1", port=0, log_level="error", ws="none"
+        main.service(settings or Settings(), database_url), host="127.0.0.1", port=0, log_level="error", ws="none"
     )
     server = uvicorn.Server(configured)
     key: list[str] = []

@@ -6,7 +6,7 @@ part of an id apart from one that separates. A fault becomes a problem like any 
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -65,7 +65,7 @@ class Edge:
             nonlocal has_begun
             if message["type"] == "http.response.start":
                 has_begun = True
-                message["headers"] = [*message["headers"], *_HEADERS]
+                message["headers"] = _with_headers(message["headers"])
             await send(message)
 
         try:
@@ -108,6 +108,13 @@ class Edge:
             return message
 
         return limited
+
+
+def _with_headers(given: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What a page says of itself stands: two policies at once would allow only what both do."""
+    headers = list(given)
+    said = {name for name, _ in headers}
+    return [*headers, *(each for each in _HEADERS if each[0] not in said)]
 
 
 def exact(segment: str) -> str:

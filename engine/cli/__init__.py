@@ -16,6 +16,7 @@ from engine.cli import (
     readout,
     scheduler,
     screen,
+    sign_in,
     verify,
     why,
 )
@@ -29,6 +30,7 @@ COMMANDS = (
     policy,
     pause,
     keys,
+    sign_in,
     customers,
     persons,
     contacts,

@@ -33,7 +33,7 @@ def service() -> Generator[Client]:
     """The service of TAKT_URL with TAKT_KEY, or with the key that `takt serve` left in the data folder."""
     url = os.environ.get("TAKT_URL") or DEFAULT_URL
     try:
-        client = Client(url, _key(url), deadline_s=15.0, batch_deadline_s=150.0)
+        client = Client(url, own_key(url), deadline_s=15.0, batch_deadline_s=150.0)
     except ValueError as error:
         raise NotReached(f"TAKT_URL or TAKT_KEY is wrong: {error}") from None
     with client:
@@ -59,7 +59,8 @@ async def _work(url: str, work: Callable[[Database], Awaitable[T]]) -> T:
         await opened.close()
 
 
-def _key(url: str) -> str:
+def own_key(url: str) -> str:
+    """The key of TAKT_KEY, or that of the service of this machine; raises `NotReached`."""
     given = os.environ.get("TAKT_KEY")
     if given:
         return given

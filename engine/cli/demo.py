@@ -10,13 +10,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from engine.cli.output import minute, wrapped
+from engine.cli.output import minute, sign_in_link, wrapped
 from engine.core.tokens import Scope
 from engine.demo import making
 from engine.demo.company import Company
 from engine.demo.findings import Sights, look_around
 from engine.demo.making import Made
 from engine.operations import keys
+from engine.operations.sign_in import make_link
 from engine.operations.start import Where
 from engine.settings import Settings
 from engine.store.database import Database
@@ -44,11 +45,12 @@ def make(where: Where, settings: Settings, company: Company, *, fresh: bool) -> 
 
 def show(found: Made, company: Company, settings: Settings, key: str | None) -> None:
     """Where the demo is, what its experiments found, and what to try."""
-    sights, key = asyncio.run(_seen(found, key))
+    sights, key, code = asyncio.run(_seen(found, key))
     address = f"http://{settings.host}:{settings.port}"
     print(f"DEMO: {company.name} does not exist, and its {sights.customers:,} customers are simulated.")
     kept = "" if found.is_new else " It was there already: --fresh plays it anew."
     print(f"Its life since {minute(sights.since_us)} is in the database {making.NAME}.{kept}")
+    print(f"Look at it: {sign_in_link(address, code)}")
     print(f"Takt answers at {address}   (API: {address}/docs)\n\nWhat its experiments found:\n")
     for finding in sights.findings:
         print(wrapped(f"{finding.key} ({finding.state}): {' '.join(finding.sentences)}", 2))
@@ -78,13 +80,13 @@ def _ask(customer_id: str) -> str:
     return f'{{"message_id": "m-1", "customer_id": "{customer_id}", "channel": "email", "topic": "promotions"}}'
 
 
-async def _seen(found: Made, key: str | None) -> tuple[Sights, str]:
+async def _seen(found: Made, key: str | None) -> tuple[Sights, str, str]:
     database = Database(found.where.url, size=2)
     await database.open()
     try:
         if key is None:
             key = (await keys.create(database, "demo", [Scope.ADMIN], expires_in_s=_KEY_S)).secret
-        return await look_around(database), key
+        return await look_around(database), key, await make_link(database, key)
     finally:
         await database.close()
 

@@ -20,12 +20,19 @@ def banner(settings: Settings, ready: Ready) -> None:
     address = f"http://{settings.host}:{settings.port}"
     policy = f"ruleset {ready.ruleset}, {ready.policy_mode}" + (", just activated" if ready.is_new else "")
     print(f"Takt answers at {address}   (policy: {policy}; API: {address}/docs)")
+    if ready.code is not None:
+        print(f"Pages: {sign_in_link(address, ready.code)}")
     if ready.key is not None:
         print(f"Key: {ready.key}\n\nAsk:\n")
         print(f"curl -s {address}/v1/decisions -H 'Authorization: Bearer {ready.key}' -d '{_ASK}'\n")
     else:
         print("Make a key with: takt keys create --name crm --scope decide\n")
     print("Ctrl-C ends it; what is in the database stays.", flush=True)  # at once, also into a file or a log
+
+
+def sign_in_link(address: str, code: str) -> str:
+    """The address that signs in, and what it is good for."""
+    return f"{address}/sign-in?code={code}   (signs in once, within ten minutes; another: takt sign-in)"
 
 
 def note(text: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.core.tokens import Scope, new_key
-from engine.operations import keys, policies
+from engine.operations import keys, policies, sign_in
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store.database import Database
@@ -24,12 +24,14 @@ class Where(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """What a start found or made. `key`: the local key of an embedded database."""
+    """What a start found or made. `key`: the local key of an embedded database; `code`: of a link that signs in with
+    it, once."""
 
     ruleset: int
     policy_mode: str
     is_new: bool
     key: str | None
+    code: str | None
 
 
 @contextmanager
@@ -60,11 +62,12 @@ async def prepare(where: Where, settings: Settings) -> Ready:
         if settings.admin_key is not None:
             secret = settings.admin_key.get_secret_value()
             await keys.create(database, "TAKT_ADMIN_KEY", [Scope.ADMIN], secret=secret)
-        key = None
+        key = code = None
         if where.is_embedded:
             key = local_key(settings.data_dir) or _keep_key(settings.data_dir)
             await keys.create(database, "local", [Scope.ADMIN], secret=key)
-        return Ready(current.ruleset, current.policy.mode.value, is_new, key)
+            code = await sign_in.make_link(database, key)
+        return Ready(current.ruleset, current.policy.mode.value, is_new, key, code)
     finally:
         await database.close()
 

@@ -144,6 +144,7 @@ IMPERSONAL: Final[Mapping[str, str]] = {
     "policies": _OURS,
     "rulesets": "rules for all; the plans in them name testers, who are staff",
     "keys": "of machines and of staff",
+    "sign_in_links": "of keys",
     "experiments": "plans; the testers that one may name are staff, and an erasure says in which plans it found an id",
     "experiment_log": "what staff did to experiments",
     "snapshots": _COUNTS,

@@ -16,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -272,3 +273,13 @@ class KeyRow(SQLModel, table=True):
     created_us: int = big_column()
     expires_us: int | None = Field(default=None, sa_type=BigInteger)
     revoked_us: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class SignInLinkRow(SQLModel, table=True):
+    """A link that signs in whoever follows it first, with that key; by the SHA-256 of its code."""
+
+    __tablename__ = "sign_in_links"
+    __table_args__ = (CheckConstraint("octet_length(digest) = 32", name="sign_in_links_sane"),)
+    expires_us: int = big_column()
+    digest: bytes = Field(sa_type=LargeBinary, primary_key=True)
+    key_id: str = Field(sa_column=Column("key_id", Text, ForeignKey("keys.key_id"), nullable=False))

@@ -1,0 +1,90 @@
+"""How a page is answered: whole, with a policy that lets nothing in from elsewhere; and what an error looks like."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.responses import RedirectResponse
+
+from engine.core.errors import Conflict, Forbidden, Invalid, NotFound, TaktError, Unauthenticated, Unavailable
+from engine.render.frame import Frame, page
+from engine.web.static import VERSION
+
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Robots-Tag": "noindex, nofollow", "Vary": "Cookie"}
+_STATUS: Final[Mapping[type[TaktError], tuple[int, str]]] = {
+    Invalid: (422, "That was not understood"),
+    Conflict: (409, "That does not go together"),
+    NotFound: (404, "There is nothing here"),
+    Forbidden: (403, "This is not for your key"),
+    Unauthenticated: (401, "You are not signed in"),
+    Unavailable: (503, "Not just now"),
+}
+_FAULT: Final = (500, "A fault of Takt")
+
+
+def html(template: str, frame: Frame, status: int = 200, **values: Any) -> Response:
+    """A page as a response."""
+    return Response(page(template, frame, **values), status, _HEADERS, "text/html")
+
+
+def see(path: str, done: str | None = None) -> Response:
+    """The page to look at next, after something was done: `done` is its word in `framing.NOTICES`."""
+    if done is not None:
+        path += f"{'&' if '?' in path else '?'}done={done}"
+    return RedirectResponse(path, 303, _HEADERS)
+
+
+def local(path: str) -> str:
+    """Where to go next, within this site: browsers take `//` and `/\\` for another one."""
+    is_local = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_local else "/"
+
+
+def error_page(request: Request, error: TaktError, frame: Frame | None = None) -> Response:
+    """What went wrong, in a sentence, and where to go from there."""
+    request.app.state.metrics.errors.labels(error.code).inc()
+    status, title = next((said for kind, said in _STATUS.items() if isinstance(error, kind)), _FAULT)
+    shown = frame or bare(title)
+    response = html("error.html", shown, status, title=title, message=sentence(error.message))
+    if isinstance(error, Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def sentence(message: str) -> str:
+    """What programs are told after a colon, as people read it."""
+    return message[:1].upper() + message[1:] + ("" if message.endswith((".", "?", "!")) else ".")
+
+
+def bare(title: str) -> Frame:
+    """Around a page for somebody who is not signed in."""
+    return Frame(title, 0, VERSION)
+
+
+class PageRoute(APIRoute):
+    """Answers errors with pages. Who is not signed in is sent to sign in, and from there to where they wanted to go."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Unauthenticated as error:
+                if request.method not in ("GET", "HEAD"):
+                    return error_page(request, error)
+                wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+                return see("/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted, safe='')}")
+            except TaktError as error:
+                return error_page(request, error)
+            except RequestValidationError:
+                return error_page(request, NotFound("This address says something that no page of Takt understands."))
+
+        return answered

@@ -1,0 +1,42 @@
+"""What stands around a page, for whoever looks at it."""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+from fastapi import Request
+
+from engine.core.policy import PolicyMode
+from engine.core.tokens import Scope
+from engine.operations.authenticate import may
+from engine.operations.surroundings import surroundings
+from engine.render.frame import Frame
+from engine.web.signing_in import Viewer
+from engine.web.static import VERSION
+
+NOTICES: Final[Mapping[str, str]] = {  # what was just done, by the word of it that an address carries
+    "paused": "Stopped. No ask that arrives from now on is allowed there.",
+    "resumed": "They go on.",
+}
+
+
+async def framed(request: Request, who: Viewer, title: str, here: str | None = None) -> Frame:
+    """The frame of a page as of now. `here`: the path of its place in the navigation."""
+    query = urlencode([each for each in request.query_params.multi_items() if each[0] != "done"])
+    around = await surroundings(request.app.state.decider)
+    return Frame(
+        title=title,
+        now_us=around.now_us,
+        version=VERSION,
+        here=here,
+        back=request.url.path + (f"?{query}" if query else ""),
+        who=who.key.name,
+        csrf=who.session.csrf,
+        may_manage=may(who.key, Scope.MANAGE),
+        is_demo=around.kind == "demo",
+        is_observing=around.mode is PolicyMode.OBSERVE,
+        ruleset=around.ruleset,
+        topics=around.topics,
+        pauses=around.pauses,
+        notice=NOTICES.get(request.query_params.get("done", "")),
+    )

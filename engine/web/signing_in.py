@@ -1,0 +1,128 @@
+"""Signing in and out: a key, or a link that is good once, becomes a cookie that no script can read."""
+
+import time
+from typing import Annotated, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from engine.core.errors import Forbidden, Invalid, Problem, Unauthenticated
+from engine.core.tokens import Scope, digest
+from engine.operations.authenticate import allow
+from engine.operations.sign_in import SESSION_S, Session, Sessions, follow_link, open_sessions
+from engine.store.keys import Key
+from engine.web.answers import PageRoute, bare, html, local, see
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+COOKIE: Final = "takt_session"
+_FIELDS_MAX: Final = 2_000
+_KEY_MOST: Final = 1_000
+_UNKNOWN: Final = "This key is unknown, expired or revoked."
+_USED: Final = "This link was used before, or is older than ten minutes. Make another: takt sign-in"
+
+
+class Viewer(NamedTuple):
+    """Who looks: their key, and the session that it opened."""
+
+    key: Key
+    session: Session
+
+
+async def viewer(request: Request) -> Viewer:
+    """Who is signed in; raises `Unauthenticated`, also once their key was revoked."""
+    session = (await _sessions(request)).open(request.cookies.get(COOKIE, ""))
+    if session is None or session.has_expired(int(time.time())):
+        raise Unauthenticated("Sign in first.")
+    return Viewer(await request.app.state.authenticator.key(session.key_digest), session)
+
+
+async def reader(request: Request) -> Viewer:
+    """Who is signed in and may read."""
+    found = await viewer(request)
+    allow(found.key, Scope.READ)
+    return found
+
+
+Reader = Annotated[Viewer, Depends(reader)]
+
+
+async def form(request: Request, who: Viewer, scope: Scope | None = Scope.MANAGE) -> dict[str, str]:
+    """The fields of a form that a page of this session sent, by somebody who may do what it does.
+
+    Raises `Forbidden` for a form of another page, and for a key without the scope.
+    """
+    fields = await fields_of(request)
+    if not _is_of_this_site(request) or not who.session.wrote(fields.get("csrf", "")):
+        raise Forbidden("This form did not come from a page of yours, or is from before you signed in: load it anew.")
+    if scope is not None:
+        allow(who.key, scope)
+    return fields
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """A form as browsers send it; of a field that comes twice the last."""
+    try:
+        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+    except ValueError as error:
+        raise Invalid([Problem("", "a form that cannot be read", "one as a browser sends it")]) from error
+
+
+@router.get("/sign-in")
+async def ask(request: Request, code: str | None = None, next: str = "/") -> Response:
+    """The page that asks for a key. With a code, what its link promised."""
+    if code is None:
+        return html("sign_in.html", bare("Sign in"), next=local(next), problem=None)
+    key_digest = await follow_link(request.app.state.decider.database, code)
+    if key_digest is None:
+        return html("sign_in.html", bare("Sign in"), 410, next=local(next), problem=_USED)
+    return await _begin(request, key_digest, local(next))
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request) -> Response:
+    """Another site's form could sign somebody in as another: only this one's may."""
+    fields = await fields_of(request)
+    wanted, secret = local(fields.get("next", "/")), fields.get("key", "").strip()
+    if not _is_of_this_site(request):
+        raise Forbidden("This form did not come from a page of this site.")
+    try:
+        if not 0 < len(secret) <= _KEY_MOST:
+            raise Unauthenticated(_UNKNOWN)
+        return await _begin(request, digest(secret), wanted)
+    except Unauthenticated:
+        return html("sign_in.html", bare("Sign in"), 401, next=wanted, problem=_UNKNOWN)
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, who: Annotated[Viewer, Depends(viewer)]) -> Response:
+    """Forgets the session in this browser. One that somebody stole is good until it is over, or its key is revoked."""
+    await form(request, who, None)
+    response = see("/sign-in")
+    response.delete_cookie(COOKIE)
+    return response
+
+
+async def _begin(request: Request, key_digest: bytes, wanted: str) -> Response:
+    await request.app.state.authenticator.key(key_digest)
+    response = see(wanted)
+    response.set_cookie(
+        COOKIE,
+        (await _sessions(request)).begin(key_digest, int(time.time())),
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="lax",  # a link in a message leads to the readout, not to this page
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+async def _sessions(request: Request) -> Sessions:
+    found: Sessions | None = getattr(request.app.state, "sessions", None)
+    if found is None:
+        found = request.app.state.sessions = await open_sessions(request.app.state.decider)
+    return found
+
+
+def _is_of_this_site(request: Request) -> bool:
+    """By what the browser says of the page that sent it. Old ones say nothing; the token is what counts."""
+    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
