@@ -22,7 +22,7 @@ from engine.store.journal_pruning import START, Place
 from engine.store.labels import Labels
 
 CONTACTS_DAYS: Final = WINDOW_US_MAX // DAY_US
-AT_ONCE: Final = 500  # rows a batch: an ask of one of their customers waits for some tens of milliseconds
+AT_ONCE: Final = 200  # rows a batch: an ask of one of their customers waits for some tens of milliseconds
 _ROUNDS: Final = 3
 
 

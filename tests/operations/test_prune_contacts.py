@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from engine.core.account import State
+from engine.core.errors import DatabaseUnavailable
 from engine.core.events import Event, EventType
 from engine.core.policy import DAY_US
 from engine.core.verdict import Ask, Verdict
@@ -219,6 +220,44 @@ async def test_who_is_asked_about_just_then_is_passed_by_and_let_go_of_later(
     await clean(decider)
 
 
+def hold_totals(connection: psycopg.Connection, channel: int, topic: int, at_us: int) -> None:
+    """Hold the row of the totals that contacts of a day are added to, for as long as the transaction lasts."""
+    connection.execute(
+        "INSERT INTO daily_totals VALUES (0, %s, %s, %s, %s, 0, 0, 0, 0)",
+        (at_us // DAY_US, Counted.CONTACT, channel, topic),
+    )
+
+
+async def test_an_ask_of_a_customer_whom_a_batch_holds_is_answered_behind_it(
+    decider: Decider, database_url: str
+) -> None:
+    """The batch has deleted, and waits in vain for the totals; all of it is undone, and the ask counts what it had."""
+    await policies.activate(decider.database, POLICY, author="test")
+    await sent(decider, "ada", "m1", "phone")
+    now_us = await decider.database.clock_us()
+    set_clock(database_url, 420 * DAY_US)
+    numbers = dict(rows(database_url, "SELECT name, number FROM labels"))
+    with psycopg.connect(database_url) as other:
+        hold_totals(other, numbers["phone"], numbers["promotions"], now_us)
+        round_ = asyncio.create_task(prune_contacts(decider.database, (now_us // WEEK_US + 2) * WEEK_US))
+        waits = (
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND query LIKE %s"
+        )
+        await until(lambda: bool(rows(database_url, waits, "%daily_totals%")), "the batch waits")
+        answer = await asked(decider, "ada", "m2", "phone")
+        assert answer.verdict is Verdict.ALLOW
+        with pytest.raises(DatabaseUnavailable):
+            await round_
+        assert journal(database_url) == 2
+        await clean(decider)
+    await decider.settle(ConfirmCommand("ada", "m2"))
+    await prune_contacts(decider.database, (now_us // WEEK_US + 2) * WEEK_US)
+    assert journal(database_url) == 1
+    assert (await asked(decider, "ada", "m3", "phone")).verdict is Verdict.DENY
+    await clean(decider)
+
+
 async def test_a_round_that_is_killed_within_a_batch_leaves_whole_batches(decider: Decider, database_url: str) -> None:
     """The first batch is committed; the second waits for a row of the totals that somebody holds, when it is killed."""
     await policies.activate(decider.database, POLICY, author="test")
@@ -232,10 +271,7 @@ async def test_a_round_that_is_killed_within_a_batch_leaves_whole_batches(decide
     set_clock(database_url, 420 * DAY_US)
     numbers = dict(rows(database_url, "SELECT name, number FROM labels"))
     with psycopg.connect(database_url) as other:
-        other.execute(
-            "INSERT INTO daily_totals VALUES (0, %s, %s, %s, %s, 0, 0, 0, 0)",
-            (now_us // DAY_US, Counted.CONTACT, numbers["push"], numbers["promotions"]),
-        )
+        hold_totals(other, numbers["push"], numbers["promotions"], now_us)
         round_ = asyncio.create_task(prune_contacts(decider.database, (now_us // WEEK_US + 2) * WEEK_US))
 
         def waits() -> bool:
