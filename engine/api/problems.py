@@ -18,6 +18,7 @@ from engine.core.errors import (
     NotFound,
     Problem,
     TaktError,
+    TooManyNames,
     Unauthenticated,
     Unavailable,
 )
@@ -54,6 +55,7 @@ class Kind(NamedTuple):
 KINDS: Final = (
     Kind(Invalid, 422, "Invalid request"),
     Kind(MessageReused, 422, "Message id in use"),
+    Kind(TooManyNames, 422, "Too many names"),
     Kind(Conflict, 409, "Conflict"),
     Kind(NotFound, 404, "Not found"),
     Kind(Unauthenticated, 401, "Not authenticated"),

@@ -7,6 +7,7 @@
     │   └── InvalidAsk
     ├── Conflict              well formed, but at odds with what is on record
     │   ├── MessageReused
+    │   ├── TooManyNames
     │   └── Erased
     ├── NotFound
     ├── Unauthenticated
@@ -101,6 +102,18 @@ class MessageReused(Conflict):
     """Raised when an ask comes under a live message id of the same customer with other content."""
 
     code: ClassVar[str] = "message_reused"
+
+
+class TooManyNames(Conflict):
+    """Raised when something names a topic, campaign or the like that is new, and no more are kept."""
+
+    code: ClassVar[str] = "too_many_names"
+
+    def __init__(self) -> None:
+        super().__init__("a name in it (topic, campaign, team, sender, source or type) is new, and no more are kept")
+
+    def __reduce__(self) -> tuple[type["TooManyNames"], tuple[()]]:
+        return type(self), ()  # an exception is otherwise rebuilt from its message
 
 
 class Erased(Conflict):

@@ -6,13 +6,13 @@ lanes. Whatever was interrupted may be brought again: what was done already chan
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from engine.core import outcomes
 from engine.core.customer import Address
-from engine.core.errors import TaktError, Unavailable
+from engine.core.errors import TaktError, TooManyNames, Unavailable
 from engine.core.events import Event
 from engine.core.outcomes import NO_OUTCOMES, Outcomes
 from engine.core.policy import Policy
@@ -117,7 +117,9 @@ class Intake:
 
     async def _take(self, given: Sequence[Event]) -> list[Outcome]:
         given = await self._of_survivors(given)
-        await self._labels.intern(events.labels_of(given))
+        unnamed = await self._labels.admit(events.labels_of(given))
+        if unnamed:
+            return await self._take_named(given, unnamed)
         whose = await self._whose([each for each in given if each.digest is not None])
         event_keys = [each.key for each in given]
         told: dict[Key, Event] = {}
@@ -136,6 +138,13 @@ class Intake:
             async with self._database.connection() as connection:
                 await addresses.forget(connection, whose.found, self._labels)
         return _results(given, event_keys, whose, became, failed)
+
+    async def _take_named(self, given: Sequence[Event], unnamed: Set[str]) -> list[Outcome]:
+        """Take those that name nothing for which there is no room; the others are refused, each by itself."""
+        is_named = [unnamed.isdisjoint(events.labels_of([each])) for each in given]
+        named = [event for event, fits in zip(given, is_named, strict=True) if fits]
+        outcomes = iter(await self._take(named) if named else [])
+        return [next(outcomes) if fits else TooManyNames() for fits in is_named]
 
     async def _whose(self, addressed: Sequence[Event]) -> _Whose:
         """Note what events say of addresses, then whose they are, then keep what is nobody's; and look once more."""

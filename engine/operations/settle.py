@@ -7,11 +7,11 @@ in doubt to end, and under them the journal tells.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from itertools import chain
 from typing import Final, Protocol, TypeVar, cast
 
-from engine.core.errors import DatabaseUnavailable, TaktError, Unavailable
+from engine.core.errors import DatabaseUnavailable, TaktError, TooManyNames, Unavailable
 from engine.core.policy import DAY_US
 from engine.core.rules import Rules
 from engine.operations import erasures as erased
@@ -70,7 +70,9 @@ class Settler:
         Raises `Unavailable` where the database could not be reached: nothing was decided then, or it is not known.
         """
         began = asyncio.get_running_loop().time()
-        await self._labels.intern(set[str | None]().union(*[command.labels() for command in commands]))
+        unnamed = await self._labels.admit(set[str | None]().union(*[command.labels() for command in commands]))
+        if unnamed:
+            return await self._settle_named(commands, unnamed, lock_wait_s)
         try:
             answers = await self._try(commands, lock_wait_s)
         except InDoubt as doubt:
@@ -79,6 +81,14 @@ class Settler:
             raise DatabaseUnavailable("the database is not reachable, or could not do it now") from error
         self._observer.chunk(commands, answers, asyncio.get_running_loop().time() - began)
         return answers
+
+    async def _settle_named(
+        self, commands: Sequence[Command], unnamed: Set[str], lock_wait_s: float | None
+    ) -> list[object]:
+        """Settle those that name nothing for which there is no room; the others are refused, each by itself."""
+        named = [each for each in commands if unnamed.isdisjoint(each.labels())]
+        answers = iter(await self.settle(named, lock_wait_s=lock_wait_s) if named else [])
+        return [next(answers) if unnamed.isdisjoint(each.labels()) else TooManyNames() for each in commands]
 
     async def peek(self, command: "Peekable[T]", moves: int = MOVES_MAX) -> T:
         """The answer to an ask that leaves no trace: read without a lock, nothing written."""

@@ -1,16 +1,29 @@
 """Labels as numbers: topics, campaigns, teams, senders and the names of budgets, interned once for all processes.
 
 A label is made before the transaction that uses it, in one of its own, so that no number is ever seen whose name is not
-committed. Numbers never change; a process only ever learns more of them.
+committed. Numbers never change; a process only ever learns more of them. There is an end to them: each process keeps
+all in memory, and whoever may ask could make up a campaign with each ask.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from engine.core.account_row import Lexicon
+from engine.core.events import TAKT_SOURCE, EventType
+from engine.core.outcomes import UNKNOWN_TOPIC
 from engine.store.database import Connection, Database
 
 T = TypeVar("T")
+
+
+LABELS_MAX: Final = 250_000  # of all kinds together; processes that make some at the same instant may pass it by those
+_NUMBER_MAX: Final = 2**31 - 1
+_OURS: Final = frozenset((*(each.value for each in EventType), TAKT_SOURCE, UNKNOWN_TOPIC))
+_MAKE: Final = (
+    "INSERT INTO labels (name) SELECT name FROM unnest(%s::text[]) AS given(name)"
+    " WHERE NOT EXISTS (SELECT FROM labels WHERE labels.name = given.name)"
+    " LIMIT greatest(%s - (SELECT max(number) FROM labels), 0) ON CONFLICT (name) DO NOTHING"
+)
 
 
 class UnknownNumber(LookupError):
@@ -40,14 +53,21 @@ class Labels:
         return {name for name in names if name is not None and name not in self._numbers}
 
     async def intern(self, names: Iterable[str | None]) -> None:
-        """See to it that each of these has a number."""
+        """See to it that each of these has a number. They are Takt's own or a policy's, or were admitted."""
+        await self._make(self.missing(names), _NUMBER_MAX)
+
+    async def admit(self, names: Iterable[str | None]) -> set[str]:
+        """The same for what requests name, as long as there is room; returns the names for which there is none."""
         missing = self.missing(names)
+        await self._make(missing & _OURS, _NUMBER_MAX)
+        await self._make(missing - _OURS, LABELS_MAX)
+        return self.missing(missing)
+
+    async def _make(self, missing: set[str], most: int) -> None:
         if not missing:
             return
         async with self._database.connection() as connection:
-            await connection.execute(
-                "INSERT INTO labels (name) SELECT unnest(%s::text[]) ON CONFLICT (name) DO NOTHING", (sorted(missing),)
-            )
+            await connection.execute(_MAKE, (sorted(missing), most))
             cursor = await connection.execute(
                 "SELECT number, name FROM labels WHERE name = ANY(%s)", (sorted(missing),)
             )

@@ -7,11 +7,13 @@ from collections.abc import Generator
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.api.limits import SINGLE_BYTES
+from engine.store.labels import LABELS_MAX
 from tests.api.bad_values import LISTS, MARK, SINGLES, bad_values, places
 from tests.api.caller import PROBLEM_JSON, Caller, ask, is_problem, row_counts
 
@@ -142,6 +144,20 @@ def test_a_list_that_is_none_is_refused_by_its_place(takt: Caller, name: str) ->
         assert is_problem(response, 422, "invalid")
         assert response.json()["problems"][0]["path"] == name
     assert is_problem(send(takt, "POST", route, f'{{"{name}": [], "{name}s": []}}'), 422, "invalid")
+
+
+def test_a_name_too_many_is_refused_and_known_ones_are_answered(takt: Caller, ada: str) -> None:
+    takt.ask(ada, "m-0", campaign="known")
+    with psycopg.connect(takt.service.database_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO labels (number, name) VALUES (%s, 'the latest')", (LABELS_MAX,))
+        try:
+            refused = takt.send("POST", "/v1/decisions", ask(ada, "m-1", campaign="new"))
+            known, new = takt.ask_all(ask(ada, "m-2", campaign="known"), ask(ada, "m-3", campaign="new"))
+        finally:
+            connection.execute("DELETE FROM labels WHERE number = %s", (LABELS_MAX,))
+    assert is_problem(refused, 422, "too_many_names")
+    assert known["verdict"] == "defer"
+    assert (new["error"]["type"], new["error"]["status"]) == ("urn:takt:too_many_names", 422)
 
 
 def test_a_million_mistakes_are_named_as_many_and_not_listed(takt: Caller) -> None:
