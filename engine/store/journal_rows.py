@@ -40,14 +40,13 @@ LEASE_BITS = 3  # of the flags, an `account.Lease`
 # Of the table `refusals`: what was refused, or would have been; not what was merely checked and allowed.
 WAS_REFUSED = f"flags >> {_VERDICT_SHIFT} & 3 <> {_VERDICT_NUMBERS[Verdict.ALLOW]}"
 
-MESSAGE_COLUMNS = (
-    "j.customer_id, j.message_id, j.attempt, j.seq, j.at_us, j.start_us, j.end_us, j.channel, j.topic, j.campaign,"
-    " j.team, j.sender, j.weight, j.priority, j.flags, j.ruleset, j.reasons, j.uncharged"
+# What contacts and refusals have in common: who was asked about what, and under which rules it was decided.
+_ASKED = (
+    *("customer_id", "message_id", "attempt", "seq", "at_us", "start_us", "end_us", "channel", "topic", "campaign"),
+    *("team", "sender", "weight", "priority", "flags", "ruleset", "reasons"),
 )
-REFUSAL_COLUMNS = (
-    "customer_id, message_id, attempt, seq, at_us, start_us, end_us, channel, topic, campaign, team, sender, weight,"
-    " priority, flags, ruleset, retry_at_us, reasons"
-)
+MESSAGE_COLUMNS = ", ".join(f"j.{each}" for each in (*_ASKED, "uncharged"))
+REFUSAL_COLUMNS = ", ".join((*_ASKED, "retry_at_us"))
 _LATEST_RESOLUTION = (
     " LEFT JOIN LATERAL (SELECT kind, end_us FROM resolutions WHERE customer_id = j.customer_id"
     " AND contact_seq = j.seq AND at_us >= j.at_us ORDER BY seq DESC LIMIT 1) r ON true"
@@ -64,16 +63,9 @@ _HISTORY = (
     " WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"
     " ORDER BY j.customer_id, j.seq"
 ).encode()
-_APPEND_MESSAGES = (
-    "INSERT INTO journal (at_us, start_us, end_us, message_key, seq, ruleset, topic, campaign, team, sender, channel,"
-    " weight, priority, attempt, flags, customer_id, message_id, reasons, uncharged)"
-    " SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
-)
-_APPEND_REFUSALS = (
-    "INSERT INTO refusals (at_us, start_us, end_us, retry_at_us, seq, ruleset, topic, campaign, team, sender, channel,"
-    " weight, priority, attempt, flags, customer_id, message_id, reasons)"
-    " SELECT * FROM unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b)"
-)
+_NAMES, _VALUES = ", ".join(_ASKED), ", ".join("%b" for _ in _ASKED)
+_APPEND_MESSAGES = f"INSERT INTO journal ({_NAMES}, uncharged, message_key) SELECT * FROM unnest({_VALUES}, %b, %b)"
+_APPEND_REFUSALS = f"INSERT INTO refusals ({_NAMES}, retry_at_us) SELECT * FROM unnest({_VALUES}, %b)"
 _APPEND_RESOLUTIONS = (
     "INSERT INTO resolutions (at_us, end_us, seq, contact_seq, kind, customer_id)"
     " SELECT * FROM unnest(%b, %b, %b, %b, %b, %b)"
@@ -123,31 +115,44 @@ def rules_named(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def _message_columns(entries: Sequence[Message], labels: Labels) -> tuple[Column, ...]:
-    """Column by column: the fields of named tuples come apart in one `zip`."""
+    return (
+        *_asked_columns(entries, map(_message_flags, entries), labels),
+        Byteas(_pack_labels(each.uncharged, labels) for each in entries),
+        Int8s(message_key(each.customer_id, each.message_id) for each in entries),
+    )
+
+
+def _refusal_columns(entries: Sequence[Refusal], labels: Labels) -> tuple[Column, ...]:
+    return (
+        *_asked_columns(entries, map(_refusal_flags, entries), labels),
+        Int8s(each.retry_at_us or 0 for each in entries),
+    )
+
+
+def _asked_columns(entries: Sequence[Message | Refusal], flags: Iterable[int], labels: Labels) -> tuple[Column, ...]:
+    """Those of `_ASKED`: the fields of named tuples come apart in one `zip`."""
     (ids, message_ids, attempts, seqs, ats, starts, ends, channels, topics, campaigns, teams, senders) = zip(
         *(each[:12] for each in entries), strict=True
     )
     number = labels.number
     return (
+        Texts(ids),
+        Texts(each or "" for each in message_ids),
+        Int2s(attempts),
+        Int4s(seqs),
         Int8s(ats),
         Int8s(starts),
         Int8s(ends),
-        Int8s(map(message_key, ids, message_ids)),
-        Int4s(seqs),
-        Int4s(each.ruleset for each in entries),
+        Int2s(map(number, channels)),
         Int4s(map(number, topics)),
         Int4s(map(number, campaigns)),
         Int4s(map(number, teams)),
         Int4s(map(number, senders)),
-        Int2s(map(number, channels)),
         Int2s(each.weight for each in entries),
         Int2s(each.priority for each in entries),
-        Int2s(attempts),
-        Int2s(map(_message_flags, entries)),
-        Texts(ids),
-        Texts(message_ids),
+        Int2s(flags),
+        Int4s(each.ruleset for each in entries),
         Byteas(_pack_reasons(each.reasons, labels) for each in entries),
-        Byteas(_pack_labels(each.uncharged, labels) for each in entries),
     )
 
 
@@ -159,33 +164,6 @@ def _message_flags(entry: Message) -> int:
         | (_UNDER_CEILING if entry.under_ceiling else 0)
         | (_SEND_AT if entry.send_at_given else 0)
         | (_VERDICT_NUMBERS[entry.observed] << _OBSERVED_SHIFT if entry.observed else 0)
-    )
-
-
-def _refusal_columns(entries: Sequence[Refusal], labels: Labels) -> tuple[Column, ...]:
-    (ids, message_ids, attempts, seqs, ats, starts, ends, channels, topics, campaigns, teams, senders) = zip(
-        *(each[:12] for each in entries), strict=True
-    )
-    number = labels.number
-    return (
-        Int8s(ats),
-        Int8s(starts),
-        Int8s(ends),
-        Int8s(each.retry_at_us or 0 for each in entries),
-        Int4s(seqs),
-        Int4s(each.ruleset for each in entries),
-        Int4s(map(number, topics)),
-        Int4s(map(number, campaigns)),
-        Int4s(map(number, teams)),
-        Int4s(map(number, senders)),
-        Int2s(map(number, channels)),
-        Int2s(each.weight for each in entries),
-        Int2s(each.priority for each in entries),
-        Int2s(attempts),
-        Int2s(map(_refusal_flags, entries)),
-        Texts(ids),
-        Texts(each or "" for each in message_ids),
-        Byteas(_pack_reasons(each.reasons, labels) for each in entries),
     )
 
 
@@ -258,7 +236,7 @@ def message_of(row: TupleRow, labels: Labels) -> Message:
 def refusal_of(row: TupleRow, labels: Labels) -> Refusal:
     """The refusal of a row of `REFUSAL_COLUMNS`; raises `UnknownNumber`."""
     (customer_id, message_id, attempt, seq, at, start, end, channel, topic, campaign, team, sender) = row[:12]
-    (weight, priority, flags, ruleset, retry_at, reasons) = row[12:]
+    (weight, priority, flags, ruleset, reasons, retry_at) = row[12:]
     name = labels.name
     return Refusal(
         customer_id,

@@ -52,7 +52,7 @@ def small_column() -> Any:
 
 
 def customer_column() -> Any:
-    return Field(sa_column=Column("customer_id", BYTEWISE, nullable=False))
+    return Field(sa_type=BYTEWISE, nullable=False)
 
 
 class Deployment(SQLModel, table=True):
@@ -139,7 +139,29 @@ class CustomerRow(SQLModel, table=True):
     merged_into: str | None = Field(default=None, sa_column=Column("merged_into", BYTEWISE, nullable=True))
 
 
-class JournalRow(SQLModel, table=True):
+class _AskedRow(SQLModel):
+    """What contacts and refusals have in common."""
+
+    at_us: int = big_column()
+    start_us: int = big_column()
+    end_us: int = big_column()
+    seq: int = int_column()
+    ruleset: int = int_column()
+    topic: int = int_column()
+    campaign: int = int_column()
+    team: int = int_column()
+    sender: int = int_column()
+    channel: int = small_column()
+    weight: int = small_column()
+    priority: int = small_column()
+    attempt: int = small_column()
+    flags: int = small_column()
+    customer_id: str = customer_column()
+    message_id: str = Field(sa_type=Text, nullable=False)
+    reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
+
+
+class JournalRow(_AskedRow, table=True):
     """A contact as it was allowed or recorded. Never updated: what became of it stands in `resolutions`."""
 
     __tablename__ = "journal"
@@ -149,28 +171,11 @@ class JournalRow(SQLModel, table=True):
         CheckConstraint(f"{_SANE_ASK} AND length(message_id) BETWEEN 1 AND 200", name="journal_sane"),
         WEEKLY,
     )
-    at_us: int = big_column()
-    start_us: int = big_column()
-    end_us: int = big_column()
     message_key: int = big_column()
-    seq: int = int_column()
-    ruleset: int = int_column()
-    topic: int = int_column()
-    campaign: int = int_column()
-    team: int = int_column()
-    sender: int = int_column()
-    channel: int = small_column()
-    weight: int = small_column()
-    priority: int = small_column()
-    attempt: int = small_column()
-    flags: int = small_column()
-    customer_id: str = customer_column()
-    message_id: str = Field(sa_type=Text, nullable=False)
-    reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
     uncharged: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
-class RefusalRow(SQLModel, table=True):
+class RefusalRow(_AskedRow, table=True):
     """An ask that made no contact: refused, or merely checked."""
 
     __tablename__ = "refusals"
@@ -179,24 +184,7 @@ class RefusalRow(SQLModel, table=True):
         CheckConstraint(f"{_SANE_ASK} AND length(message_id) <= 200", name="refusals_sane"),
         WEEKLY,
     )
-    at_us: int = big_column()
-    start_us: int = big_column()
-    end_us: int = big_column()
     retry_at_us: int = big_column()
-    seq: int = int_column()
-    ruleset: int = int_column()
-    topic: int = int_column()
-    campaign: int = int_column()
-    team: int = int_column()
-    sender: int = int_column()
-    channel: int = small_column()
-    weight: int = small_column()
-    priority: int = small_column()
-    attempt: int = small_column()
-    flags: int = small_column()
-    customer_id: str = customer_column()
-    message_id: str = Field(sa_type=Text, nullable=False)
-    reasons: bytes | None = Field(default=None, sa_type=LargeBinary)
 
 
 class ResolutionRow(SQLModel, table=True):
