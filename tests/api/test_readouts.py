@@ -14,6 +14,7 @@ import pytest
 
 from engine.core.tokens import Scope
 from engine.store.analysis import LOCK_CLASS
+from experiments.assigning.draws import Draw, threshold
 from experiments.readout import Readout
 from tests.api.caller import DAY_S, Caller, advance_clock, is_problem, make_key
 from tests.operations.plans import AA, PLAN, POLICY
@@ -159,3 +160,40 @@ def test_asks_go_on_while_a_readout_waits_and_those_who_want_the_same_get_the_sa
         row = other.execute(count).fetchone()
     assert row is not None
     assert row[0] <= 2, "four readers, one computation under way and at most one for those who came meanwhile"
+
+
+def test_whom_a_ship_held_back_is_read_beside_everybody_else(takt: Caller) -> None:
+    key = started(takt, PLAN)
+    path = f"/v1/experiments/{key}/holdout/readout"
+    people = [f"{key}-{number}" for number in range(40)]
+    variants = {who: takt.ask(who, "m", channel="push")["variants"].get(key) for who in people}
+    assert is_problem(takt.send("POST", path), 404), "nothing was shipped"
+    takt.call("POST", f"/v1/experiments/{key}/ship", {"variant": "three", "holdout": 0.1})
+    assert is_problem(takt.send("POST", path), 409), "there is no day of it yet"
+    assert is_problem(takt.send("GET", path), 404)
+    advance_clock(takt.service.database_url, 3 * DAY_S)
+    for who in people:
+        takt.confirm(who, "m")
+
+    found = takt.call("POST", path)
+    shown = takt.call("GET", path)
+    assert shown == {**found, "age_s": shown["age_s"]}
+    assert (found["experiment"], found["shipped"], found["day"], found["days"]) == (key, "three", None, 3)
+    assert found["run"]["is_short"]
+    held = Draw("holdout", f"{key}:holdout")
+    there = Counter(
+        "holdout" if held.pair(who.encode())[0] < threshold(0.1) else "three" for who in people if variants[who]
+    )
+    assert Counter({each["variant"]: each["customers"] for each in found["cohort"]}) == there
+    assert {each["variant"]: each["units"] for each in found["readout"]["groups"]} == {"holdout": 0, "three": 0} | there
+    assert Readout.from_json(json.dumps(found["readout"])).key == key
+    days = takt.call("GET", f"/v1/experiments/{key}")["holdout"]["readouts"]
+    assert [(each["day"], each["computed_at"], each["call"]) for each in days][:2] == [
+        (28, None, None),
+        (90, None, None),
+    ]
+    assert is_problem(takt.send("GET", f"{path}?day=28"), 404)
+    assert is_problem(takt.send("GET", f"{path}?day=0"), 422)
+    with Caller(takt.service, make_key(takt.service.database_url, Scope.READ).secret) as reader:
+        assert reader.send("GET", path).is_success
+        assert is_problem(reader.send("POST", path), 403)

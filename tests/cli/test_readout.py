@@ -40,3 +40,17 @@ def test_the_newest_readout_is_printed_and_computed_where_there_is_none(
     assert "there is no experiment 'nobody'" in readout(shared_service, "nobody").sentence
     for wrong in (["--at", "yesterday"], ["--at", "2026-01-05T09:00:00"], ["--refresh", "--at", "2026-01-05T09:00Z"]):
         assert readout(shared_service, "push-more", *wrong).code == 2
+
+    with Caller(shared_service) as caller:
+        caller.call("POST", "/v1/experiments/push-more/ship", {"variant": "three"})
+    assert "has not been there for a day" in readout(shared_service, "push-more", "--holdout").sentence
+    advance_clock(shared_service.database_url, 2 * DAY_S)
+    held = readout(shared_service, "push-more", "--holdout")
+    assert held.code == 0, held.err
+    assert held.out.startswith("2 days since 'three' was shipped, against policy ")
+    assert "\nCOHORT\n" in held.out
+    assert "Short run: it was shipped after 1 of the 90 days of its horizon." in " ".join(held.out.split())
+    assert json.loads(readout(shared_service, "push-more", "--holdout", "--json").out)["days"] == 2
+    assert "not over yet" in readout(shared_service, "push-more", "--holdout", "--day", "28").sentence
+    for wrong in (["--day", "28"], ["--holdout", "--at", "2026-01-05T09:00:00Z"]):
+        assert readout(shared_service, "push-more", *wrong).code == 2
