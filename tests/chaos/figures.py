@@ -88,8 +88,13 @@ def report(found: Evidence, violations: Sequence[Violation], seconds: float, see
         seconds=seconds, seed=seed, verdict=verdict,
         rate=3 / max(decided, 1), decided=decided, kills=sum(told.faults.values()),
         lost=checks["2 lost"] + checks["2 numbering"] + checks["2 events"], over=checks["1 over"] + checks["1 sent"],
-        rows="\n".join(rows), verified=" ".join(verified.partition("\n  customer ")[0].split()), **told._asdict(),
+        rows="\n".join(rows), verified=_brief(verified), **told._asdict(),
     )  # fmt: skip
+
+
+def _brief(verified: str) -> str:
+    """Without the customers by name whom a clock ran ahead of."""
+    return " ".join(verified.partition("\n  customer ")[0].rstrip(":").split())
 
 
 def machine() -> str:
@@ -158,7 +163,8 @@ Seconds until the first answer to anybody, from the kill; where something was st
 * One machine has one clock. What is wrong on purpose is what the senders say, what the service's Python is told the
   time is, and what Takt's function in the database says; PostgreSQL and the provider go by the machine's.
 * A clock that leaps ahead, be it back to the right time, ends leases and windows early by so much. Nothing can be done
-  about it, and sends are held against a limit only if no leap lies between them.
+  about it, and sends are held against a limit only if no leap lies between them. While a clock is off, time may stand
+  still for a customer; of an unsubscribe and a re-subscribe at one instant the unsubscribe holds.
 * A disk that lies, a full disk: not here.
 * Senders are honest: who sends without asking, or after its lease, is found by other means.
 * A message that was sent and not confirmed when an unsubscribe revoked its lease gives its budget back. Such sends are
