@@ -36,7 +36,7 @@ LEFT JOIN customers c ON c.customer_id = u.unit
 LEFT JOIN exposures e ON e.customer_id = u.unit AND e.experiment = {{number}}
 LEFT JOIN (
     SELECT DISTINCT g.customer_id FROM changes g JOIN customers o ON o.merged_into = g.customer_id
-    WHERE g.kind = {Change.MERGED:d} AND g.at_us >= {{from_us}}
+    WHERE g.kind = {Change.MERGED:d} AND g.at_us >= {{from_us}} {{merged_one}}
 ) m ON m.customer_id = u.unit
 WHERE u.unit >= {{nobody}} AND c.merged_into IS NULL
 """
@@ -156,9 +156,14 @@ def _members(cut: Cut, one: str | None = None) -> sql.Composed:
         from_us=sql.Literal(from_us),
         since_us=sql.Literal(from_us - DAYS * DAY_US),
         selected=_either([_selected(each, cut.exempt) for each in cut.budgets]),
-        one=_sql("").format() if one is None else _sql("AND customer_id = {}").format(sql.Literal(one)),
+        one=_about("customer_id", one),
+        merged_one=_about("g.customer_id", one),
         nobody=sql.Literal(AFTER_ANONYMOUS),
     )
+
+
+def _about(column: str, one: str | None) -> sql.Composed:
+    return _sql("").format() if one is None else _sql(f"AND {column} = {{}}").format(sql.Literal(one))
 
 
 def _held(holdout: Holdout) -> sql.Composed:
