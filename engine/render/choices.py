@@ -8,20 +8,17 @@ and without what nobody can see.
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from engine.core.choices import ALL, NONE, USUAL, Choice, Choices, Line, Sort
 from engine.core.suppression import Scope
+from engine.render.environment import FOLDER, templates
 from engine.render.style import visible
 from engine.render.words import Words, per
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
-_STYLE: Final = (_TEMPLATES / "choices.css").read_text()
+_STYLE: Final = (FOLDER / "choices.css").read_text()
 _HASH: Final = b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -125,15 +122,4 @@ def _named(topic: str) -> Markup:
 
 def _render(template: str, words: Words, **values: Any) -> str:
     known: Mapping[str, Any] = {"words": words, "style": Markup(_STYLE), **values}  # noqa: S704 (a file of ours)
-    return _templates().get_template(template).render(known)
-
-
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return templates().get_template(template).render(known)

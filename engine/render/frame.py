@@ -5,22 +5,20 @@ once called a customer, a topic or an experiment is escaped, kept apart from the
 nobody can see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from engine.core.policy import Channel, Selector
 from engine.core.rules import Pause
-from engine.render.style import BAD, GOOD, INK, OPEN, visible
+from engine.render.environment import rendered, templates
+from engine.render.page import COLOURS
+from engine.render.style import visible
 from experiments.reporting import numbers
-
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class Place(NamedTuple):
@@ -56,40 +54,13 @@ class Frame:
 
 def page(template: str, frame: Frame, **values: Any) -> str:
     """The whole page, from `<!doctype html>` on."""
-    html = templates().get_template(f"pages/{template}").render(frame=frame, **values)
-    return visible(html).replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-@lru_cache(maxsize=1)
-def templates() -> Environment:
-    """The templates of all pages, with what they all say things by."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    said: dict[str, Any] = environment.globals  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    said |= {
-        "places": PLACES,
-        "channels": [each.value for each in Channel],
-        "at": at,
-        "name": name,
-        "stopped": stopped,
-        "count": numbers.count,
-        "plain": numbers.plain,
-        "percent": numbers.percent,
-    }
-    return environment
+    return rendered(f"pages/{template}", frame=frame, **{**_SAID, **values})
 
 
 @lru_cache(maxsize=1)
 def style_sheet() -> str:
     """The one style sheet of all pages: that of a readout, and what stands around it."""
-    colours = {"good": GOOD, "bad": BAD, "open": OPEN}
-    parts = ("readout.css", "pages/pages.css")
-    return "\n".join(templates().get_template(each).render(ink=INK, colours=colours) for each in parts)
+    return "\n".join(templates().get_template(each).render(COLOURS) for each in ("readout.css", "pages/pages.css"))
 
 
 def at(at_us: int | None, *, day: bool = False) -> Markup:
@@ -126,3 +97,15 @@ def _selected(selector: Selector) -> Markup:
         if values is not None:
             parts.append(Markup(", ").join(Markup("{}{}").format(what, name(each)) for each in sorted(values)))
     return Markup("; ").join(parts)
+
+
+_SAID: Final[Mapping[str, Any]] = {
+    "places": PLACES,
+    "channels": [each.value for each in Channel],
+    "at": at,
+    "name": name,
+    "stopped": stopped,
+    "count": numbers.count,
+    "plain": numbers.plain,
+    "percent": numbers.percent,
+}

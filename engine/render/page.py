@@ -5,16 +5,14 @@ what could make it wrong, the methods. Everything that a readout holds is escape
 """
 
 from collections.abc import Callable
-from functools import lru_cache
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from engine.render import curves as curve
+from engine.render.environment import rendered
 from engine.render.forest import forest
-from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, short, visible
+from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, short
 from engine.render.svg import svg
 from experiments.estimates import Estimate
 from experiments.estimators.dose import DoseRow
@@ -26,7 +24,7 @@ from experiments.reporting.verdicts import Call
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _TABLE_ROWS: Final = 9
-_TONES: Final = {
+TONES: Final = {
     Call.INVALID: "bad",
     Call.STOP: "bad",
     Call.SHIP: "good",
@@ -34,6 +32,7 @@ _TONES: Final = {
     Call.INCONCLUSIVE: "open",
     Call.KEEP_RUNNING: "open",
 }
+COLOURS: Final = {"ink": INK, "colours": {"good": GOOD, "bad": BAD, "open": OPEN}}  # of the style sheet
 _KINDS: Final = {
     LineKind.INCIDENCE: "share with the event so far",
     LineKind.STAYING: "share with no event so far",
@@ -67,38 +66,25 @@ class Curves(NamedTuple):
 
 def page(readout: Readout) -> str:
     """The whole page, from `<!doctype html>` on. The same readout gives the same text."""
-    html = (
-        _templates()
-        .get_template("readout.html")
-        .render(
-            readout=readout,
-            policy=POLICY,
-            forest=_chart(forest(readout, WIDE), forest(readout, NARROW)) if readout.metrics else None,
-            curves=_curves(readout),
-            tones=_TONES,
-            ink=INK,
-            colours={"good": GOOD, "bad": BAD, "open": OPEN},
-            weights=sum(each.weight for each in readout.groups) or 1.0,
-            units=sum(each.units for each in readout.groups),
-            has_doses=any(each.dose is not None for each in readout.groups),
-            has_margins=any(each.margin is not None for each in readout.metrics),
-            received={each.variant: each for each in readout.received},
-            doses=_doses(readout),
-            **{each.__name__: each for each in _SAID},
-        )
-    )
-    return visible(html).replace(" %", "\N{NO-BREAK SPACE}%")
+    return rendered("readout.html", policy=POLICY, **values(readout))
 
 
-@lru_cache(maxsize=1)
-def _templates() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def values(readout: Readout) -> dict[str, Any]:
+    """What the parts of a page about a readout are made of, charts drawn."""
+    return {
+        "readout": readout,
+        "forest": _chart(forest(readout, WIDE), forest(readout, NARROW)) if readout.metrics else None,
+        "curves": _curves(readout),
+        "tones": TONES,
+        "weights": sum(each.weight for each in readout.groups) or 1.0,
+        "units": sum(each.units for each in readout.groups),
+        "has_doses": any(each.dose is not None for each in readout.groups),
+        "has_margins": any(each.margin is not None for each in readout.metrics),
+        "received": {each.variant: each for each in readout.received},
+        "doses": _doses(readout),
+        **COLOURS,
+        **{each.__name__: each for each in _SAID},
+    }
 
 
 def breakable(name: str) -> Markup:
