@@ -8,11 +8,11 @@ from tests.service import Service
 
 def test_a_job_run_by_hand_shows_in_the_status(service: Service) -> None:
     ran = takt(service, "scheduler", "run", "holdouts")
-    assert (ran.code, ran.out) == (0, "holdouts: done: 0 ended\n")
+    assert (ran.code, ran.out) == (0, "holdouts: done: 0 read; 0 ended\n")
     shown = takt(service, "scheduler", "status")
     assert "Nobody leads" in shown.err
     (line,) = (each for each in shown.out.splitlines() if each.startswith("holdouts"))
-    assert "done: 0 ended" in line
+    assert "done: 0 read; 0 ended" in line
     assert "s ago" in line
 
 
