@@ -89,41 +89,11 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _may_repeat_a_key(body: bytes, data: object) -> bool:
-    """Whether the text has more keys than the data. Exact for keys written as nearly everybody writes them (`"key":`);
-    where a colon stands otherwise the answer is yes, and the slower parser looks for itself."""
-    return (
-        body.count(b'":') != _count_keys(body, data)
-        or b" :" in body
-        or b"\n:" in body
-        or b"\t:" in body
-        or b"\r:" in body
-    )
-
-
-def _count_keys(body: bytes, data: object) -> int:
-    """The keys of a document and of all within it. As many braces as flat items: no need to look into them."""
-    if isinstance(data, dict):
-        document = cast("dict[str, object]", data)
-        braces = body.count(b"{")
-        if braces == 1:
-            return len(document)
-        items = next(iter(document.values())) if len(document) == 1 else None
-        if isinstance(items, list):
-            listed = cast("list[dict[str, object]]", items)
-            if braces == 1 + len(listed) and set(map(type, listed)) == {dict}:
-                return 1 + sum(map(len, listed))
-    return _walk(cast("object", data))
-
-
-def _walk(data: object) -> int:
-    count = 0
-    left = [data]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            mapping = cast("dict[str, object]", value)
-            count += len(mapping)
-            left += [each for each in mapping.values() if isinstance(each, dict | list)]
-        elif isinstance(value, list):
-            left += cast("list[object]", value)
-    return count
+    """Whether the text has more colons than the data, written anew, has: each key brings one, and those of texts stand
+    in both. Where one is written as its number the answer is yes, and the slower parser looks for itself."""
+    if b"\\u003a" in body or b"\\u003A" in body:
+        return True
+    try:
+        return body.count(b":") != orjson.dumps(data).count(b":")
+    except orjson.JSONEncodeError:  # it reads more levels than it writes
+        return True

@@ -19,7 +19,7 @@ from engine.api.problems import problem_of
 from engine.api.schemas import instant, microseconds
 from engine.core.errors import Invalid, Problem, TaktError, Unavailable
 from engine.core.events import NO_PROPERTIES, Event, EventType, Flag
-from engine.core.policy import DAY_US
+from engine.core.policy import DAY_US, Channel
 from engine.core.scanners import is_scanner
 from engine.operations.addresses import PURPOSE, NoAddress, hashed
 from engine.operations.intake import Outcome, Result
@@ -97,7 +97,11 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         wrong(f"{form.data}bounce", f"'{said.bounce}'", "it only of the type `bounced`")
     if customer_id is None and said.address is None:
         wrong(f"{form.data}customer_id", "nothing", "a customer, or an address and its channel")
-    digest = _digest(said, key, lambda name, found, expected: wrong(form.data + name, found, expected))
+    digest = None
+    if said.address is not None:
+        digest = _digest(
+            said.address, said.channel, key, lambda name, found, expected: wrong(form.data + name, found, expected)
+        )
     if problems:
         raise Invalid(problems)
     return Event(
@@ -112,21 +116,19 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         said.message_id,
         said.value,
         said.margin,
-        _flags(said),
+        _flags(said) if said.suspect or said.bounce or said.properties else 0,
         digest,
         said.properties or NO_PROPERTIES,
     )
 
 
-def _digest(said: EventDataIn, key: bytes, wrong: Callable[[str, str, str], None]) -> str | None:
+def _digest(address: str, channel: Channel | None, key: bytes, wrong: Callable[[str, str, str], None]) -> str | None:
     """The address as it may be kept. It is not repeated, also where it is none."""
-    if said.address is None:
-        return None
-    if said.channel is None:
+    if channel is None:
         wrong("channel", "nothing", "the channel of the address")
         return None
     try:
-        return hashed(key, said.channel, said.address).digest
+        return hashed(key, channel, address).digest
     except NoAddress as error:
         wrong("address", "something else", str(error))
         return None

@@ -14,8 +14,7 @@ from engine.core import outcomes
 from engine.core.customer import Address
 from engine.core.errors import TaktError, TooManyNames, Unavailable
 from engine.core.events import Event
-from engine.core.outcomes import NO_OUTCOMES, Outcomes
-from engine.core.policy import Policy
+from engine.core.outcomes import NO_OUTCOMES
 from engine.core.suppression import Suppression
 from engine.operations.addresses import PutReachable, TellFacts
 from engine.operations.batch import Command
@@ -194,14 +193,19 @@ class Intake:
             if number is None:
                 raise Unavailable("no policy is active: `takt policy activate considerate`")
             policy = (await self._decider.rulebook.rules(connection, number)).policy
-            locked = {key: event for key, event in told.items() if _needs_lock(event, policy)}
-            free = {key: event for key, event in told.items() if key not in locked}
-            saw: dict[str, list[Event]] = {}
-            for (customer_id, _), event in free.items():
-                saw.setdefault(customer_id, []).append(event)
-            seen = {customer_id: found for customer_id, each in saw.items() if (found := outcomes.seen(each))}
-            heard = await events.heard(connection, seen)
-        moved = {id_ for id_, found in seen.items() if _moves(heard.get(id_, NO_OUTCOMES), found)}
+            may_act = outcomes.acting_types(policy) | events.MARKING_TYPES
+            locked: dict[Key, Event] = {}
+            free: dict[Key, Event] = {}
+            for key, event in told.items():
+                needs_lock = event.type in may_act and (events.marks(event) or outcomes.acts(event, policy))
+                (locked if needs_lock else free)[key] = event
+            saw = {customer_id for (customer_id, _), event in free.items() if event.type in outcomes.SEEING_TYPES}
+            heard = await events.heard(connection, saw)
+        moved = {
+            customer_id
+            for (customer_id, _), event in free.items()
+            if outcomes.moves(heard.get(customer_id, NO_OUTCOMES).seen, event)
+        }
         if moved:
             locked |= {key: event for key, event in free.items() if key[0] in moved}
             free = {key: event for key, event in free.items() if key[0] not in moved}
@@ -242,15 +246,6 @@ class Intake:
         return became
 
 
-def _needs_lock(event: Event, policy: Policy) -> bool:
-    return events.marks(event) or outcomes.acts(event, policy)
-
-
-def _moves(known: Outcomes, found: Mapping[str, int]) -> bool:
-    """What is known only ever grows: what moves nothing now never will."""
-    return outcomes.with_seen(known.seen, found) is not known.seen
-
-
 def _address(event: Event) -> Address:
     return Address(event.channel or "", event.digest or "")
 
@@ -280,9 +275,13 @@ def _results(
     seen: set[Key] = set()
     results: list[Outcome] = []
     for event, event_key in zip(given, event_keys, strict=True):
-        errors: list[TaktError] = []
-        if event.digest is not None:
-            errors = [failed[id_] for id_, _ in _others(event, whose) if id_ in failed]
+        if event.digest is None:
+            key = event.customer_id, event_key
+            found = became[key]
+            results.append(Result.DUPLICATE if key in seen and isinstance(found, Result) else found)
+            seen.add(key)
+            continue
+        errors = [failed[id_] for id_, _ in _others(event, whose) if id_ in failed]
         outcome: Outcome = Result.DUPLICATE
         for customer_id in _customers(event, whose) or ("",):
             key = (customer_id, event_key)

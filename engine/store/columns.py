@@ -68,7 +68,9 @@ class Texts(list[str | None]):
     oid = 1009
 
     def packed(self) -> bytes:
-        return _bytes([None if each is None else each.encode() for each in self], 25)
+        pack = _LENGTH.pack
+        elements = b"".join([_NULL if each is None else pack(len(text := each.encode())) + text for each in self])
+        return _header(len(self), 25, has_null=True) + elements
 
 
 class Byteas(list[bytes | None]):
@@ -77,19 +79,15 @@ class Byteas(list[bytes | None]):
     oid = 1001
 
     def packed(self) -> bytes:
-        return _bytes(self, 17)
+        pack = _LENGTH.pack
+        elements = b"".join([_NULL if each is None else pack(len(each)) + each for each in self])
+        return _header(len(self), 17, has_null=True) + elements
 
 
 def _ints(values: list[int], oid: int, width: int, code: str) -> bytes:
     flat = [width] * (2 * len(values))
     flat[1::2] = values
     return _header(len(values), oid, has_null=False) + struct.pack(">" + ("i" + code) * len(values), *flat)
-
-
-def _bytes(values: list[bytes | None], oid: int) -> bytes:
-    pack = _LENGTH.pack
-    elements = b"".join([_NULL if each is None else pack(len(each)) + each for each in values])
-    return _header(len(values), oid, has_null=True) + elements
 
 
 def _header(count: int, oid: int, *, has_null: bool) -> bytes:

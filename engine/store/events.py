@@ -27,7 +27,7 @@ SOON_US: Final = 120_000_000
 Key: TypeAlias = tuple[str, int]  # customer id and event key
 _TOO_SOON: Final = (EventType.CLICKED, EventType.UNSUBSCRIBED)
 _SENDS: Final = (EventType.SENT, EventType.DELIVERED)
-_MARKS: Final = frozenset(each.value for each in (*_TOO_SOON, *_SENDS))
+MARKING_TYPES: Final = frozenset(each.value for each in (*_TOO_SOON, *_SENDS))
 _BY_HAND_ALONE: Final = (Channel.PUSH, Channel.IN_APP)  # what an app shows no scanner of links ever sees
 _LABELS: Final = tuple(each.value for each in (*_TOO_SOON, *_SENDS, *_BY_HAND_ALONE))
 
@@ -61,7 +61,7 @@ _HEARD = (
 
 def marks(event: Event) -> bool:
     """Whether it can make another suspect, or be made so: then it is brought under the lock of its account."""
-    return event.message_id is not None and event.type in _MARKS
+    return event.message_id is not None and event.type in MARKING_TYPES
 
 
 def labels_of(events: Iterable[Event]) -> set[str | None]:
