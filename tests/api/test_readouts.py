@@ -5,6 +5,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,13 @@ from tests.service import Service
 @pytest.fixture
 def takt(shared_service: Service) -> Generator[Caller]:
     """Under the policy of the tests, with no experiment running."""
-    with Caller(shared_service, timeout_s=120) as caller:
+    with calling(shared_service) as caller:
+        yield caller
+
+
+@contextmanager
+def calling(service: Service) -> Generator[Caller]:
+    with Caller(service, timeout_s=120) as caller:
         for each in caller.call("GET", "/v1/experiments?state=running")["experiments"]:
             caller.call("POST", f"/v1/experiments/{each['key']}/stop")
         caller.call("POST", "/v1/policies", {"yaml": POLICY})
@@ -162,7 +169,13 @@ def test_asks_go_on_while_a_readout_waits_and_those_who_want_the_same_get_the_sa
     assert row[0] <= 2, "four readers, one computation under way and at most one for those who came meanwhile"
 
 
-def test_whom_a_ship_held_back_is_read_beside_everybody_else(takt: Caller) -> None:
+def test_whom_a_ship_held_back_is_read_beside_everybody_else(service: Service) -> None:
+    """On a service of its own: everybody who was sent a push within 28 days is read."""
+    with calling(service) as takt:
+        held_back_is_read(takt)
+
+
+def held_back_is_read(takt: Caller) -> None:
     key = started(takt, PLAN)
     path = f"/v1/experiments/{key}/holdout/readout"
     people = [f"{key}-{number}" for number in range(40)]
