@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from engine.render.frame import style_sheet
 
 router = APIRouter(include_in_schema=False)
-_FOLDER: Final = Path(__file__).parent / "static"
+_FOLDER: Final = Path(__file__).parent / "files"
 _SCRIPT: Final = (_FOLDER / "takt.js").read_text()
 _ICON: Final = (_FOLDER / "icon.svg").read_text()
 VERSION: Final = hashlib.sha256((style_sheet() + _SCRIPT + _ICON).encode()).hexdigest()[:12]
