@@ -28,7 +28,7 @@ class Place(NamedTuple):
     path: str
 
 
-PLACES: Final = (Place("Overview", "/"),)
+PLACES: Final = (Place("Overview", "/"), Place("Experiments", "/experiments"))
 
 
 @dataclass(frozen=True, slots=True)

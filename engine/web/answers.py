@@ -31,7 +31,17 @@ _FAULT: Final = (500, "A fault of Takt")
 
 def html(template: str, frame: Frame, status: int = 200, **values: Any) -> Response:
     """A page as a response."""
-    return Response(page(template, frame, **values), status, _HEADERS, "text/html")
+    return of_html(page(template, frame, **values), status)
+
+
+def of_html(text: str, status: int = 200) -> Response:
+    return Response(text, status, _HEADERS, "text/html")
+
+
+def saved(text: str, media_type: str, name: str) -> Response:
+    """A file to be kept, and not to be shown as a page of this site."""
+    headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text, 200, headers, media_type)
 
 
 def see(path: str, done: str | None = None) -> Response:

@@ -17,6 +17,11 @@ from engine.web.static import VERSION
 NOTICES: Final[Mapping[str, str]] = {  # what was just done, by the word of it that an address carries
     "paused": "Stopped. No ask that arrives from now on is allowed there.",
     "resumed": "They go on.",
+    "start": "It runs. Customers enter from their next ask on.",
+    "stop": "Stopped. Everybody is under the policy from their next ask on.",
+    "ship": "Shipped. It is the policy from the next ask on.",
+    "notes": "Noted.",
+    "readout": "Read anew.",
 }
 
 

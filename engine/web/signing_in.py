@@ -60,9 +60,13 @@ async def form(request: Request, who: Viewer, scope: Scope | None = Scope.MANAGE
 
 
 async def fields_of(request: Request) -> dict[str, str]:
-    """A form as browsers send it; of a field that comes twice the last."""
+    """A form as browsers send it; of a field that comes twice the last. Text is what a database can hold."""
     try:
-        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+        body = (await request.body()).decode()
+        fields = dict(parse_qsl(body, keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict"))
+        if any("\0" in each for each in fields.values()):
+            raise ValueError("a text with a NUL")
+        return fields
     except ValueError as error:
         raise Invalid([Problem("", "a form that cannot be read", "one as a browser sends it")]) from error
 

@@ -51,7 +51,11 @@ def from_json(text: str | bytes) -> Readout:
         raise ValueError("found JSON that is nested too deeply, expected a readout") from None
     if not isinstance(read, dict):
         raise ValueError("found no JSON object, expected a readout")
-    found = cast(dict[str, Any], read)
+    return from_document(cast(dict[str, Any], read))
+
+
+def from_document(found: Mapping[str, Any]) -> Readout:
+    """The same of JSON that was read already."""
     if found.get("schema") != SCHEMA:
         raise ValueError(f"schema: found {found.get('schema')!r}, expected {SCHEMA}")
     body = {name: value for name, value in found.items() if name not in ("schema", *_DERIVED)}

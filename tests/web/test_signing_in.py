@@ -54,7 +54,7 @@ def test_a_session_is_a_cookie_that_no_script_and_no_other_site_gets(browser: Br
     assert browser.service.key not in cookie
 
 
-@pytest.mark.parametrize("key", ["", "takt_wrong", "x" * 5_000, "ключ", "\x00"])
+@pytest.mark.parametrize("key", ["", "takt_wrong", "x" * 5_000, "ключ"])
 def test_a_wrong_key_opens_nothing(browser: Browser, key: str) -> None:
     refused = browser.sign_in(key or " ")
     assert refused.status_code == 401

@@ -21,3 +21,9 @@ document.addEventListener("keydown", (event) => {
     menu.querySelector("summary").focus();
   }
 });
+
+for (const form of document.querySelectorAll("form[data-sure]")) {
+  form.addEventListener("submit", (event) => {
+    if (!window.confirm(form.dataset.sure)) event.preventDefault();
+  });
+}
