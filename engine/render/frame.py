@@ -28,7 +28,7 @@ class Place(NamedTuple):
     path: str
 
 
-PLACES: Final = (Place("Overview", "/"), Place("Experiments", "/experiments"))
+PLACES: Final = (Place("Overview", "/"), Place("Experiments", "/experiments"), Place("Customers", "/customers"))
 
 
 @dataclass(frozen=True, slots=True)

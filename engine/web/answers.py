@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -44,10 +44,11 @@ def saved(text: str, media_type: str, name: str) -> Response:
     return Response(text, 200, headers, media_type)
 
 
-def see(path: str, done: str | None = None) -> Response:
+def see(path: str, done: str | None = None, **query: str) -> Response:
     """The page to look at next, after something was done: `done` is its word in `framing.NOTICES`."""
-    if done is not None:
-        path += f"{'&' if '?' in path else '?'}done={done}"
+    given = {**query, **({"done": done} if done else {})}
+    if given:
+        path += f"{'&' if '?' in path else '?'}{urlencode(given)}"
     return RedirectResponse(path, 303, _HEADERS)
 
 

@@ -1,6 +1,5 @@
 """Signing in and out: a key, or a link that is good once, becomes a cookie that no script can read."""
 
-import time
 from typing import Annotated, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -31,7 +30,7 @@ class Viewer(NamedTuple):
 async def viewer(request: Request) -> Viewer:
     """Who is signed in; raises `Unauthenticated`, also once their key was revoked."""
     session = (await _sessions(request)).open(request.cookies.get(COOKIE, ""))
-    if session is None or session.has_expired(int(time.time())):
+    if session is None or session.has_expired(await _now_s(request)):
         raise Unauthenticated("Sign in first.")
     return Viewer(await request.app.state.authenticator.key(session.key_digest), session)
 
@@ -72,29 +71,28 @@ async def fields_of(request: Request) -> dict[str, str]:
 
 
 @router.get("/sign-in")
-async def ask(request: Request, code: str | None = None, next: str = "/") -> Response:
-    """The page that asks for a key. With a code, what its link promised."""
-    if code is None:
-        return html("sign_in.html", bare("Sign in"), next=local(next), problem=None)
-    key_digest = await follow_link(request.app.state.decider.database, code)
-    if key_digest is None:
-        return html("sign_in.html", bare("Sign in"), 410, next=local(next), problem=_USED)
-    return await _begin(request, key_digest, local(next))
+async def ask(code: str | None = None, next: str = "/") -> Response:
+    """The page that asks for a key, or, where a link led here, for a click: machines follow links too, and another site
+    could lead somebody to one of its own."""
+    return _page(next, code=code)
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
-    """Another site's form could sign somebody in as another: only this one's may."""
+    """By a key or by a link's code. Another site's form could sign somebody in as another: only this one's may."""
     fields = await fields_of(request)
-    wanted, secret = local(fields.get("next", "/")), fields.get("key", "").strip()
+    wanted, secret, code = local(fields.get("next", "/")), fields.get("key", "").strip(), fields.get("code")
     if not _is_of_this_site(request):
         raise Forbidden("This form did not come from a page of this site.")
+    if code is not None:
+        key_digest = await follow_link(request.app.state.decider.database, code)
+        return _page(wanted, _USED, 410) if key_digest is None else await _begin(request, key_digest, wanted)
     try:
         if not 0 < len(secret) <= _KEY_MOST:
             raise Unauthenticated(_UNKNOWN)
         return await _begin(request, digest(secret), wanted)
     except Unauthenticated:
-        return html("sign_in.html", bare("Sign in"), 401, next=wanted, problem=_UNKNOWN)
+        return _page(wanted, _UNKNOWN, 401)
 
 
 @router.post("/sign-out")
@@ -106,18 +104,28 @@ async def sign_out(request: Request, who: Annotated[Viewer, Depends(viewer)]) ->
     return response
 
 
+def _page(next: str, problem: str | None = None, status: int = 200, code: str | None = None) -> Response:
+    return html("sign_in.html", bare("Sign in"), status, next=local(next), problem=problem, code=code)
+
+
 async def _begin(request: Request, key_digest: bytes, wanted: str) -> Response:
-    await request.app.state.authenticator.key(key_digest)
+    state = request.app.state
+    await state.authenticator.key(key_digest)
     response = see(wanted)
     response.set_cookie(
         COOKIE,
-        (await _sessions(request)).begin(key_digest, int(time.time())),
+        (await _sessions(request)).begin(key_digest, await _now_s(request)),
         max_age=SESSION_S,
         httponly=True,
         samesite="lax",  # a link in a message leads to the readout, not to this page
-        secure=request.url.scheme == "https",
+        secure=request.url.scheme == "https" or (state.decider.settings.public_url or "").startswith("https:"),
     )
     return response
+
+
+async def _now_s(request: Request) -> int:
+    """By the database's clock, which all hosts share."""
+    return await request.app.state.decider.database.clock_us() // 1_000_000
 
 
 async def _sessions(request: Request) -> Sessions:

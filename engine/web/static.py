@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from engine.render.frame import style_sheet
 
@@ -18,16 +18,22 @@ VERSION: Final = hashlib.sha256((style_sheet() + _SCRIPT + _ICON).encode()).hexd
 _KEPT: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
+def _file(request: Request, text: str, media_type: str) -> Response:
+    """Kept for good under the address that names its version alone: while versions change, a page of one may be
+    answered with a file of another."""
+    return Response(text, headers=_KEPT if request.url.query == VERSION else None, media_type=media_type)
+
+
 @router.get("/static/takt.css")
-async def css() -> Response:
-    return Response(style_sheet(), headers=_KEPT, media_type="text/css")
+async def css(request: Request) -> Response:
+    return _file(request, style_sheet(), "text/css")
 
 
 @router.get("/static/takt.js")
-async def script() -> Response:
-    return Response(_SCRIPT, headers=_KEPT, media_type="text/javascript")
+async def script(request: Request) -> Response:
+    return _file(request, _SCRIPT, "text/javascript")
 
 
 @router.get("/static/icon.svg")
-async def icon() -> Response:
-    return Response(_ICON, headers=_KEPT, media_type="image/svg+xml")
+async def icon(request: Request) -> Response:
+    return _file(request, _ICON, "image/svg+xml")

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 
+import httpx
 import psycopg
 import pytest
 from hypothesis import given
@@ -11,9 +12,10 @@ from hypothesis import strategies as st
 
 from engine.core.tokens import Scope, digest
 from engine.operations.sign_in import LINK_S, SESSION_S, Sessions, make_link
+from engine.settings import Settings
 from engine.store.database import Database
-from tests.api.caller import eventually
-from tests.service import Service
+from tests.api.caller import advance_clock, eventually
+from tests.service import Service, serving
 from tests.web.browser import Browser, forms, words
 
 SESSIONS = Sessions([b"k" * 32])
@@ -86,16 +88,27 @@ def test_signing_out_forgets_the_session(ada: Browser) -> None:
     assert ada.get("/").status_code == 303
 
 
-def test_a_link_signs_in_once(browser: Browser) -> None:
+def follow(browser: Browser, code: str) -> httpx.Response:
+    shown = browser.get(f"/sign-in?code={code}")
+    assert shown.status_code == 200
+    assert "set-cookie" not in shown.headers
+    return browser.post("/sign-in", **forms(shown.text)["/sign-in"])
+
+
+def test_a_link_signs_in_once_by_a_click(browser: Browser) -> None:
     code = link(browser.service, browser.service.key)
-    assert browser.get(f"/sign-in?code={code}").headers["location"] == "/"
+    for _ in range(3):  # machines that look at every link use none up
+        assert browser.get(f"/sign-in?code={code}").status_code == 200
+    assert browser.get("/").status_code == 303
+    assert browser.post("/sign-in", site="cross-site", code=code).status_code == 403
+    assert follow(browser, code).headers["location"] == "/"
     assert browser.get("/").status_code == 200
     with Browser(browser.service) as other:
-        used = other.get(f"/sign-in?code={code}")
+        used = follow(other, code)
         assert used.status_code == 410
         assert "used before" in words(used.text)
         assert other.get("/").status_code == 303
-        assert other.get("/sign-in?code=x").status_code == 410
+        assert follow(other, "x").status_code == 410
 
 
 def test_a_link_is_over_after_a_while_and_with_its_key(browser: Browser) -> None:
@@ -105,9 +118,35 @@ def test_a_link_is_over_after_a_while_and_with_its_key(browser: Browser) -> None
         connection.execute(
             "UPDATE sign_in_links SET expires_us = expires_us - %s WHERE digest = %s", (LINK_S * 1_000_000, digest(old))
         )
-        assert browser.get(f"/sign-in?code={old}").status_code == 410
+        assert follow(browser, old).status_code == 410
         connection.execute("UPDATE keys SET revoked_us = takt_clock() WHERE digest = %s", (digest(key),))
-    assert browser.get(f"/sign-in?code={of_a_dead_key}").status_code == 410
+    assert follow(browser, of_a_dead_key).status_code == 410
+
+
+def test_a_session_is_over_by_the_clock_of_the_database(ada: Browser) -> None:
+    assert ada.get("/").status_code == 200
+    advance_clock(ada.service.database_url, SESSION_S)
+    assert ada.get("/").status_code == 303
+    ada.sign_in()
+    assert ada.get("/").status_code == 200
+    advance_clock(ada.service.database_url, -SESSION_S)
+    assert ada.get("/").status_code == 303
+    ada.sign_in()
+    assert ada.get("/").status_code == 200
+
+
+def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https_alone(database_url: str) -> None:
+    for address, is_secure in (("https://takt.example.com", True), ("http://127.0.0.1:8000", False)):
+        with serving(database_url, Settings(public_url=address)) as service, Browser(service) as browser:
+            assert ("Secure" in browser.sign_in().headers["set-cookie"]) is is_secure
+
+
+def test_a_browser_keeps_files_under_the_address_of_their_version_alone(browser: Browser) -> None:
+    page = browser.get("/sign-in").text
+    for path in re.findall(r'"(/static/[^"]+)"', page):
+        assert "immutable" in browser.get(path).headers["cache-control"]
+        for other in (path.partition("?")[0], path[:-1], path + "0"):
+            assert browser.get(other).headers["cache-control"] == "no-store"
 
 
 def test_another_sites_form_signs_nobody_in(browser: Browser) -> None:

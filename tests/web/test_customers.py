@@ -1,0 +1,112 @@
+"""A customer's page: why, what is left, and what is done there."""
+
+import re
+import uuid
+from collections.abc import Generator
+from urllib.parse import urlencode
+
+import pytest
+
+from engine.core.tokens import Scope
+from tests.api.caller import Caller
+from tests.web.browser import Browser, forms, words
+
+
+@pytest.fixture
+def takt(browser: Browser) -> Generator[Caller]:
+    with Caller(browser.service) as caller:
+        yield caller
+
+
+@pytest.fixture
+def anna() -> str:
+    return f"anna-{uuid.uuid4().hex[:8]}"
+
+
+def page(customer_id: str, **more: object) -> str:
+    return f"/customer?{urlencode({'id': customer_id, **more})}"
+
+
+def test_why_somebody_was_not_contacted_is_told_with_what_is_left(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m0", channel="email", campaign="spring")
+    takt.confirm(anna, "m0")
+    last = [takt.ask(anna, f"m{number}", channel="email") for number in range(1, 6)][-1]
+    assert last["verdict"] != "allow"
+    shown = words(ada.get(page(anna)).text)
+    assert last["reasons"][0]["rule"] in shown
+    assert last["reasons"][0]["text"] in shown
+    assert "confirmed email, promotions, campaign spring" in shown
+    assert "message m0" in shown
+
+
+def test_the_form_leads_to_the_page_and_back_from_who_is_not_known(ada: Browser) -> None:
+    assert 'action="/customer"' in ada.get("/customers").text
+    unknown = ada.get(page("nobody <b>here</b>"))
+    assert unknown.status_code == 404
+    assert "was never asked about" in words(unknown.text)
+    assert "<b>here" not in unknown.text
+    for bad in ("/customer", "/customer?id=", "/customer?id=a%00b", f"/customer?id={'x' * 201}", page("a", before=0)):
+        assert ada.get(bad).status_code == 404, bad
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "a&b=c#d?", "<script>alert(1)</script>", "\u05d0\u05d1\u05d2", "😀" * 20, "x" * 200]
+)
+def test_a_hostile_id_stays_a_name(ada: Browser, takt: Caller, name: str) -> None:
+    takt.ask(name, "m", channel="in_app")
+    shown = ada.get(page(name))
+    assert shown.status_code == 200
+    assert name in words(shown.text) or name.startswith("<")
+    assert "<script>alert" not in shown.text
+    assert ada.send(page(name), "/customer/suppress", channel="email").headers["location"] == (
+        f"/customer?{urlencode({'id': name, 'done': 'suppressed'})}"
+    )
+
+
+def test_a_long_journal_is_turned_page_by_page(ada: Browser, takt: Caller, anna: str) -> None:
+    for number in range(120):
+        takt.ask(anna, f"m{number}", mode="check", channel="in_app")
+    seen: list[str] = []
+    path = page(anna)
+    for _ in range(4):
+        text = ada.get(path).text
+        seen += [each for each in words(text).split() if each.startswith("m") and each[1:].isdigit()]
+        older = re.findall(r'href="(/customer[^"]*before[^"]*)"', text)
+        if not older:
+            break
+        path = older[0].replace("&amp;", "&")
+    assert "The newest" in words(ada.get(path).text)
+    assert len(seen) == len(set(seen))
+
+
+def test_contacts_are_stopped_from_the_page(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m", channel="in_app")
+    assert ada.send(page(anna), "/customer/suppress", channel="email", topic="").status_code == 303
+    assert takt.ask(anna, "n", channel="email")["verdict"] == "deny"
+    assert "No contact: email, every topic." in words(ada.get(page(anna)).text)
+    assert ada.send(page(anna), "/customer/suppress", channel="pigeon").status_code == 422
+    assert ada.send(page(anna), "/customer/suppress", topic="none of ours").status_code == 422
+
+
+def test_what_is_on_file_is_exported_merged_and_erased_from_the_page(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m", channel="in_app")
+    takt.ask(f"{anna}-too", "m2", channel="in_app")
+    told = ada.send(page(anna), "/customer/export")
+    assert told.json()["customer_id"] == anna
+    assert told.headers["content-disposition"] == 'attachment; filename="export.json"'
+    assert ada.send(page(anna), "/customer/merge", other=f"{anna}-too").status_code == 303
+    assert "message m2" in words(ada.get(page(anna)).text)
+    assert ada.send(page(anna), "/customer/erase", sure="somebody else").status_code == 409
+    assert ada.get(page(anna)).status_code == 200
+    assert ada.send(page(anna), "/customer/erase", sure=anna).headers["location"] == "/customers?done=erased"
+    assert takt.ask(anna, "m9", channel="in_app")["verdict"] == "deny"
+
+
+def test_who_may_only_read_does_nothing_here(browser: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m", channel="in_app")
+    browser.sign_in(browser.service.make_key(Scope.READ))
+    text = browser.get(page(anna)).text
+    assert "/customer/erase" not in text
+    token = forms(text)["/sign-out"]["csrf"]
+    for action in ("suppress", "export", "merge", "erase"):
+        assert browser.post(f"/customer/{action}", csrf=token, id=anna, sure=anna).status_code == 403
