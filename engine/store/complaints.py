@@ -10,17 +10,26 @@ _CHANNELS: Final = tuple(each.value for each in Channel)
 _NUMBERS: Final = {channel: number for number, channel in enumerate(_CHANNELS, 1)}
 _HEARD: Final = """
 WITH kinds AS (
-    SELECT max(number) FILTER (WHERE name = 'delivered') AS delivered,
+    SELECT max(number) FILTER (WHERE name = 'sent') AS sent,
+        max(number) FILTER (WHERE name = 'delivered') AS delivered,
         max(number) FILTER (WHERE name = 'complained') AS complained
-    FROM labels WHERE name IN ('delivered', 'complained')
+    FROM labels WHERE name IN ('sent', 'delivered', 'complained')
+), told AS (
+    SELECT e.topic, e.properties, e.at_us, e.kind,
+        CASE WHEN e.message_key <> 0 THEN e.message_key ELSE e.event_key END AS key,
+        CASE WHEN e.channel > 0 OR e.message_key = 0 THEN e.channel ELSE (
+            SELECT s.channel FROM events s WHERE s.message_key = e.message_key AND s.message_key <> 0
+                AND (s.customer_id = e.customer_id) IS TRUE AND s.kind IN (k.sent, k.delivered) AND s.channel > 0
+            ORDER BY s.kind = k.delivered DESC, s.at_us DESC LIMIT 1
+        ) END AS channel
+    FROM events e, kinds k
+    WHERE e.at_us > %(now)s - %(hours)s * 3600000000::bigint AND e.at_us <= %(now)s
+        AND (e.kind = k.complained OR (e.kind = k.delivered AND e.channel > 0))
 ), messages AS MATERIALIZED (
     SELECT e.channel, max(e.topic) AS topic, max(lower(btrim(e.properties->>'provider'))) AS provider,
         max((%(now)s - e.at_us) / 3600000000) FILTER (WHERE e.kind = k.delivered) AS delivered,
         max((%(now)s - e.at_us) / 3600000000) FILTER (WHERE e.kind = k.complained) AS complained
-    FROM events e, kinds k
-    WHERE e.at_us > %(now)s - %(hours)s * 3600000000::bigint AND e.at_us <= %(now)s AND e.channel > 0
-        AND e.kind IN (k.delivered, k.complained)
-    GROUP BY e.channel, CASE WHEN e.message_key <> 0 THEN e.message_key ELSE e.event_key END
+    FROM told e, kinds k WHERE e.channel > 0 GROUP BY e.channel, e.key
 ), topics AS (
     SELECT topic FROM messages WHERE topic > 0 GROUP BY topic HAVING count(delivered) >= %(least)s
 ), providers AS (
@@ -58,9 +67,9 @@ class Published(NamedTuple):
 async def heard(connection: Connection, now_us: int, hours: int, least: int, always: Collection[str]) -> list[Heard]:
     """Of the last hours, each message once, whoever told of it and however often. The connection is in a transaction.
 
-    A complaint that names no topic or provider has those of its message's delivery. Topics and providers with fewer
-    than `least` delivered messages are not told apart, but for the providers in `always`: names come from outside, and
-    there may be as many as events.
+    A complaint that names no channel, topic or provider has those of its message's delivery. Topics and providers with
+    fewer than `least` delivered messages are not told apart, but for the providers in `always`: names come from
+    outside, and there may be as many as events.
     """
     for setting in ("statement_timeout = '120s'", "enable_hashjoin = on"):
         await connection.execute(f"SET LOCAL {setting}".encode())

@@ -1,5 +1,7 @@
 """The complaint breaker on real events: it stops what is complained about, in every answer, and lets go on."""
 
+from typing import Any
+
 import pytest
 
 from engine.core.events import Event, EventType
@@ -170,3 +172,34 @@ async def test_names_that_anybody_may_invent_are_no_burden(decider: Decider) -> 
     async with decider.database.transaction() as connection:
         heard = await complaints.heard(connection, now_us + HOUR_US, 192, 5_000, ())
     assert [(each.topic, each.provider, each.delivered, each.complaints) for each in heard] == [(None, None, 5_000, 30)]
+
+
+@pytest.mark.parametrize("sent", [EventType.DELIVERED, EventType.SENT])
+async def test_complaints_that_name_only_their_message_count_in_its_channel(decider: Decider, sent: EventType) -> None:
+    """As a provider tells them whose webhook carries a message's id, and nothing else of it; 60 of 6,000 are 1 %."""
+    await policies.activate(decider.database, POLICY, author="test")
+    now_us = await decider.database.clock_us()
+    named: dict[EventType, dict[str, Any]] = {sent: {"channel": "email", "topic": "news"}}
+    named.setdefault(EventType.DELIVERED, {"channel": "email"})
+    for type_, of in (*((each, 6_000) for each in named), (EventType.COMPLAINED, 60)):
+        events = [
+            Event(f"c-{n % 700}", "esp", f"{type_}-{n}", type_, now_us - HOUR_US, message_id=f"m-{n}",
+                  **named.get(type_, {}))
+            for n in range(of)
+        ]  # fmt: skip
+        await Intake(decider).take(events)
+    assert (await breaker.look(decider.database)).startswith("1 stopped" if sent is EventType.SENT else "2 stopped")
+    assert "breaker.email" in await paused(decider)
+
+
+async def test_what_names_only_a_message_that_was_asked_for_counts_in_its_channel(decider: Decider) -> None:
+    """Deliveries, too: a provider need not know what the sender asked."""
+    await policies.activate(decider.database, POLICY, author="test")
+    for number in range(3):
+        await decider.settle(AskCommand(f"c-{number}", "m", Ask("email", "news")))
+    now_us = await decider.database.clock_us()
+    told = [(f"c-{n}", EventType.DELIVERED) for n in range(3)] + [("c-0", EventType.COMPLAINED)]
+    await Intake(decider).take([Event(of, "esp", type_, type_, now_us - 1, message_id="m") for of, type_ in told])
+    async with decider.database.transaction() as connection:
+        heard = await complaints.heard(connection, now_us, 24, 1, ())
+    assert [(each.channel, each.topic, each.delivered, each.complaints) for each in heard] == [("email", "news", 3, 1)]

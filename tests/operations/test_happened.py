@@ -308,3 +308,32 @@ def test_consents_that_were_put_stay_as_they_are_until_a_newer_word() -> None:
     assert world.held.customer.consents == put
     world.tell(event("unsubscribed", channel="email"))
     assert world.held.customer.consents == put
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (event("complained", message_id="asked"), ("email", "promotions", "spring")),
+        (event("delivered", message_id="asked", topic="news"), ("email", "news", "spring")),
+        (event("clicked", message_id="asked", channel="push"), ("push", "promotions", "spring")),
+        (event("unsubscribed", message_id="asked"), ("email", None, "spring")),
+        (event("unsubscribed", message_id="asked", topic="news"), (None, "news", "spring")),
+        (event("unsubscribed", message_id="asked", properties={"scope": "topic"}), ("email", "promotions", "spring")),
+        (event("unsubscribed", message_id="asked", properties={"scope": "all"}), (None, None, "spring")),
+        (event("resubscribed", message_id="asked"), ("email", None, "spring")),
+        (event("consented", message_id="asked"), (None, None, None)),
+        (event("complained", message_id="nobody's"), (None, None, None)),
+        (event("complained", message_id="unasked"), (None, None, None)),
+    ],
+    ids=lambda each: each.type + str(sorted(each.properties.items())) if isinstance(each, Event) else None,
+)
+def test_an_event_is_kept_with_what_was_acted_on(told: Event, expected: tuple[str | None, ...]) -> None:
+    """Readouts and the breaker read what decisions acted on, and a topic nobody named is no scope."""
+    world = World()
+    world.ask("asked", "email", "promotions", campaign="spring")
+    world.tell(event("sent", message_id="unasked", channel="sms"))
+    world.batch.events.clear()
+    world.tell(told)
+    (kept,) = world.batch.events
+    assert (kept.channel, kept.topic, kept.campaign) == expected
+    assert kept._replace(channel=told.channel, topic=told.topic, campaign=told.campaign) == told
