@@ -64,4 +64,5 @@ def forms(html: str) -> dict[str, dict[str, str]]:
 
 def words(html: str) -> str:
     """What a page says, without its tags."""
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+    inline = re.sub(r"</?(bdi|time|strong|small)[^>]*>", "", html)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", inline)).split())

@@ -105,7 +105,8 @@ def test_a_variant_is_shipped_with_a_holdout(ada: Browser, takt: Caller) -> None
     assert ada.send(page, f"{page}/ship", variant="three", holdout="7.5").status_code == 303
     shown = words(ada.get(page).text)
     assert "Shipped: three is the policy" in shown
-    assert "7.50 % of all customers stay under version" in shown.replace("\xa0", " ")
+    assert "The holdout" in shown, shown[-1500:]
+    assert "7.50 % of all customers stay under the budgets of version" in shown.replace("\xa0", " ")
 
 
 def test_a_hostile_plan_stays_text(ada: Browser, takt: Caller) -> None:
@@ -133,7 +134,7 @@ def test_a_readout_of_another_version_is_told_by_its_word(ada: Browser, takt: Ca
         )
     shown = ada.get(page)
     assert shown.status_code == 200
-    assert "It says inconclusive , and was made by another version of Takt" in words(shown.text)
+    assert "It says inconclusive, and was made by another version of Takt" in words(shown.text)
 
 
 def test_who_may_only_read_takes_no_step(browser: Browser, takt: Caller) -> None:

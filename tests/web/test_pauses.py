@@ -17,7 +17,7 @@ def test_a_pause_stops_asks_at_once_and_ends_by_a_button(ada: Browser) -> None:
         assert done.headers["location"] == "/?done=paused"
         shown = words(ada.get(done.headers["location"]).text)
         assert "Stopped. No ask that arrives from now on is allowed there." in shown
-        assert "Paused: email . outage , until somebody ends it." in shown
+        assert "Paused: email. outage, until somebody ends it." in shown
         assert ask(takt, "anna", "email") != "allow"
         assert ask(takt, "anna", "in_app") == "allow"
         assert ada.send("/", "/pauses/end", name="outage").headers["location"] == "/?done=resumed"
