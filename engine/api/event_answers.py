@@ -6,9 +6,10 @@ from engine.api.answers import ErrorItem, Out
 
 
 class EventResultOut(Out):
-    """`unresolved`: the address is nobody's yet; the event is kept until it is somebody's."""
+    """`unresolved`: the address is nobody's yet; the event is kept until it is somebody's. `unplaced`: a message was
+    sent that nobody asked for, and the event does not say in which channel; it is kept, and occupies no budget."""
 
-    result: Literal["accepted", "duplicate", "unresolved"]
+    result: Literal["accepted", "duplicate", "unresolved", "unplaced"]
 
 
 class EventsOut(Out):
@@ -17,5 +18,6 @@ class EventsOut(Out):
     accepted: int
     duplicates: int
     unresolved: int
+    unplaced: int
     failed: int
     results: list[EventResultOut | ErrorItem]

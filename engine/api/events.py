@@ -19,6 +19,7 @@ from engine.api.problems import problem_of
 from engine.api.schemas import instant, microseconds
 from engine.core.errors import Invalid, Problem, TaktError, Unavailable
 from engine.core.events import NO_PROPERTIES, Event, EventType, Flag
+from engine.core.outcomes import SENDS
 from engine.core.policy import DAY_US, Channel
 from engine.core.scanners import is_scanner
 from engine.operations.addresses import PURPOSE, NoAddress, hashed
@@ -44,8 +45,10 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
     """Up to 10,000 events as `{"events": [...]}`, one by itself, or CloudEvents 1.0: structured, binary, or a batch.
 
     Each is kept once by `source` and `id`, in whatever order they come. `accepted`: kept, and done what it asks for;
-    `duplicate`: it was already; `unresolved`: its address is nobody's yet, and it is kept until it is somebody's. In a
-    list, what is wrong with one stands in its place. Nothing is answered before all of it is on disk."""
+    `duplicate`: it was already; `unresolved`: its address is nobody's yet, and it is kept until it is somebody's;
+    `unplaced`: it says that a message was sent, but not in which channel, and Takt knows no such message: it is kept,
+    and occupies nothing. In a list, what is wrong with one stands in its place. Nothing is answered before all of it is
+    on disk."""
     state = request.app.state
     form = await form_of(request)
     key = await state.decider.secret(PURPOSE)
@@ -97,6 +100,8 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         wrong(f"{form.data}bounce", f"'{said.bounce}'", "it only of the type `bounced`")
     if customer_id is None and said.address is None:
         wrong(f"{form.data}customer_id", "nothing", "a customer, or an address and its channel")
+    if given.type in SENDS and said.channel is None and said.message_id is None:
+        wrong(f"{form.data}channel", "nothing", "where it was sent, or the `message_id` of what Takt was asked for")
     digest = None
     if said.address is not None:
         digest = _digest(
@@ -149,10 +154,11 @@ def _response(results: Sequence[Outcome], errors: Any) -> Response:
             parts.append(orjson.dumps({"error": problem_of(each)}))
         else:
             parts.append(_ANSWERS[each])
-    head = b'{"accepted":%d,"duplicates":%d,"unresolved":%d,"failed":%d,"results":[%b]}' % (
+    head = b'{"accepted":%d,"duplicates":%d,"unresolved":%d,"unplaced":%d,"failed":%d,"results":[%b]}' % (
         counts[Result.ACCEPTED],
         counts[Result.DUPLICATE],
         counts[Result.UNRESOLVED],
+        counts[Result.UNPLACED],
         len(results) - counts.total(),
         b",".join(parts),
     )

@@ -46,7 +46,7 @@ def import_events(
     """
     told, left_out = zone_of(zone), frozenset(ignore or ())
     given = {name: value for name, value in (("source", source), ("type", kind)) if value is not None}
-    waiting = 0
+    waiting = unplaced = 0
 
     def check_columns(name: str, columns: Sequence[str]) -> None:
         missing = [each for each in ("type", "at", "source") if each not in columns and each not in given]
@@ -56,8 +56,9 @@ def import_events(
             raise UnreadableFile(f"{name} has no column {', '.join(missing)}: it has {', '.join(columns)[:200]}")
 
     def is_news(result: object) -> bool:
-        nonlocal waiting
+        nonlocal waiting, unplaced
         waiting += result == "unresolved"
+        unplaced += result == "unplaced"
         return result != "duplicate"
 
     with service() as client:
@@ -72,6 +73,9 @@ def import_events(
         finally:
             if waiting:
                 note(f"{waiting:,} wait for the customer of their address: put it with the customer's `addresses`.")
+            if unplaced:
+                each = "occupies nothing: it names" if unplaced == 1 else "occupy nothing: they name"
+                note(f"{unplaced:,} {each} no channel, and a message that nobody asked for.")
 
 
 def _event(row: Row, given: dict[str, str], zone: tzinfo | None, left_out: frozenset[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from engine.core.suppression import LIFTED_BY_CONSENT, Consent, Scope, Suppressi
 OLDEST_US: Final = 400 * DAY_US  # what events and contacts are kept for: what is older tells nothing any more
 DETRACTOR: Final = "detractor"  # what a pause calls an answer of 0 to 6 to "would you recommend us?"
 UNKNOWN_TOPIC: Final = "unknown"  # of a contact of which only the channel is known
-_SENDS: Final = frozenset({EventType.SENT, EventType.DELIVERED})
+SENDS: Final = frozenset({EventType.SENT, EventType.DELIVERED})
 _ALWAYS: Final = frozenset(
     {
         EventType.BOUNCED,
@@ -123,12 +123,17 @@ def acts(event: Event, policy: Policy) -> bool:
 def acting_types(policy: Policy) -> frozenset[str]:
     """The types of events that may act; those of any other never do."""
     pauses = {name for each in policy.pauses for name in (each.from_event, each.until_event)}
-    return frozenset({*_ALWAYS, *_SENDS, EventType.SURVEY, *pauses})
+    return frozenset({*_ALWAYS, *SENDS, EventType.SURVEY, *pauses})
 
 
 def is_send(event: Event) -> bool:
-    """Whether it says that a contact happened."""
-    return event.type in _SENDS and event.message_id is not None
+    """Whether it says that a contact happened. Without a message and a channel it says of nothing what it was."""
+    return event.type in SENDS and (event.message_id is not None or event.channel is not None)
+
+
+def contact_id(event: Event) -> str:
+    """The message id under which what was sent stands on record: a send that names none has one of its own."""
+    return event.message_id or f"{TAKT_SOURCE}:{event.key % 2**64:016x}"
 
 
 def seen(events: Iterable[Event]) -> dict[str, int]:
@@ -187,20 +192,6 @@ def placed(event: Event, message: tuple[str, str] | None) -> Event:
     if channel is None and message is not None and event.type != EventType.CONSENTED:
         return event._replace(channel=message[0])
     return event
-
-
-def kept(event: Event, message: tuple[str, str, str | None] | None) -> Event:
-    """The event as it is kept: where it names no channel, topic or campaign itself, those of its message (in this
-    order). Of what has a scope no more than its scope: nobody must read a message's topic as what was unsubscribed."""
-    if message is None or event.type == EventType.CONSENTED:
-        return event
-    scope = placed(event, message[:2])
-    topic = scope.topic if event.type in (EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED) else message[1]
-    return event._replace(
-        channel=event.channel or scope.channel,
-        topic=event.topic or topic,
-        campaign=event.campaign or message[2],
-    )
 
 
 def needs_message(event: Event) -> bool:

@@ -25,7 +25,8 @@ _RECENT_US = MEMORY_US - DAY_US
 
 class Happened(NamedTuple):
     """What the events of a command did. `confirmed` and `unasked` are contacts, `revoked` the open leases ended,
-    `suppressed` the suppressions that are in force and were not before; `news` are the keys of those not kept before.
+    `suppressed` the suppressions that are in force and were not before; `news` are the keys of those not kept before,
+    `unplaced` of those among them that say of no known message, in no channel, that it was sent: they occupy nothing.
     """
 
     customer_id: str
@@ -34,6 +35,7 @@ class Happened(NamedTuple):
     suppressed: int
     revoked: int
     news: frozenset[int] = frozenset()
+    unplaced: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class HappenedCommand(Plain):
 
     @property
     def message_ids(self) -> set[str]:
-        return {each.message_id for each in self.events if each.message_id is not None}
+        named = {each.message_id for each in self.events if each.message_id is not None}
+        return named | {outcomes.contact_id(each) for each in self.events if outcomes.is_send(each)}
 
     @property
     def event_keys(self) -> set[int]:
@@ -75,17 +78,19 @@ class HappenedCommand(Plain):
         held.told |= news.keys()
         events = list(news.values())
         confirmed = unasked = 0
-        for event in sorted(filter(outcomes.is_send, events), key=lambda each: (each.topic is None, each.at_us)):
+        unplaced: set[int] = set()
+        for event in sorted(filter(outcomes.is_send, events), key=_fullest_first):
+            if event.channel is None and not held.messages.get(event.message_id or ""):
+                unplaced.add(event.key)
+                continue
             kind = _sent(batch, held, event)
             confirmed += kind is Kind.ASKED
             unasked += kind is Kind.UNASKED
         before = held.customer.in_force
-        about = [_labels(held, each) for each in events]
-        placed = [outcomes.placed(each, of and of[:2]) for each, of in zip(events, about, strict=True)]
-        revoked = _tell(batch, held, placed)
-        batch.events += [outcomes.kept(each, of) for each, of in zip(events, about, strict=True)]
+        revoked = _tell(batch, held, [outcomes.placed(each, _labels(held, each)) for each in events])
+        batch.events += events
         suppressed = sum(each not in before for each in held.customer.in_force)
-        return Happened(held.customer_id, confirmed, unasked, suppressed, revoked, frozenset(news))
+        return Happened(held.customer_id, confirmed, unasked, suppressed, revoked, frozenset(news), frozenset(unplaced))
 
     def _news(self, held: Held) -> dict[int, Event]:
         """The events that are not kept yet, by key; of two with the same key the first."""
@@ -97,9 +102,15 @@ class HappenedCommand(Plain):
         return news
 
 
+def _fullest_first(event: Event) -> tuple[bool, bool, int]:
+    """The first to tell of a message that nobody asked for says what it was."""
+    return event.channel is None, event.topic is None, event.at_us
+
+
 def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:
     """Note that a message was sent: which kind of contact is new by it, if any."""
-    known = held.messages.get(event.message_id or "", ())
+    message_id = outcomes.contact_id(event)
+    known = held.messages.get(message_id, ())
     if known:
         newest = known[0]
         if event.at_us <= newest.at_us - MEMORY_US:
@@ -107,11 +118,11 @@ def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:
         if newest.state(held.now_us) is not State.RESERVED and any(_is_sent(held, each) for each in known[1:]):
             return None  # an earlier attempt was confirmed late: it is the same message
         return Kind.ASKED if confirm(batch, held, newest).applied else None
-    if event.message_id is None or event.channel is None or event.at_us <= held.now_us - outcomes.OLDEST_US:
+    if event.channel is None or event.at_us <= held.now_us - outcomes.OLDEST_US:
         return None
     told = RecordCommand(
         held.customer_id,
-        event.message_id,
+        message_id,
         event.channel,
         event.topic or outcomes.UNKNOWN_TOPIC,
         event.at_us,
@@ -126,11 +137,11 @@ def _is_sent(held: Held, message: Message) -> bool:
     return message.state(held.now_us).is_live
 
 
-def _labels(held: Held, event: Event) -> tuple[str, str, str | None] | None:
-    """Channel, topic and campaign of an event's message. Not where only events tell of it: they come in any order."""
+def _labels(held: Held, event: Event) -> tuple[str, str] | None:
+    """Channel and topic of an event's message. Not where only events tell of it: they may come in any order."""
     for each in held.messages.get(event.message_id or "", ()):
         if each.kind is not Kind.UNASKED:
-            return each.channel, each.topic, each.campaign
+            return each.channel, each.topic
     return None
 
 

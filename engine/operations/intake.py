@@ -33,11 +33,13 @@ Key: TypeAlias = tuple[str, int]  # customer id and event key
 
 
 class Result(StrEnum):
-    """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's."""
+    """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's. UNPLACED: it says that a
+    message was sent which nobody asked for, and not in which channel: it is kept, and occupies nothing."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     UNRESOLVED = "unresolved"
+    UNPLACED = "unplaced"
 
 
 Outcome: TypeAlias = Result | TaktError
@@ -172,14 +174,16 @@ class Intake:
             commands: list[Command] = [HappenedCommand(id_, tuple(each)) for id_, each in by_customer.items()]
             commands += [TellFacts(id_, tuple(each)) for id_, each in facts.items()]
             answers = await self._settle(commands)
-            news: set[Key] = set()
+            news: dict[Key, Result] = {}
             for command, answer in zip(commands, answers, strict=True):
                 if isinstance(answer, TaktError):
                     failed[command.customer_id] = answer
                 elif isinstance(answer, Happened):
-                    news.update((command.customer_id, event_key) for event_key in answer.news)
+                    for event_key in answer.news:
+                        result = Result.UNPLACED if event_key in answer.unplaced else Result.ACCEPTED
+                        news[command.customer_id, event_key] = result
             for key in locked:
-                became[key] = failed.get(key[0], Result.ACCEPTED if key in news else Result.DUPLICATE)
+                became[key] = failed.get(key[0]) or news.get(key, Result.DUPLICATE)
         if free:
             became |= await self._append(free)
         return became, failed

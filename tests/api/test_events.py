@@ -74,10 +74,24 @@ def somewhere() -> str:
 def test_events_are_counted_and_answered_in_their_order(takt: Caller, ada: str) -> None:
     events = [event(ada), event(ada, "Session"), event(ada), event(ada, "purchase", value=9.5)]
     answer = takt.call("POST", "/v1/events", {"events": events})
-    assert [answer[name] for name in ("accepted", "duplicates", "unresolved", "failed")] == [2, 1, 0, 1]
+    assert [answer[name] for name in ("accepted", "duplicates", "unresolved", "unplaced", "failed")] == [2, 1, 0, 0, 1]
     assert [each.get("result") for each in answer["results"]] == ["accepted", None, "duplicate", "accepted"]
     assert answer["results"][1]["error"]["problems"][0]["path"] == "events[1].type"
     assert bring(takt, event(ada), event(ada, "purchase", value=9.5)) == ["duplicate", "duplicate"]
+
+
+def test_a_send_occupies_budget_without_a_message_id_and_what_occupies_nothing_is_answered_so(
+    takt: Caller, ada: str
+) -> None:
+    sends = [
+        event(ada, "sent", id="1", channel="email"),
+        event(ada, "delivered", id="2", message_id="nobody-asked"),
+        event(ada, "sent", id="3"),
+    ]
+    assert bring(takt, *sends) == ["accepted", "unplaced", ["events[2].channel"]]
+    assert takt.call("POST", "/v1/events", {"events": sends[:2]})["duplicates"] == 2
+    assert [each["channel"] for each in takt.customer(ada)["contacts"]] == ["email"]
+    assert kept(takt, ada) == ["delivered", "sent"]
 
 
 def test_a_list_of_nothing_but_mistakes_names_each(takt: Caller, ada: str) -> None:

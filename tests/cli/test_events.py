@@ -147,6 +147,15 @@ def test_events_of_unknown_addresses_wait_and_say_so(service: Service, folder: P
     assert len(kept(service, ada)) == 3
 
 
+def test_sends_that_occupy_nothing_are_counted(service: Service, folder: Path, ada: str) -> None:
+    given = {"type": "sent", "source": ada, "at": YESTERDAY.isoformat(), "customer_id": ada}
+    sends = [given | {"message_id": "nobody-asked"}, given | {"channel": "email"}]
+    (folder / "e.jsonl").write_text("".join(json.dumps(each) + "\n" for each in sends))
+    ended = events(service, "e.jsonl")
+    assert (ended.code, ended.out) == (0, "e.jsonl: 2 rows brought in.\n")
+    assert ended.err == "1 occupies nothing: it names no channel, and a message that nobody asked for.\n"
+
+
 def test_an_import_that_broke_off_goes_on_where_it_stopped(service: Service, folder: Path, ada: str) -> None:
     at = YESTERDAY.isoformat()
     lines = ["customer_id,type,source,at,id", *(f"{ada},session,{ada},{at},{each}" for each in range(5_500))]

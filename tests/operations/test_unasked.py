@@ -86,17 +86,34 @@ def test_an_unasked_contact_of_no_known_topic_counts_in_budgets_over_all_topics(
     "sent",
     [
         event("sent", message_id="m"),
-        event("sent", channel="email", topic="news"),
         event("opened", message_id="m", channel="email", topic="news"),
         event("sent", 400 * DAY_US, message_id="m", channel="email", topic="news"),
     ],
-    ids=["no channel", "no message", "no send", "older than 400 days"],
+    ids=["no channel", "no send", "older than 400 days"],
 )
 def test_what_makes_no_unasked_contact(sent: Event) -> None:
     world = World()
     assert world.tell(sent).unasked == 0
     assert world.held.account.contacts == []
     assert world.batch.events == [sent]
+
+
+def test_a_send_without_a_message_id_occupies_budget_under_an_id_of_its_own() -> None:
+    world = World()
+    one, other = (event("sent", days * DAY_US, channel="email", topic="promotions") for days in (1, 2))
+    assert world.tell(one, other, one).unasked == 2
+    assert world.tell(one).unasked == 0
+    assert {each.start_us for each in world.held.account.contacts} == {one.at_us, other.at_us}
+    assert world.ask("m", topic="promotions") is Verdict.DEFER
+
+
+def test_a_send_whose_channel_nothing_says_is_told_to_occupy_nothing() -> None:
+    world = World()
+    unplaced = event("sent", message_id="u")
+    assert world.tell(unplaced).unplaced == {unplaced.key}
+    told = world.tell(unplaced, event("delivered", message_id="u", channel="email"))
+    assert (told.unasked, told.unplaced) == (1, set())
+    assert world.tell(unplaced).unplaced == set()
 
 
 def test_a_send_of_long_ago_is_not_taken_for_that_of_a_message_with_the_same_id_now() -> None:
