@@ -194,6 +194,20 @@ def placed(event: Event, message: tuple[str, str] | None) -> Event:
     return event
 
 
+def kept(event: Event, message: tuple[str, str, str | None] | None) -> Event:
+    """The event as it is kept: where it names no channel, topic or campaign itself, those of its message (in this
+    order). Of what has a scope no more than its scope: nobody must read a message's topic as what was unsubscribed."""
+    if message is None or event.type == EventType.CONSENTED:
+        return event
+    scope = placed(event, message[:2])
+    topic = scope.topic if event.type in (EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED) else message[1]
+    return event._replace(
+        channel=event.channel or scope.channel,
+        topic=event.topic or topic,
+        campaign=event.campaign or message[2],
+    )
+
+
 def needs_message(event: Event) -> bool:
     """Whether only its message can say what the event is about."""
     if event.message_id is None or event.type not in _OF_A_MESSAGE:

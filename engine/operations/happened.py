@@ -87,8 +87,10 @@ class HappenedCommand(Plain):
             confirmed += kind is Kind.ASKED
             unasked += kind is Kind.UNASKED
         before = held.customer.in_force
-        revoked = _tell(batch, held, [outcomes.placed(each, _labels(held, each)) for each in events])
-        batch.events += events
+        about = [_labels(held, each) for each in events]
+        placed = [outcomes.placed(each, of and of[:2]) for each, of in zip(events, about, strict=True)]
+        revoked = _tell(batch, held, placed)
+        batch.events += [outcomes.kept(each, of) for each, of in zip(events, about, strict=True)]
         suppressed = sum(each not in before for each in held.customer.in_force)
         return Happened(held.customer_id, confirmed, unasked, suppressed, revoked, frozenset(news), frozenset(unplaced))
 
@@ -137,11 +139,11 @@ def _is_sent(held: Held, message: Message) -> bool:
     return message.state(held.now_us).is_live
 
 
-def _labels(held: Held, event: Event) -> tuple[str, str] | None:
-    """Channel and topic of an event's message. Not where only events tell of it: they may come in any order."""
+def _labels(held: Held, event: Event) -> tuple[str, str, str | None] | None:
+    """Channel, topic and campaign of an event's message. Not where only events tell of it: they come in any order."""
     for each in held.messages.get(event.message_id or "", ()):
         if each.kind is not Kind.UNASKED:
-            return each.channel, each.topic
+            return each.channel, each.topic, each.campaign
     return None
 
 
