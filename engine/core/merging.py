@@ -1,5 +1,6 @@
 """What is on file of two customers who turn out to be one person: the strictest of what forbids, and the newest.
 
+What was in force of either is in force of both: a lift that the one had does not end the other's older no.
 Where both say something of the same and neither is stricter nor newer, the one who goes on being known speaks.
 """
 
@@ -9,21 +10,23 @@ from types import MappingProxyType
 from engine.core.customer import Customer, Membership, Preference
 from engine.core.outcomes import soft_bounce_facts
 from engine.core.policy import Policy
-from engine.core.suppression import Consent, Scope, joined
+from engine.core.suppression import Consent, Scope, joined, upheld
 
 
 def united(one: Customer, other: Customer, policy: Policy) -> Customer:
     """`one`, who goes on being known, with what is on file of `other`."""
     outcomes = one.outcomes.united(other.outcomes)
+    addresses = tuple(sorted({*one.addresses, *other.addresses}))
+    facts = joined(one.suppressions, other.suppressions)
     soft = soft_bounce_facts(outcomes.soft_bounces, policy.soft_bounces)
     return Customer(
         time_zone=one.time_zone or other.time_zone,
         attributes=MappingProxyType({**other.attributes, **one.attributes}),
         consents=_newest((*one.consents, *other.consents)),
-        suppressions=joined(one.suppressions, (*other.suppressions, *soft)),
+        suppressions=joined(upheld(facts, (*one.in_force, *other.in_force), addresses), soft),
         preferences=_strictest((*one.preferences, *other.preferences)),
         outcomes=outcomes,
-        addresses=tuple(sorted({*one.addresses, *other.addresses})),
+        addresses=addresses,
         variants=MappingProxyType(_memberships(one.variants, other.variants)),
     )
 

@@ -6,7 +6,8 @@ the topic, or that says `binds_exempt` (hard bounce, erasure, by hand).
 
 What is on file are facts, one for each scope, reason and address. They join, and are never taken away: a fact keeps
 the newest instant at which it was told and the newest at which it was lifted, and is in force while the first is no
-earlier. So what is in force does not depend on the order in which news comes in.
+earlier. So what is in force does not depend on the order in which news comes in. Only where two customers become one
+(`upheld`) a lift is no news about both: it was said of one, who may not have known of the other's no.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -121,6 +122,30 @@ def standing(facts: Iterable[Suppression]) -> tuple[Suppression, ...]:
 def in_force(facts: Iterable[Suppression], addresses: Collection[tuple[str, str]]) -> tuple[Suppression, ...]:
     """The facts that bind a customer with these addresses (channel, digest)."""
     return tuple(each for each in standing(facts) if each.digest is None or _is_reached(each, addresses))
+
+
+def upheld(
+    facts: Iterable[Suppression], binding: Iterable[Suppression], addresses: Collection[tuple[str, str]]
+) -> tuple[Suppression, ...]:
+    """The facts, where what is `binding` is in force for whoever has these addresses, whatever among them lifted it.
+
+    It is told again, as of the newest lift that would have ended it: later news joins as ever. Where it speaks of an
+    address that is not theirs, it is told of no address.
+    """
+    known = {each.key: each for each in facts}
+    again: dict[tuple[str, str, str, str], Suppression] = {}
+    for each in binding:
+        told = each if each.digest is None or _is_reached(each, addresses) else replace(each, digest=None)
+        ends = [told.lifted_us, *(was.lifted_us for was in known.values() if _lifts(was, told))]
+        lifted_us = known[told.key].lifted_us if told.key in known else 0
+        told = replace(told, at_us=max(told.at_us, *ends), lifted_us=lifted_us)
+        again[told.key] = told.joined(again.get(told.key, told))
+    # Not joined with what was lifted, which leaves no trace of how far it once reached.
+    return joined((), (known | again).values())
+
+
+def _lifts(fact: Suppression, told: Suppression) -> bool:
+    return (fact.scope, fact.reason) == (told.scope, told.reason) and fact.digest in (None, told.digest)
 
 
 def _is_reached(each: Suppression, addresses: Collection[tuple[str, str]]) -> bool:

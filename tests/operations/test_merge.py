@@ -1,20 +1,28 @@
 """Two customers who are one: contacts unite, the strictest suppression wins, and the old id leads to the new one."""
 
+from itertools import product
+
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from engine.core.account import State
-from engine.core.customer import Preference
+from engine.core.customer import Address, Preference
 from engine.core.errors import Conflict, Erased
-from engine.core.events import Event
+from engine.core.events import Event, Flag
+from engine.core.merging import united
 from engine.core.policy import DAY_US, HOUR_US
 from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason
 from engine.core.verdict import Ask, Verdict
 from engine.operations import policies
+from engine.operations.addresses import PutReachable
 from engine.operations.decide import AskCommand, Mode
 from engine.operations.decider import Decider
 from engine.operations.erase import erase
-from engine.operations.file import PutCustomer, PutPreferences, Suppress
+from engine.operations.file import Lift, PutCustomer, PutPreferences, Suppress
+from engine.operations.happened import HappenedCommand
 from engine.operations.intake import Intake, Result
 from engine.operations.look import look
 from engine.operations.merge import merge
@@ -23,10 +31,12 @@ from engine.operations.verify import verify
 from engine.store.exposures import ExposureFlag
 from engine.store.message_states import states
 from engine.store.totals import Counted
+from tests.operations.held_world import ADDRESS, NOW_US, OTHER_ADDRESS, RULES, World, event
 from tests.operations.histories import History
 from tests.operations.persons import dump, fill
-from tests.operations.readout_worlds import World
-from tests.operations.test_readout import NOW_US, PLAIN
+from tests.operations.readout_worlds import World as ReadoutWorld
+from tests.operations.test_readout import NOW_US as READ_US
+from tests.operations.test_readout import PLAIN
 
 pytestmark = pytest.mark.anyio
 POLICY = """\
@@ -119,6 +129,70 @@ async def test_a_suppression_of_either_ends_the_open_leases_of_both(decider: Dec
     await clean(decider)
 
 
+@pytest.mark.parametrize("reason", [SuppressionReason.UNSUBSCRIBE, SuppressionReason.BY_HAND])
+@pytest.mark.parametrize("into", ["ada", "countess"])
+async def test_what_was_lifted_of_the_one_does_not_end_the_other_s_no(
+    decider: Decider, reason: SuppressionReason, into: str
+):
+    other = "countess" if into == "ada" else "ada"
+    for who in ("ada", "countess"):
+        await decider.settle(Suppress(who, Suppression(Scope("email"), reason, 1, "desk", binds_exempt=False)))
+    await decider.settle(Lift("countess", Scope("email")))
+    assert (await ask(decider, "countess", "c1")).state is State.RESERVED
+    done = await merge(decider, into, other)
+    assert done.revoked == 1
+    for who in ("ada", "countess"):
+        assert (await ask(decider, who, f"m-{who}")).verdict is Verdict.DENY
+    await clean(decider)
+    await decider.settle(Lift("ada", Scope("email")))
+    assert (await ask(decider, "ada", "m2")).state is State.RESERVED
+    await clean(decider)
+
+
+SCOPES = (Scope(), Scope("email"), Scope("email", "promotions"), Scope(topic="news"))
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> World:
+    """Somebody who was suppressed and lifted, by hand and by events of any order, and whose addresses changed."""
+    world = World()
+    for number in range(draw(st.integers(1, 6))):
+        world.later(HOUR_US)
+        scope, ago_us = draw(st.sampled_from(SCOPES)), draw(st.integers(0, 8)) * HOUR_US
+        reason = draw(st.sampled_from((SuppressionReason.UNSUBSCRIBE, SuppressionReason.HARD_BOUNCE)))
+        digest = draw(st.sampled_from((None, ADDRESS, OTHER_ADDRESS)))
+        addresses = () if digest is None else (Address("email", digest),)
+        told = [event(each, ago_us, f"e{number}", channel=scope.channel) for each in ("unsubscribed", "consented")]
+        bounce = event("bounced", ago_us, f"e{number}", channel="email", digest=digest, flags=Flag.HARD)
+        by_hand = Suppression(scope, reason, NOW_US - ago_us, "desk", draw(st.booleans()))
+        world.do(
+            draw(
+                st.sampled_from(
+                    (
+                        Suppress("ada", by_hand),
+                        Lift("ada", scope),
+                        PutReachable("ada", PutCustomer("ada"), addresses),
+                        *(HappenedCommand("ada", (each,)) for each in (*told, bounce)),
+                    )
+                )
+            )
+        )
+    return world
+
+
+@hypothesis_settings(max_examples=400)
+@given(histories(), histories())
+def test_whoever_may_not_be_contacted_still_may_not_when_two_histories_unite(ada: World, countess: World):
+    before = [(each, scope) for each in (ada, countess) for scope in product(("email", "push"), ("promotions", "news"))]
+    denied = {scope for world, scope in before if not world.allows(*scope)}
+    ada.held.customer = united(ada.held.customer, countess.held.customer, RULES.policy)
+    assert {scope for _, scope in before if not ada.allows(*scope)} >= denied
+    ada.held.now_us = countess.held.now_us = max(ada.held.now_us, countess.held.now_us)
+    for scope in SCOPES:
+        ada.do(Lift("ada", scope))
+    assert all(ada.allows(*scope) for _, scope in before), "a lift of the one who goes on being known ends it"
+
+
 async def test_what_is_on_file_unites(decider: Decider):
     now_us = await decider.database.clock_us()
     yes = Consent(Scope("email"), given=True, at_us=now_us - HOUR_US, source="old")
@@ -176,7 +250,10 @@ async def test_the_totals_of_a_day_count_once_who_was_merged_and_then_erased(dec
 async def test_busy_histories_unite_and_go_on(decider: Decider, database_url: str, seed: int):
     history = History(decider, database_url, seed, customers=4)
     await history.busy(120, 6)
+    halves = [(await look(decider, each)).customer.in_force for each in ("customer-0", "customer-1")]
     await merge(decider, "customer-0", "customer-1")
+    now = (await look(decider, "customer-0")).customer.in_force
+    assert {each.scope for each in now} >= {each.scope for half in halves for each in half}
     await history.busy(60, 6)
     await merge(decider, "customer-2", "customer-0")
     await history.busy(60, 6)
@@ -201,10 +278,10 @@ async def test_merging_again_changes_nothing_and_what_makes_no_sense_is_refused(
 
 
 async def test_who_was_in_two_variants_of_an_experiment_is_left_out_and_counted(decider: Decider, database_url: str):
-    world = World(database_url, PLAIN, NOW_US)
+    world = ReadoutWorld(database_url, PLAIN, READ_US)
     other = world.add_experiment({**PLAIN, "key": "other"})
     for who, variant, at_us in (("ada", 0, 30), ("countess", 1, 20)):
-        world.enter(who, variant, NOW_US + at_us)
+        world.enter(who, variant, READ_US + at_us)
         world.expose(who, other, world.customers[who])
     world.connection.execute("UPDATE exposures SET variant = 1 WHERE experiment = %s", (other,))
     world.settle()
@@ -216,4 +293,4 @@ async def test_who_was_in_two_variants_of_an_experiment_is_left_out_and_counted(
             "SELECT customer_id, experiment, variant, flags, eligible_us FROM exposures ORDER BY experiment"
         ).fetchall()
     twice = int(ExposureFlag.IN_TWO_VARIANTS)
-    assert found == [("ada", world.number, 0, twice, NOW_US + 20), ("ada", other, 1, 0, NOW_US + 20)]
+    assert found == [("ada", world.number, 0, twice, READ_US + 20), ("ada", other, 1, 0, READ_US + 20)]
