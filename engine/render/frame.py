@@ -28,7 +28,12 @@ class Place(NamedTuple):
     path: str
 
 
-PLACES: Final = (Place("Overview", "/"), Place("Experiments", "/experiments"), Place("Customers", "/customers"))
+PLACES: Final = (
+    Place("Overview", "/"),
+    Place("Experiments", "/experiments"),
+    Place("Policy", "/policy"),
+    Place("Customers", "/customers"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ NOTICES: Final[Mapping[str, str]] = {  # what was just done, by the word of it t
     "stop": "Stopped. Everybody is under the policy from their next ask on.",
     "ship": "Shipped. It is the policy from the next ask on.",
     "notes": "Noted.",
+    "activated": "In force. It holds from the next ask on, in every process.",
     "suppressed": "Stopped. Nothing is allowed there from now on.",
     "merged": "They are one customer from now on.",
     "erased": "Erased. Nothing is on file, and nobody may contact them.",
