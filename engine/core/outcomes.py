@@ -17,6 +17,8 @@ from engine.core.suppression import LIFTED_BY_CONSENT, Consent, Scope, Suppressi
 OLDEST_US: Final = 400 * DAY_US  # what events and contacts are kept for: what is older tells nothing any more
 DETRACTOR: Final = "detractor"  # what a pause calls an answer of 0 to 6 to "would you recommend us?"
 UNKNOWN_TOPIC: Final = "unknown"  # of a contact of which only the channel is known
+# What asks for topics that nobody declares are on record with. No policy can declare it: a no-break space is in it.
+UNDECLARED_TOPIC: Final = "not\u00a0declared"
 SENDS: Final = frozenset({EventType.SENT, EventType.DELIVERED})
 _ALWAYS: Final = frozenset(
     {

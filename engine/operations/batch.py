@@ -4,10 +4,11 @@ A command is pure once its customer is read: it decides, changes the customer in
 lanes bring the customer, write what it left, and commit; only then is the answer given.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
+from engine.core import reach
 from engine.core.account import Account, Contact
 from engine.core.customer import UNKNOWN, Customer
 from engine.core.events import Event
@@ -17,6 +18,9 @@ from engine.store.addresses import Link
 from engine.store.customers import CustomerTexts, customer_of, texts_of
 from engine.store.exposures import Exposure
 from engine.store.journal import Change, Changed, Entry, Message, Resolution, Resolved
+
+
+_OF_REACH = (Change.SUPPRESSIONS, Change.ADDRESSES)
 
 
 class Held:
@@ -142,10 +146,17 @@ class Batch:
             held.learn(message._replace(resolution=Resolution.REVOKED, resolved_us=held.now_us))
 
     def change(self, held: Held, change: Change, customer: Customer, data: object) -> None:
-        """Journal a change of what is on file."""
+        """Journal a change of what is on file, and tell in which channels it makes or ends reach."""
         self.entries.append(Changed(held.customer_id, held.stamp(), held.now_us, change, data))
+        if change in _OF_REACH:
+            now = reach.lost(customer, self.rules.policy)
+            self.tell_reach(held, now ^ reach.lost(held.customer, self.rules.policy), now)
         held.customer = customer
         held.changed_file = True
+
+    def tell_reach(self, held: Held, of: Iterable[str | None], lost: frozenset[str | None]) -> None:
+        """Keep, as events, in which of these channels a customer can be reached from now on."""
+        self.events += reach.told(held.customer_id, of, lost, held.now_us, held.account.seq)
 
     def refile(self, held: Held, change: Change, customer: Customer, data: object) -> int:
         """Journal a change that may forbid more than before, and end the open leases that it forbids; how many."""
@@ -199,6 +210,14 @@ class Command(Protocol):
         """The labels that its entries will name; they are interned before the transaction."""
         ...
 
+    def as_declared(self, rules: Rules, missing: Set[str]) -> Self:
+        """The same; of an ask that these rules deny for its topic, without those names that have no label yet."""
+        ...
+
+    def without(self, unnamed: Set[str]) -> Self | None:
+        """The same, leaving out names for which there is no label; None where that would be another command."""
+        ...
+
     def needs_since_us(self, rules: Rules, held: Held) -> int:
         """From when on the account must be complete for it; a large number where it does not matter."""
         ...
@@ -229,6 +248,12 @@ class Plain:
 
     def labels(self) -> Iterable[str | None]:
         return ()
+
+    def as_declared(self, rules: Rules, missing: Set[str]) -> Self:
+        return self
+
+    def without(self, unnamed: Set[str]) -> Self | None:
+        return self
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
         return NO_NEED_US

@@ -1,14 +1,15 @@
 """May I send this message to this customer now? One ask, decided under the lock of the customer's account."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from engine.core.account import Kind, State
 from engine.core.decision import decide, needs_since_us
 from engine.core.errors import InvalidAsk, MessageReused, Problem
-from engine.core.policy import DAY_US
+from engine.core.outcomes import UNDECLARED_TOPIC
+from engine.core.policy import DAY_US, PolicyMode
 from engine.core.rules import Rules
 from engine.core.treatments import NOTHING_SHOWN, Treated, rules_for, shown, treat
 from engine.core.verdict import Ask, BudgetLine, Code, Decision, Reason, Verdict
@@ -56,12 +57,16 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AskCommand(Plain):
-    """One ask as a command. In the mode `reserve` it has a message id."""
+    """One ask as a command. In the mode `reserve` it has a message id.
+
+    `undeclared` is the topic that was asked for, where the ask goes by `UNDECLARED_TOPIC` and is denied for it.
+    """
 
     customer_id: str
     message_id: str | None
     ask: Ask
     sender: str | None = None
+    undeclared: str | None = None
 
     @property
     def message_ids(self) -> Collection[str]:
@@ -69,6 +74,19 @@ class AskCommand(Plain):
 
     def labels(self) -> Iterable[str | None]:
         return (self.ask.topic, self.ask.campaign, self.ask.team, self.sender)
+
+    def as_declared(self, rules: Rules, missing: Set[str]) -> Self:
+        topic = self.ask.topic
+        if topic not in missing or rules.topic(topic) is not None or rules.policy.mode is PolicyMode.OBSERVE:
+            return self
+        campaign, team, sender = (
+            None if each in missing else each for each in (self.ask.campaign, self.ask.team, self.sender)
+        )
+        ask = self.ask._replace(topic=UNDECLARED_TOPIC, campaign=campaign, team=team)
+        return replace(self, ask=ask, sender=sender, undeclared=topic)
+
+    def without(self, unnamed: Set[str]) -> Self | None:
+        return None
 
     def needs_since_us(self, rules: Rules, held: Held) -> int:
         return needs_since_us(rules.of(self.customer_id, held.now_us), held.customer, self.ask, held.now_us)
@@ -259,12 +277,17 @@ def _answer(
     recorded: bool = True,
 ) -> Answer:
     reserved = state is State.RESERVED
+    reasons = decision.reasons
+    if command.undeclared is not None:
+        reasons = tuple(
+            each._replace(rule=command.undeclared) if each.code is Code.UNKNOWN_TOPIC else each for each in reasons
+        )
     return Answer(
         command.message_id,
         command.customer_id,
         decision.verdict,
         state,
-        decision.reasons,
+        reasons,
         decision.retry_at_us,
         decision.retry_certain,
         decision.lease_end_us if reserved else None,

@@ -4,9 +4,9 @@ Events commute: in any order, in any grouping into commands, however often each 
 Contacts are told first, so that a message that was sent before its customer unsubscribed is confirmed, not revoked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from engine.core import outcomes
 from engine.core.account import Kind, State
@@ -43,10 +43,12 @@ class HappenedCommand(Plain):
     """Events of one customer, none of them held to be of later than now. They are appended in the same transaction.
 
     An event under a key that is kept already is the same event, whatever it says: nothing that is not kept acts.
+    Contacts do without the names in `unnamed`; what else the events do, they do by all that they say.
     """
 
     customer_id: str
     events: tuple[Event, ...]
+    unnamed: Set[str] = frozenset()
 
     @property
     def message_ids(self) -> set[str]:
@@ -71,6 +73,9 @@ class HappenedCommand(Plain):
         for each in self.events:
             yield from (each.type, each.source, each.topic, each.campaign)
 
+    def without(self, unnamed: Set[str]) -> Self:
+        return replace(self, unnamed=unnamed)
+
     def apply(self, batch: Batch, held: Held) -> Happened:
         news = self._news(held)
         if not news:
@@ -83,7 +88,7 @@ class HappenedCommand(Plain):
             if event.channel is None and not held.messages.get(event.message_id or ""):
                 unplaced.add(event.key)
                 continue
-            kind = _sent(batch, held, event)
+            kind = _sent(batch, held, event, self.unnamed)
             confirmed += kind is Kind.ASKED
             unasked += kind is Kind.UNASKED
         before = held.customer.in_force
@@ -109,7 +114,7 @@ def _fullest_first(event: Event) -> tuple[bool, bool, int]:
     return event.channel is None, event.topic is None, event.at_us
 
 
-def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:
+def _sent(batch: Batch, held: Held, event: Event, unnamed: Set[str]) -> Kind | None:
     """Note that a message was sent: which kind of contact is new by it, if any."""
     message_id = outcomes.contact_id(event)
     known = held.messages.get(message_id, ())
@@ -131,7 +136,7 @@ def _sent(batch: Batch, held: Held, event: Event) -> Kind | None:
         event.campaign,
         sender=event.source,
     )
-    record(batch, held, told, Kind.UNASKED)
+    record(batch, held, told.without(unnamed), Kind.UNASKED)
     return Kind.UNASKED
 
 

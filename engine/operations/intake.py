@@ -12,10 +12,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from engine.core import outcomes
 from engine.core.customer import Address
-from engine.core.errors import TaktError, TooManyNames, Unavailable
+from engine.core.errors import TaktError, TooManyNames
 from engine.core.events import Event
 from engine.core.outcomes import NO_OUTCOMES
 from engine.core.suppression import Suppression
+from engine.operations import naming
 from engine.operations.addresses import PutReachable, TellFacts
 from engine.operations.batch import Command
 from engine.operations.decider import Decider
@@ -25,7 +26,6 @@ from engine.operations.happened import Happened, HappenedCommand
 from engine.operations.patience import in_time
 from engine.store import addresses, events, identities
 from engine.store.exchange import COMMIT, exchange
-from engine.store.policies import newest_number
 
 _BULK_AT_ONCE: Final = 2  # connections that bulk may hold: the others are the lanes'
 
@@ -118,8 +118,9 @@ class Intake:
 
     async def _take(self, given: Sequence[Event]) -> list[Outcome]:
         given = await self._of_survivors(given)
-        unnamed = await self._labels.admit(events.labels_of(given))
-        if unnamed:
+        names = events.labels_of(given)
+        unnamed = await naming.admit(self._database, self._labels, self._decider.rulebook, names)
+        if not unnamed.isdisjoint(each.type for each in given):
             return await self._take_named(given, unnamed)
         whose = await self._whose([each for each in given if each.digest is not None])
         event_keys = [each.key for each in given]
@@ -141,8 +142,8 @@ class Intake:
         return _results(given, event_keys, whose, became, failed)
 
     async def _take_named(self, given: Sequence[Event], unnamed: Set[str]) -> list[Outcome]:
-        """Take those that name nothing for which there is no room; the others are refused, each by itself."""
-        is_named = [unnamed.isdisjoint(events.labels_of([each])) for each in given]
+        """Take those of a type that has a name; the others are refused, each by itself."""
+        is_named = [each.type not in unnamed for each in given]
         named = [event for event, fits in zip(given, is_named, strict=True) if fits]
         outcomes = iter(await self._take(named) if named else [])
         return [next(outcomes) if fits else TooManyNames() for fits in is_named]
@@ -193,10 +194,7 @@ class Intake:
         if not told:
             return {}, {}
         async with self._database.connection() as connection:
-            number = await newest_number(connection)
-            if number is None:
-                raise Unavailable("no policy is active: `takt policy activate considerate`")
-            policy = (await self._decider.rulebook.rules(connection, number)).policy
+            policy = (await naming.rules_in_force(connection, self._decider.rulebook)).policy
             may_act = outcomes.acting_types(policy) | events.MARKING_TYPES
             locked: dict[Key, Event] = {}
             free: dict[Key, Event] = {}

@@ -3,12 +3,13 @@
 Expiry is nobody's command: a lease that ended is one by comparison of times.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Set
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 from engine.core.account import Kind, Lease, State
 from engine.core.errors import NotFound
+from engine.core.outcomes import UNKNOWN_TOPIC
 from engine.core.policy import DAY_US
 from engine.operations.batch import Batch, Held, Plain
 from engine.store.journal import MEMORY_US, Message, Resolution
@@ -85,6 +86,12 @@ class RecordCommand(Plain):
 
     def labels(self) -> Iterable[str | None]:
         return (self.topic, self.campaign, self.team, self.sender)
+
+    def without(self, unnamed: Set[str]) -> Self:
+        """What was sent was sent: it is counted under `UNKNOWN_TOPIC`, and without the other names."""
+        campaign, team, sender = (None if each in unnamed else each for each in (self.campaign, self.team, self.sender))
+        topic = UNKNOWN_TOPIC if self.topic in unnamed else self.topic
+        return replace(self, topic=topic, campaign=campaign, team=team, sender=sender)
 
     def apply(self, batch: Batch, held: Held) -> Resolved:
         known = held.message(self.message_id)

@@ -7,7 +7,7 @@ in doubt to end, and under them the journal tells.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final, Protocol, TypeVar, cast
 
@@ -15,6 +15,7 @@ from engine.core.errors import DatabaseUnavailable, TaktError, TooManyNames, Una
 from engine.core.policy import DAY_US
 from engine.core.rules import Rules
 from engine.operations import erasures as erased
+from engine.operations import naming
 from engine.operations.batch import Batch, Command, Held
 from engine.operations.erasures import Erasures
 from engine.operations.moved import MOVES_MAX, Moved, sent_on
@@ -70,9 +71,12 @@ class Settler:
         Raises `Unavailable` where the database could not be reached: nothing was decided then, or it is not known.
         """
         began = asyncio.get_running_loop().time()
-        unnamed = await self._labels.admit(set[str | None]().union(*[command.labels() for command in commands]))
-        if unnamed:
-            return await self._settle_named(commands, unnamed, lock_wait_s)
+        named = await naming.named(self._database, self._labels, self._rulebook, commands)
+        kept = [each for each in named if each is not None]
+        if len(kept) < len(named):
+            answers = iter(await self.settle(kept, lock_wait_s=lock_wait_s) if kept else [])
+            return [TooManyNames() if each is None else next(answers) for each in named]
+        commands = kept
         try:
             answers = await self._try(commands, lock_wait_s)
         except InDoubt as doubt:
@@ -81,14 +85,6 @@ class Settler:
             raise DatabaseUnavailable("the database is not reachable, or could not do it now") from error
         self._observer.chunk(commands, answers, asyncio.get_running_loop().time() - began)
         return answers
-
-    async def _settle_named(
-        self, commands: Sequence[Command], unnamed: Set[str], lock_wait_s: float | None
-    ) -> list[object]:
-        """Settle those that name nothing for which there is no room; the others are refused, each by itself."""
-        named = [each for each in commands if unnamed.isdisjoint(each.labels())]
-        answers = iter(await self.settle(named, lock_wait_s=lock_wait_s) if named else [])
-        return [next(answers) if unnamed.isdisjoint(each.labels()) else TooManyNames() for each in commands]
 
     async def peek(self, command: "Peekable[T]", moves: int = MOVES_MAX) -> T:
         """The answer to an ask that leaves no trace: read without a lock, nothing written."""
@@ -114,6 +110,7 @@ class Settler:
     async def write(self, connection: Connection, batch: Batch) -> None:
         """Commit it; raises `DatabaseUnavailable` where it is not known whether that happened."""
         await self._labels.intern(journal_rows.rules_named(batch.entries))
+        await self._labels.intern(events.labels_of(batch.events))
         try:
             await self._commit(connection, batch, [])
         except InDoubt as error:
@@ -138,7 +135,7 @@ class Settler:
                 answers = [self._apply(batch, command) for command in commands]
                 await self._labels.intern(journal_rows.rules_named(batch.entries))
                 if batch.events:
-                    await self._labels.intern(events.labels_of(batch.events))
+                    await self._labels.admit(events.labels_of(batch.events))
             except BaseException:
                 await _roll_back(connection)
                 raise

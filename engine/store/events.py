@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from engine.core.events import Event, EventType, Flag
-from engine.core.outcomes import Outcomes
+from engine.core.outcomes import UNKNOWN_TOPIC, Outcomes
 from engine.core.policy import Channel
 from engine.store.columns import Column, Float8s, Int2s, Int4s, Int8s, Texts
 from engine.store.customers import outcomes_of
@@ -66,7 +66,7 @@ def marks(event: Event) -> bool:
 
 def labels_of(events: Iterable[Event]) -> set[str | None]:
     """The labels that rows of events name; they are interned before the transaction."""
-    found: set[str | None] = set(_LABELS)
+    found: set[str | None] = {*_LABELS, UNKNOWN_TOPIC}
     for each in events:
         found.update((each.type, each.source, each.channel, each.topic, each.campaign))
     return found
@@ -148,9 +148,9 @@ def _rows(rows: Sequence[tuple[Key, Event]], labels: Labels) -> tuple[Column, ..
         Float8s(values),
         Float8s(margins),
         Int4s(map(number, kinds)),
-        Int4s(map(number, sources)),
-        Int4s(map(number, topics)),
-        Int4s(map(number, campaigns)),
+        _kept(sources, labels),
+        _kept(topics, labels),
+        _kept(campaigns, labels),
         Int2s(map(number, channels)),
         Int2s(flags),
         Texts(ids),
@@ -158,6 +158,15 @@ def _rows(rows: Sequence[tuple[Key, Event]], labels: Labels) -> tuple[Column, ..
         Texts(message_ids),
         Texts(_json(event.properties) for _, event in rows),
     )
+
+
+def _kept(names: Sequence[str | None], labels: Labels) -> Int4s:
+    """Their numbers; that of "unknown" for what there was no room for."""
+    try:
+        return Int4s(map(labels.number, names))
+    except KeyError:
+        missing = labels.missing(names)
+        return Int4s(labels.number(UNKNOWN_TOPIC if each in missing else each) for each in names)
 
 
 def _json(properties: Any) -> str | None:

@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 
 from engine.core.account_row import Lexicon
 from engine.core.events import TAKT_SOURCE, EventType
-from engine.core.outcomes import UNKNOWN_TOPIC
+from engine.core.outcomes import UNDECLARED_TOPIC, UNKNOWN_TOPIC
+from engine.core.policy import Channel
 from engine.store.database import Connection, Database
 
 T = TypeVar("T")
@@ -18,7 +19,9 @@ T = TypeVar("T")
 
 LABELS_MAX: Final = 250_000  # of all kinds together; processes that make some at the same instant may pass it by those
 _NUMBER_MAX: Final = 2**31 - 1
-_OURS: Final = frozenset((*(each.value for each in EventType), TAKT_SOURCE, UNKNOWN_TOPIC))
+_OURS: Final = frozenset(
+    (*(each.value for each in (*EventType, *Channel)), TAKT_SOURCE, UNKNOWN_TOPIC, UNDECLARED_TOPIC)
+)
 _MAKE: Final = (
     "INSERT INTO labels (name) SELECT name FROM unnest(%s::text[]) AS given(name)"
     " WHERE NOT EXISTS (SELECT FROM labels WHERE labels.name = given.name)"
