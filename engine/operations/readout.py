@@ -15,7 +15,7 @@ from engine.core.errors import Conflict
 from engine.core.events import EventType
 from engine.core.policy import DAY_US
 from engine.operations.plan_file import read_plan
-from engine.operations.standard_metrics import DAY, Extended, extended, values_of
+from engine.operations.standard_metrics import DAY, Extended, as_told, extended, values_of
 from engine.store import analysis as store
 from engine.store import experiments, pruning, snapshots
 from engine.store.analysis import COLUMNS, Analysis, Entered, Met, Relations, Wanted
@@ -110,7 +110,7 @@ def wanted(record: Record, plan: Experiment) -> Wanted:
 
 def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     """The readout as of the analysis' instant. Raises `ExperimentError`."""
-    plan = replace(plan, testers={})  # `analysis` has left them out, and gives the others numbers for names
+    plan = replace(as_told(plan), testers={})  # `analysis` has left them out, and gives the others numbers for names
     as_of_us, started_us = analysis.as_of_us, record.started_us or 0
     days = (analysis.now_us - started_us) / DAY_US  # of what is on record: a run may be over for longer than it took
     more, exposures, events = brought(plan, analysis, has_refusals=days <= REFUSALS_KEPT_DAYS)
@@ -124,7 +124,8 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     cautions = _cautions(more.no_room, days)
     unpaused: Readout | None = None
     if stretches:
-        deciding = replace(plan, metrics=tuple(each for each in plan.metrics if each.role in _DECIDES), segments=())
+        deciding = tuple(each for each in more.plan.metrics if each.role in _DECIDES)
+        deciding = replace(plan, metrics=deciding, segments=())
         outside = store.outside(exposures, [(each.from_us, each.until_us) for each in stretches])
         unpaused = readout_of(deciding, aggregate(deciding, outside, events, as_of=as_of))
         unpaused = replace(unpaused, checks=(*of_eligible, *unpaused.checks))

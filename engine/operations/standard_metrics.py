@@ -14,6 +14,8 @@ from engine.store.analysis_sql import (
     BOUNCED_AGAIN,
     COMPLAINED_AGAIN,
     DAYS,
+    LEAVES,
+    LEFT,
     REFUSED,
     REFUSED_AGAIN,
     RETURNED,
@@ -29,6 +31,7 @@ from experiments.design import (
     Rate,
     Reachable,
     Role,
+    Survival,
     Value,
 )
 from experiments.reading.event_metrics import outcomes
@@ -54,7 +57,9 @@ def extended(
     days: int = DAY,
     reached_on: int = DAY,
 ) -> Extended:
-    """The plan with the standard metrics that it lacks. `channels`: those in which contacts were sent.
+    """The plan with the standard metrics that it lacks, and with all that `left` stands for among competing events.
+
+    `channels`: those in which contacts were sent.
 
     `has_margins`: whether purchases say what of them stays; `has_refusals`: whether all refusals are still on record.
     `days`: for how many customers are watched; `reached_on`: the day at whose end they are looked whether reachable.
@@ -67,10 +72,16 @@ def extended(
     room = METRICS_MAX - len(plan.metrics)
     added, rest = named[:room], named[room:]
     return Extended(
-        replace(plan, metrics=(*plan.metrics, *added)),
+        replace(plan, metrics=(*map(_with_leaves, plan.metrics), *added)),
         tuple(each.name for each in added),
         tuple(each.name for each in rest),
     )
+
+
+def as_told(plan: Experiment) -> Experiment:
+    """The plan whose customers are reachable as decisions have it (`core.reach`), not as others' events let think."""
+    metrics = (replace(each, as_told=True) if isinstance(each, Reachable) else each for each in plan.metrics)
+    return replace(plan, metrics=tuple(metrics))
 
 
 def values_of(plan: Experiment) -> frozenset[str]:
@@ -78,12 +89,25 @@ def values_of(plan: Experiment) -> frozenset[str]:
     return frozenset(each.value for metric in plan.metrics for each in outcomes(metric) if each.value is not None)
 
 
+def _with_leaves(metric: Metric) -> Metric:
+    """By name, so that of each way to leave is known what leads back: who left before entry has nothing to lose."""
+    if not isinstance(metric, Survival) or LEFT not in metric.competing:
+        return metric
+    others = (each.value for each in LEAVES if each != metric.event and each not in metric.competing)
+    return replace(metric, competing=(*metric.competing, *others))
+
+
 def _standard(
     channels: Iterable[str], days: int, reached_on: int, *, has_margins: bool, has_refusals: bool
 ) -> list[Metric]:
     found: list[Metric] = [
         Reachable(
-            name=f"reachable_{days}_{each}", role=Role.SECONDARY, direction=_INCREASE, day=reached_on, channel=each
+            name=f"reachable_{days}_{each}",
+            role=Role.SECONDARY,
+            direction=_INCREASE,
+            day=reached_on,
+            channel=each,
+            as_told=True,
         )
         for each in channels
     ]

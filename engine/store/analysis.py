@@ -21,7 +21,7 @@ from psycopg.rows import TupleRow
 from engine.core.errors import DatabaseUnavailable
 from engine.core.events import EventType
 from engine.store import analysis_sql
-from engine.store.analysis_sql import ACTIVE_WEEK, BOUNCED_AGAIN, CHANNELS, COMPLAINED_AGAIN, RETURNED
+from engine.store.analysis_sql import ACTIVE_WEEK, BOUNCED_AGAIN, CHANNELS, COMPLAINED_AGAIN, LEAVES, LEFT, RETURNED
 from engine.store.exposures import ExposureFlag
 from experiments.design import Columns
 from experiments.errors import ExperimentError
@@ -53,11 +53,12 @@ _SETTINGS: Final = {
 }
 LOCK_CLASS: Final = 7_236_874
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SOURCES: Final = {
-    RETURNED: EventType.SESSION,
-    ACTIVE_WEEK: EventType.SESSION,
-    BOUNCED_AGAIN: EventType.BOUNCED,
-    COMPLAINED_AGAIN: EventType.COMPLAINED,
+_SOURCES: Final[Mapping[str, Collection[EventType]]] = {
+    RETURNED: (EventType.SESSION,),
+    ACTIVE_WEEK: (EventType.SESSION,),
+    BOUNCED_AGAIN: (EventType.BOUNCED,),
+    COMPLAINED_AGAIN: (EventType.COMPLAINED,),
+    LEFT: LEAVES,
 }
 
 
@@ -123,7 +124,7 @@ class Relations:
         From here on the transaction is read-only.
         """
         fields = sorted(values)
-        needed = {*kinds, *(source for name, source in _SOURCES.items() if name in kinds)}
+        needed = frozenset(kinds).union(*(sources for name, sources in _SOURCES.items() if name in kinds))
         numbers = self._numbers(needed)
         tables, view = analysis_sql.happened(kinds, numbers, fields, self.as_of_us, self._days)
         for name, statement in tables.items():

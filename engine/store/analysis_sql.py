@@ -25,6 +25,8 @@ THREE_IN_24H: Final = "takt:three_in_24h"
 REFUSED_AGAIN: Final = "takt:refused_again"
 BOUNCED_AGAIN: Final = "takt:bounced_again"
 COMPLAINED_AGAIN: Final = "takt:complained_again"
+LEFT: Final = "left"  # as a plan says it, and as a company may tell it itself
+LEAVES: Final = (EventType.ACCOUNT_CLOSED, EventType.UNINSTALLED, EventType.ERASED)
 OF_REFUSALS: Final = frozenset({REFUSED, REFUSED_AGAIN})
 CHANNELS: Final = {number: name.value for number, name in enumerate(Channel, start=1)}  # as migration 0001 numbers them
 # That which nothing but Takt tells of: no event of the table is of these types.
@@ -85,6 +87,9 @@ SELECT unit AS takt_unit, kind AS takt_type, at_us AS takt_at_us, channel AS tak
 _NOBODY: Final = "SELECT NULL::int, NULL::text, NULL::bigint, NULL::text, false, false{nulls} WHERE false"
 _SENT: Final = "SELECT unit, 'sent'::text, at_us, {channel}, false, false{nulls} FROM takt_contacts"
 _PLAIN: Final = "SELECT unit, {kind}::text, {at}, NULL::text, false, false{nulls} FROM {table} WHERE {at} IS NOT NULL"
+_LEFT: Final = """
+SELECT unit, 'left'::text, at_us, channel, suspect, hard{names} FROM takt_told WHERE kind = ANY({kinds}::text[])
+"""
 # Of what recurs, only what is there already at the instant of a later one.
 _AGAIN: Final = """
 SELECT unit, {again}::text, at_us FROM (
@@ -162,9 +167,13 @@ def happened(
         parts.append(_sql(_SENT).format(channel=_case("channel", CHANNELS), nulls=nulls))
     recurring = {COMPLAINED_AGAIN: EventType.COMPLAINED, BOUNCED_AGAIN: EventType.BOUNCED}
     told = (asked - _OUR_OWN) | {kind for again, kind in recurring.items() if again in asked}
+    if LEFT in asked:
+        told |= frozenset(LEAVES)
     if kinds := {numbers[name]: str(name) for name in sorted(told) if name in numbers}:
         tables["takt_told"] = _told(kinds, dict(zip(values, columns, strict=True)), as_of)
         parts.append(_sql("SELECT unit, kind, at_us, channel, suspect, hard{} FROM takt_told").format(names))
+        if LEFT in asked:
+            parts.append(_sql(_LEFT).format(names=names, kinds=sql.Literal([str(each) for each in LEAVES])))
     if asked & {RETURNED, ACTIVE_WEEK} and EventType.SESSION in numbers:
         tables["takt_sessions"], of_sessions = _sessions(numbers[EventType.SESSION], as_of, window_us)
         parts += [
