@@ -12,13 +12,11 @@ from engine.store.policies import PolicyVersion
 
 
 class InForce(NamedTuple):
-    """What holds: the version of a ruleset, since when, and by whom."""
+    """What holds. `since_us`: of the newest ruleset; pauses and experiments make others of the same version."""
 
-    version: int
+    version: PolicyVersion
     policy: Policy
-    activated_us: int
-    author: str
-    source: str
+    since_us: int
 
 
 @dataclass(frozen=True, slots=True)

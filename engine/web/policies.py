@@ -96,7 +96,7 @@ async def _draft(database: Database, source: str, note: str) -> Draft:
 
 async def _held(database: Database, current: Activation) -> InForce:
     kept = await policies.version(database, current.policy_version)
-    return InForce(current.policy_version, current.policy, current.activated_us, current.author, kept.source)
+    return InForce(kept, current.policy, current.activated_us)
 
 
 def _database(request: Request) -> Database:
