@@ -1,8 +1,9 @@
 """Watching experiments: a readout of each that runs, and what is done where one says stop.
 
-A harmful experiment raises one alarm in its life, and one more if its shares are wrong; with `on_harm: stop` it is
-stopped, too, by "takt". The alarm is written first: a process that dies between the two stops it the next hour. What
-was shipped is watched by its holdout: a readout that speaks against it raises an alarm.
+An experiment raises one alarm in its life for each variant that harms, and one for each check that finds its shares
+wrong: none is spent by another. With `on_harm: stop` it is stopped, too, by "takt". The alarm is written first: a
+process that dies between the two stops it the next hour. What was shipped is watched by its holdout: a readout that
+speaks against it raises an alarm.
 """
 
 import logging
@@ -30,10 +31,14 @@ log = logging.getLogger("takt.watch")
 
 
 class Harm(NamedTuple):
-    """Something that speaks against going on. `is_certain`: however often one looked, so it may stop an experiment."""
+    """Something that speaks against going on; `about` is the variant, or the check and where it looked.
+
+    `is_certain`: however often one looked, so it may stop an experiment.
+    """
 
     kind: str
-    sentences: tuple[str, ...]
+    about: str
+    sentence: str
     is_certain: bool
 
 
@@ -93,17 +98,20 @@ async def keep_holdouts(database: Database) -> str:
 
 
 async def act(database: Database, kept: Kept) -> bool:
-    """Tell of what a readout says against its experiment, once, and stop it where that was wanted; whether it did."""
+    """Tell of all that a readout says against its experiment, each once, and stop it where that was wanted.
+
+    Returns whether anything spoke against it.
+    """
     found = list(harms(kept.snapshot.readout["readout"]))
     record = kept.record
     for harm in found:
         stops = record.on_harm == OnHarm.STOP and harm.is_certain
-        data = {"experiment": record.key, "because": list(harm.sentences), "stops": stops}
+        data = {"experiment": record.key, "because": [harm.sentence], "stops": stops}
         async with database.transaction() as connection:
-            await alarms.add(connection, harm.kind, record.key, data)
+            await alarms.add(connection, harm.kind, f"{record.key}:{harm.about}", data)
     certain = [each for each in found if each.is_certain]
     if certain and record.on_harm == OnHarm.STOP and record.state == experiments.State.RUNNING:
-        note = " ".join(sentence for each in certain for sentence in each.sentences)
+        note = " ".join(each.sentence for each in certain)
         try:
             await experiments.stop(database, record.key, By(_AUTHOR, note))
         except Conflict:  # somebody was quicker
@@ -113,14 +121,14 @@ async def act(database: Database, kept: Kept) -> bool:
 
 def harms(readout: Mapping[str, Any]) -> Iterator[Harm]:
     """What a readout's JSON says against going on."""
-    checks = [each for each in readout["checks"] if each["is_alarm"] and each["code"] in INVALIDATING]
-    if checks:
-        certain = any(each["code"] in ANY_TIME for each in checks)
-        yield Harm("experiment.invalid", tuple(each["sentence"] for each in checks), certain)
-    stopped = [each for each in readout["verdicts"] if each["call"] == STOP]
-    if stopped:
-        sentences = tuple(f"Stop {each['variant']}: {', '.join(each['because'])}." for each in stopped)
-        yield Harm("experiment.stop", sentences, True)
+    for each in readout["checks"]:
+        if each["is_alarm"] and each["code"] in INVALIDATING:
+            about = ":".join(filter(None, (each["code"], each["where"])))
+            yield Harm("experiment.invalid", about, each["sentence"], each["code"] in ANY_TIME)
+    for each in readout["verdicts"]:
+        if each["call"] == STOP:
+            sentence = f"Stop {each['variant']}: {', '.join(each['because'])}."
+            yield Harm("experiment.stop", each["variant"], sentence, True)
 
 
 async def end_holdouts(database: Database) -> str:

@@ -1,4 +1,4 @@
-"""Watching experiments: harm is told once and stops where that was wanted; holdouts end in time."""
+"""Watching experiments: each harm is told once, and stops where that was wanted; holdouts end in time."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ from tests.operations.plans import PLAN
 pytestmark = pytest.mark.anyio
 
 
-def verdict(call: Call) -> dict[str, Any]:
-    return {"variant": "three", "call": call.value, "because": ["gone"]}
+def verdict(call: Call, variant: str = "three") -> dict[str, Any]:
+    return {"variant": variant, "call": call.value, "because": ["gone"]}
 
 
-def check(code: CheckCode, *, is_alarm: bool = True) -> dict[str, Any]:
-    return {"code": code.value, "is_alarm": is_alarm, "sentence": f"{code.value} says so."}
+def check(code: CheckCode, *, is_alarm: bool = True, where: str = "") -> dict[str, Any]:
+    return {"code": code.value, "is_alarm": is_alarm, "sentence": f"{code.value} says so.", "where": where}
 
 
 async def told(database: Database) -> list[str]:
@@ -57,8 +57,29 @@ async def test_a_running_experiment_is_read_and_harm_is_told_once(database_url: 
         harmful = await kept(database, [verdict(Call.STOP)], [])
         assert await watch.act(database, harmful)
         assert await watch.act(database, harmful)
-        assert await told(database) == ["experiment.stop push-more"]
+        assert await told(database) == ["experiment.stop push-more:three"]
         assert await known(database) == ["push-more"], "somebody is told, and decides"
+
+
+async def test_each_harm_of_an_experiment_is_told_once_and_none_is_spent_by_another(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.ALERT)
+        shares, leak = check(CheckCode.SRM), check(CheckCode.LEAK, where="phase 2")
+        for verdicts, checks in (
+            ([verdict(Call.STOP)], [shares]),
+            ([verdict(Call.STOP, "one"), verdict(Call.STOP)], [shares, leak]),
+            ([verdict(Call.STOP, "one"), verdict(Call.STOP)], [shares, leak, leak]),
+        ):
+            await watch.act(database, await kept(database, verdicts, checks))
+        assert await told(database) == [
+            "experiment.invalid push-more:srm",
+            "experiment.stop push-more:three",
+            "experiment.invalid push-more:leak:phase 2",
+            "experiment.stop push-more:one",
+        ]
+        async with database.connection() as connection:
+            newest = (await alarms.newest(connection, 1))[0].data
+        assert newest == {"experiment": "push-more", "because": ["Stop one: gone."], "stops": False}
 
 
 async def test_with_on_harm_stop_it_is_stopped_by_takt(database_url: str) -> None:
@@ -77,7 +98,7 @@ async def test_an_alarm_that_was_raised_before_a_crash_stops_the_next_hour(datab
     async with shop(database_url) as database:
         await started(database, OnHarm.STOP)
         async with database.transaction() as connection:
-            await alarms.add(connection, "experiment.stop", "push-more", {})
+            await alarms.add(connection, "experiment.stop", "push-more:three", {})
         await watch.act(database, await kept(database, [verdict(Call.STOP)], []))
         assert await known(database) == []
         assert len(await told(database)) == 1
@@ -98,7 +119,7 @@ async def test_wrong_shares_are_told_and_stop_where_one_may_look_at_any_time(
     async with shop(database_url) as database:
         await started(database, OnHarm.STOP)
         await watch.act(database, await kept(database, [verdict(Call.INVALID)], [check(code)]))
-        assert await told(database) == ["experiment.invalid push-more"]
+        assert await told(database) == [f"experiment.invalid push-more:{code.value}"]
         assert await known(database) == ([] if stops else ["push-more"])
 
 
