@@ -79,9 +79,9 @@ class RunningExperiment:
 
 @dataclass(frozen=True, slots=True)
 class Holdout:
-    """A share of all customers who are decided under frozen rules, out of all experiments, from an instant to another.
+    """A share of all customers who are decided under frozen budgets, out of all experiments, from an instant to an end.
 
-    `contains` is by the customer's id.
+    `contains` is by the customer's id; `rules` have those budgets, and all else as the policy in force has it.
     """
 
     name: str
@@ -188,7 +188,7 @@ class Rules:
         return found
 
     def of(self, customer_id: str, now_us: int) -> "Rules":
-        """The rules for a customer: these, or the frozen ones of a holdout, in which there are no experiments."""
+        """The rules for a customer: these, or those of a holdout, in which there are no experiments."""
         for each in self.holdouts:
             if each.from_us <= now_us < each.until_us and each.contains(customer_id):
                 return each.rules

@@ -8,7 +8,7 @@ import json
 import logging
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engine.core.customer import Customer
 from engine.core.errors import InvalidPolicy, Unavailable
-from engine.core.policy import DAY_US, Budget, Policy
+from engine.core.policy import DAY_US, Budget, CalendarWindow, Policy
 from engine.core.policy_reader import read_patch
 from engine.core.rules import Holdout, Pause, Place, Rules, RunningExperiment
 from experiments.design import Experiment
@@ -43,8 +43,9 @@ def rules_of(
 ) -> Rules:
     """A ruleset's rules. `experiments` and `holdouts` are as it has them; `frozen` are the policies that holdouts name.
 
-    Pauses bind customers of a holdout too: an emergency stop must stop. Raises `Unavailable` where a plan cannot be
-    read: whom it would have treated cannot be known then.
+    Frozen of those are the budgets alone. Topics, consents, quiet hours, pauses and the mode bind customers of a
+    holdout as everybody: an emergency stop must stop, and a consent rule is none of the question that they are held
+    back for. Raises `Unavailable` where a plan cannot be read: whom it would have treated cannot be known then.
     """
     running: list[RunningExperiment] = []
     patches: dict[int, Mapping[int, tuple[Budget, ...]]] = {}
@@ -56,7 +57,7 @@ def rules_of(
         changed = _patches(policy, plan)
         if any(changed.values()):
             patches[each["number"]] = changed
-    kept = [_holdout(each, Rules(number, frozen[each["policy_version"]], pauses)) for each in holdouts]
+    kept = [_holdout(each, Rules(number, _held(policy, frozen[each["policy_version"]]), pauses)) for each in holdouts]
     kept.sort(key=lambda each: (each.from_us, each.name))  # where a customer is in two, the older binds
     return Rules(number, policy, pauses, MappingProxyType(patches), tuple(running), tuple(kept))
 
@@ -120,6 +121,23 @@ def _patches(policy: Policy, plan: Experiment) -> Mapping[int, tuple[Budget, ...
         changed = {each.name for each in patched.budgets} & set(variant.policy.get("budgets", ()))
         found[number] = tuple(each for each in patched.budgets if patched is not policy and each.name in changed)
     return MappingProxyType(found)
+
+
+def _held(policy: Policy, kept: Policy) -> Policy:
+    """The policy of a holdout: the budgets of the version that it keeps, and all else as the policy in force has it.
+
+    A budget may name topics that are declared no more: it selects no ask about them. Where nothing in the policy in
+    force reads a time zone, and so it need not say what holds without one, the version kept says it for its budgets.
+    """
+    silent = policy.unknown_timezone is None and not _reads_zone(policy)
+    zone = kept.unknown_timezone if silent else policy.unknown_timezone
+    return replace(policy, budgets=kept.budgets, unknown_timezone=zone)
+
+
+def _reads_zone(policy: Policy) -> bool:
+    ceilings = [topic.ceiling for topic in policy.topics.values() if topic.ceiling]
+    windows = [each.window for each in (*policy.budgets, *ceilings)]
+    return bool(policy.quiet_hours) or any(isinstance(each, CalendarWindow) for each in windows)
 
 
 def _holdout(data: Mapping[str, Any], rules: Rules) -> Holdout:
