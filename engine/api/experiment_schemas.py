@@ -134,7 +134,7 @@ class LogEntryOut(Out):
 
     entry: int
     at: datetime
-    action: Literal["created", "changed", "start", "ramp", "phase", "stop", "ship", "note", "policy"]
+    action: Literal["created", "changed", "start", "ramp", "phase", "stop", "ship", "end_holdout", "note", "policy"]
     author: str
     note: str
     data: dict[str, Any]
@@ -150,7 +150,8 @@ class HoldoutDayOut(Out):
 
 
 class HoldoutOut(Out):
-    """Customers who stay under the policy version that was in force before the ship, until an end."""
+    """Customers who stay under the budgets of the policy version that was in force before the ship, until an end: the
+    planned one, or sooner by hand. Nothing is read after `ended_at`."""
 
     name: str
     share: float

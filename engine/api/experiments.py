@@ -32,7 +32,7 @@ from engine.core.tokens import Scope
 from engine.operations import experiments
 from engine.operations.experiments import By, State, Taken
 from engine.operations.plan_file import as_text
-from engine.operations.ship import readouts_us, ship
+from engine.operations.ship import end_holdout, readouts_us, ship
 from engine.store.database import Database
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldRead
@@ -194,6 +194,14 @@ async def ship_experiment(database: Database, key: str, by: By, given: ShipIn) -
     """
     held, days = given.holdout, given.holdout_days
     return await ship(database, key, by, variant=given.variant, held=held, held_days=days)
+
+
+@_step("holdout/end", "End the holdout that shipping left, before its time", StepIn, STEP)
+async def end_experiment_holdout(database: Database, key: str, by: By, given: StepIn) -> Taken:
+    """From the next ask on its customers are under the policy in force, like everybody. Its readouts stay; a warning
+    names the days on which it will not be read. 404 where shipping left none, 409 where it has ended.
+    """
+    return await end_holdout(database, key, by)
 
 
 def _database(request: Request) -> Database:

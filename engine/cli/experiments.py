@@ -16,7 +16,7 @@ from engine.operations import experiments
 from engine.operations.experiments import By, OnHarm, State, Taken, Whole
 from engine.operations.plan_file import load_plan, read_plan
 from engine.operations.preflight import Preflight
-from engine.operations.ship import readouts_us, ship
+from engine.operations.ship import end_holdout, readouts_us, ship
 from engine.store.database import Database
 from engine.store.experiments import Record
 from experiments.design import Variant
@@ -154,6 +154,16 @@ def ship_variant(
     _say(taken, f"{key} is shipped: {variant} is the policy. takt experiments show {key} tells of its holdout.")
 
 
+@experiments_app.command("end-holdout")
+def end_held(key: _Key, why: _Why = "") -> None:
+    """End the holdout that shipping left: its customers are under the policy in force, like everybody.
+
+    Example: takt experiments end-holdout push-more --note "the old budget is against the law now"
+    """
+    taken = _take(lambda opened: end_holdout(opened, key, By(author(), why)))
+    _say(taken, f"The holdout of {key} has ended: everybody is under the policy.")
+
+
 @experiments_app.command("note")
 def note_finding(
     key: _Key, finding: Annotated[str, typer.Argument(help="What a user test, an interview or a call found.")]
@@ -201,14 +211,11 @@ def _show(found: Whole) -> None:
     table(("variant", "weight", "dose", "is"), rows)
     if found.holdout is not None:
         held = found.holdout
-        days = ", ".join(f"{experiments.day_of(each)}" for each in readouts_us(held))
+        days = ", ".join(f"{experiments.day_of(each)}" for each in readouts_us(held)) or "no day"
+        budgets = f"the budgets of version {held.policy_version} of the policy"
+        until = f"until {experiments.day_of(held.over_us)}"
         print()
-        print(
-            wrapped(
-                f"Holdout: {held.share:.0%} of all customers under version {held.policy_version} of the policy until"
-                f" {experiments.day_of(held.until_us)}; readouts on {days}."
-            )
-        )
+        print(wrapped(f"Holdout: {held.share:.0%} of all customers under {budgets} {until}; readouts on {days}."))
     print()
     table(
         ("at", "by", "did", "note"), [(minute(each.at_us), each.author, each.action, each.note) for each in found.log]

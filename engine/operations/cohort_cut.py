@@ -21,6 +21,6 @@ def cut_of(holdout: Holdout, number: int, plan: Experiment, policy: Policy, ever
         [
             each
             for each in every
-            if (each.from_us, each.name) < (holdout.from_us, holdout.name) and each.until_us > holdout.from_us
+            if (each.from_us, each.name) < (holdout.from_us, holdout.name) and each.over_us > holdout.from_us
         ],
     )

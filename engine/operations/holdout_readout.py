@@ -28,7 +28,8 @@ from engine.operations.readout import (
     pauses_between,
     stretch_data,
 )
-from engine.operations.ship import readouts_us
+from engine.operations.ship import planned_us, readouts_us
+from engine.operations.standard_metrics import as_told
 from engine.store import analysis, experiments, pruning
 from engine.store import holdout_readouts as store
 from engine.store.analysis import COLUMNS
@@ -110,18 +111,19 @@ def span_of(holdout: Holdout, now_us: int, day: int | None) -> Span:
         if as_of_us not in readouts_us(holdout) or as_of_us > now_us:
             raise Conflict(f"day {day} of the holdout {holdout.name!r} is no day of a readout, or not over yet")
         return Span(as_of_us, as_of_us, day, day)
-    as_of_us = min(now_us, holdout.until_us)
+    as_of_us = min(now_us, holdout.over_us)
     days = (as_of_us - holdout.from_us) // DAY_US
     if days < 1:
         raise Conflict(f"the holdout {holdout.name!r} has not been there for a day: there is nothing to read yet")
-    return Span(as_of_us, next((each for each in readouts_us(holdout) if each > as_of_us), as_of_us), days, None)
+    # One that was ended by hand decides on no other day than was planned: the day of its end was chosen by looking.
+    return Span(as_of_us, next((each for each in planned_us(holdout) if each > as_of_us), as_of_us), days, None)
 
 
 def compute_held(record: Record, plan: Experiment, holdout: Holdout, cohort: Cohort, span: Span) -> Found:
     """The readout of a holdout. Raises `ExperimentError`."""
     sides = cohort.sides()
     shipped, start, end = str(record.shipped), day_of(holdout.from_us), day_of(span.end_us)
-    base = held_plan(plan, shipped, holdout.share, start, end, span.days)
+    base = held_plan(as_told(plan), shipped, holdout.share, start, end, span.days)
     base = replace(base, planned_units=max(2, sum(each.analysed for each in sides)))
     has_refusals = _days_on_record(cohort) <= REFUSALS_KEPT_DAYS
     more, everybody, events = brought(base, cohort, has_refusals=has_refusals, days=span.days, reached_on=span.days - 1)
@@ -214,13 +216,13 @@ def _about_time(base: Experiment, plan: Experiment, cohort: Cohort, span: Span, 
     if ran_days < plan.horizon_days:
         yield f"Short run: it was shipped after {ran_days:.0f} of the {plan.horizon_days} days of its horizon."
     if span.end_us > span.as_of_us:
-        yield f"Asked for before {day_of(span.end_us)}, the next day on which it is decided: an effect to date."
+        yield f"Read before {day_of(span.end_us)}, the next day that was planned for a decision: an effect to date."
     known = {each.name for each in plan.metrics}
     if stretched := [each.name for each in base.metrics if each.role is Role.GUARDRAIL and each.name not in known]:
         yield f"Margins are those of the plan, which had other windows: {', '.join(stretched)}."
     if changes := len(cohort.policies()) - 1:
         times = "once" if changes == 1 else f"{changes} times"
-        yield f"The policy was changed {times} since the ship: the old one is compared with all that came after it."
+        yield f"The policy was changed {times} since the ship: the old budgets are compared with all that came after."
     if ran := cohort.ran():
         keys = ", ".join(each.experiment for each in ran)
         yield f"Since the ship experiments ran among the others alone, as part of what is compared: {keys}."

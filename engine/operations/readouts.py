@@ -111,7 +111,7 @@ class Readouts:
         async with self._database.connection() as connection:
             now_us = await clock_us(connection)
             for holdout in await holdout_readouts.holdouts(connection):
-                if holdout.experiment is None or now_us >= holdout.until_us + GRACE_DAYS * DAY_US:
+                if holdout.experiment is None or now_us >= holdout.over_us + GRACE_DAYS * DAY_US:
                     continue  # nothing is kept for it any more
                 record = await experiments.numbered(connection, holdout.experiment)
                 read = {each.day for each in await holdout_readouts.read_days(connection, record.number)}

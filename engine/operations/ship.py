@@ -1,21 +1,22 @@
-"""Shipping: a variant becomes the policy, and a share of customers stays behind to show what that did.
+"""Shipping: a variant becomes the policy, and a share of customers stays behind to show what that did, until an end.
 
-One transaction: the patched policy as a new version in force, the experiment's end, and the holdout under the version
-that was in force until now, frozen.
+One transaction: the patched policy as a new version in force, the experiment's end, and the holdout under the budgets
+of the version that was in force until now, frozen. A holdout ends by itself (`watch`), or before that by hand.
 """
 
 from typing import Any, Final
 
-from engine.core.errors import Conflict, Invalid, Problem
+from engine.core.errors import Conflict, Invalid, NotFound, Problem
 from engine.core.policy import DAY_US
 from engine.core.policy_reader import read_policy
 from engine.core.policy_writer import policy_data
 from engine.operations import policies
 from engine.operations.contamination import check_policy
-from engine.operations.experiments import By, State, Step, Taken, take
+from engine.operations.experiments import By, State, Step, Taken, day_of, take
 from engine.operations.plan_file import misfits, patched, read_plan
 from engine.operations.policy_patch import patched_text
 from engine.store import experiments as store
+from engine.store import holdouts
 from engine.store import policies as rules
 from engine.store.database import Database
 from engine.store.experiments import Holdout
@@ -63,8 +64,36 @@ async def ship(
     return await take(database, key, "ship", by, asked, work)
 
 
+async def end_holdout(database: Database, key: str, by: By) -> Taken:
+    """End the holdout that shipping an experiment left: from now on its customers are under the policy like everybody.
+
+    Its readouts stay, and those of days that are not over yet will not be. Raises `NotFound` where there is none, and
+    `Conflict` where it has ended.
+    """
+
+    async def work(step: Step) -> dict[str, Any]:
+        holdout = await store.holdout_of(step.connection, step.record.number)
+        if holdout is None:
+            raise NotFound(f"{key!r} has left no holdout to end")
+        if holdout.over_us <= step.now_us:
+            raise Conflict(f"the holdout of {key!r} has ended on {day_of(holdout.over_us)}")
+        newest = await rules.newest_ruleset(step.connection)
+        kept = [each for each in newest.holdouts if each["name"] != holdout.name] if newest else []
+        await holdouts.end_one(step.connection, holdout.name, step.now_us)
+        ruleset = await step.put_in_force(holdouts=kept)
+        missed = [str((each - holdout.from_us) // DAY_US) for each in planned_us(holdout) if each > step.now_us]
+        return {"ruleset": ruleset, "warnings": [f"It will not be read on day {', '.join(missed)}."] if missed else []}
+
+    return await take(database, key, "end_holdout", by, {}, work)
+
+
 def readouts_us(holdout: Holdout) -> list[int]:
-    """When a holdout is read out."""
+    """When a holdout is read out: on the days that were planned, as far as it lasted."""
+    return [each for each in planned_us(holdout) if each <= holdout.over_us]
+
+
+def planned_us(holdout: Holdout) -> list[int]:
+    """When a holdout is read out unless it is ended before."""
     instants = [holdout.from_us + days * DAY_US for days in READOUT_DAYS]
     return [each for each in instants if each <= holdout.until_us]
 

@@ -45,6 +45,9 @@ class Entry(NamedTuple):
 
 
 class Holdout(NamedTuple):
+    """A share of customers under the budgets of an older version of the policy. `until_us` is when it is to end, and
+    `ended_us` when it did: then, or sooner by hand."""
+
     name: str
     seed: str
     share: float
@@ -53,6 +56,11 @@ class Holdout(NamedTuple):
     from_us: int
     until_us: int
     ended_us: int | None
+
+    @property
+    def over_us(self) -> int:
+        """From when on it binds nobody."""
+        return self.until_us if self.ended_us is None else self.ended_us
 
 
 async def find(connection: Connection, key: str) -> Record | None:

@@ -152,8 +152,10 @@ def test_customers_evaluated_in_two_processes_at_once_enter_once(pair: PAIR, ada
     assert row_counts(pair[0].service.database_url)["exposures"] == before + 6
 
 
-def test_a_shipped_variant_and_its_holdout_bind_the_next_ask_in_every_process(pair: PAIR, ada: str) -> None:
-    first, second = pair  # the last test of the pair: the holdout stays
+def test_a_shipped_variant_its_holdout_and_the_end_of_that_bind_the_next_ask_in_every_process(
+    pair: PAIR, ada: str
+) -> None:
+    first, second = pair
     key = begin(first, budget_plan("dose", "push-weekly", {"nine": 9}))
     first.call("POST", f"/v1/experiments/{key}/ship", {"variant": "nine", "holdout": 0.1})
     names = [f"{ada}-{n}" for n in range(120)]
@@ -164,3 +166,12 @@ def test_a_shipped_variant_and_its_holdout_bind_the_next_ask_in_every_process(pa
     assert set(limits) == {3, 9}
     assert 1 < limits.count(3) < 40
     assert [each["budgets"][0]["limit"] for each in first.ask_all(*asks)] == limits
+    assert is_problem(second.send("POST", f"/v1/experiments/{key}/holdout/end", {"wat": 1}), 422)
+    for acting in (second, first):  # the second time for an answer that was lost
+        ended = acting.call("POST", f"/v1/experiments/{key}/holdout/end", {"request_id": "e-1"})
+        assert ended["warnings"] == ["It will not be read on day 28, 90, 180, 365."]
+    assert {each["budgets"][0]["limit"] for each in first.ask_all(*asks)} == {9}
+    whole = second.call("GET", f"/v1/experiments/{key}")
+    assert [each["action"] for each in whole["log"]] == ["created", "start", "ship", "end_holdout"]
+    assert (whole["holdout"]["ended_at"] is not None, whole["holdout"]["readouts"]) == (True, [])
+    assert is_problem(first.send("POST", f"/v1/experiments/{key}/holdout/end"), 409, "conflict")

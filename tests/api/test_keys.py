@@ -44,6 +44,7 @@ ROUTES = [
     ("GET", "/v1/experiments/pushes", Scope.READ),
     *[("POST", f"/v1/experiments/pushes/{step}", Scope.MANAGE) for step in ("start", "ramp", "phase", "stop", "ship")],
     ("POST", "/v1/experiments/pushes/notes", Scope.MANAGE),
+    ("POST", "/v1/experiments/pushes/holdout/end", Scope.MANAGE),
     ("GET", "/v1/experiments/pushes/readout", Scope.READ),
     ("POST", "/v1/experiments/pushes/readout", Scope.MANAGE),
     ("GET", "/v1/experiments/pushes/holdout/readout", Scope.READ),

@@ -48,6 +48,7 @@ OPERATIONS = {
     "note_finding",
     "stop_experiment",
     "ship_experiment",
+    "end_experiment_holdout",
     "get_readout",
     "get_holdout_readout",
     "refresh_holdout_readout",
@@ -143,6 +144,7 @@ def test_every_example_is_answered_as_its_schema_says(service: Service) -> None:
         order.sort(key=lambda each: each[0] == "DELETE")
         steps = [operation["operationId"] for _, _, operation in order]
         order.insert(steps.index("start_experiment") + 1, order.pop(steps.index("assign")))  # while it runs
+        order.sort(key=lambda each: each[2]["operationId"] == "end_experiment_holdout")  # once it was read
         for method, template, operation in order:
             if operation["operationId"] in ("begin_phase", "refresh_holdout_readout"):  # neither is for the first day
                 advance_clock(service.database_url, DAY_S)

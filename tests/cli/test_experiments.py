@@ -55,6 +55,11 @@ def test_an_experiment_goes_from_a_file_to_the_policy(shop: Service, folder: Pat
     assert [each["action"] for each in json.loads(experiments(shop, "show", "push-more", "--json").out)["log"]] == [
         *("created", "start", "ramp", "note", "ship")
     ]
+    ended = experiments(shop, "end-holdout", "push-more", "--note", "a new law")
+    assert ended.out == "The holdout of push-more has ended: everybody is under the policy.\n"
+    assert "not be read on day 28, 90, 180, 365." in ended.err
+    assert "has ended on" in experiments(shop, "end-holdout", "push-more").sentence
+    assert "readouts on no day" in experiments(shop, "show", "push-more").out.replace("\n", " ")
     with Client(shop.url, shop.key) as client:
         assert client.policies()["versions"][0]["note"] == "shipped push-more: three"
 

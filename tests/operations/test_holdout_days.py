@@ -7,7 +7,9 @@ import pytest
 from engine.core.errors import Conflict, NotFound
 from engine.core.policy import DAY_US
 from engine.operations import experiments, jobs, watch
+from engine.operations.experiments import By
 from engine.operations.readouts import Readouts
+from engine.operations.ship import end_holdout
 from engine.settings import Settings
 from engine.store import alarms, holdout_readouts
 from engine.store.database import Database
@@ -103,6 +105,43 @@ async def test_beside_its_days_a_holdout_is_read_as_of_now(shipped: Shipped, dat
     assert (await readouts.newest_held("pushes")).snapshot.day == 28
     async with database.connection() as connection:
         assert [each.day for each in await holdout_readouts.read_days(connection, shipped.world.number)] == [28]
+
+
+async def test_of_one_that_was_ended_what_was_due_by_then_is_read_and_nothing_later(
+    shipped: Shipped, database: Database
+) -> None:
+    shipped.it_is(40.5)
+    taken = await end_holdout(database, "pushes", By("ann", "a new law"))
+    assert taken.warnings == ("It will not be read on day 90, 180, 365.",)
+    for number in range(60):
+        shipped.world.tell(f"c{number}", "purchase", SHIP_US + 50 * DAY_US, value=1.0)
+    shipped.it_is(60)
+    assert await watch.keep_holdouts(database) == "1 read; 0 ended", "late, as of its day"
+    assert await days(database) == {28: 28 * DAY_US}
+    readouts = Readouts(database)
+    with pytest.raises(Conflict, match="no day of a readout"):
+        await readouts.refresh_held("pushes", 90)
+    document = (await readouts.refresh_held("pushes")).snapshot.readout
+    assert document["days"] == 40, "up to its end"
+    metrics = {each["name"]: each for each in document["readout"]["metrics"]}
+    assert sum(each["numerator"] for each in metrics["bought_40"]["arms"]) == 0
+    assert [each["call"] for each in document["readout"]["verdicts"]] == ["keep_running"], (
+        "its day was chosen by looking"
+    )
+    assert any("the next day that was planned for a decision" in each for each in document["cautions"])
+    shipped.it_is(95)
+    assert await watch.keep_holdouts(database) == "0 read; 0 ended"
+    assert list((await experiments.whole(database, "pushes")).held_readouts) == [28]
+
+
+async def test_of_one_that_was_ended_on_its_first_day_there_is_nothing_to_read(
+    shipped: Shipped, database: Database
+) -> None:
+    await end_holdout(database, "pushes", By("ann"))
+    shipped.it_is(30)
+    assert await watch.keep_holdouts(database) == "0 read; 0 ended"
+    with pytest.raises(Conflict, match="not been there for a day"):
+        await Readouts(database).refresh_held("pushes")
 
 
 async def test_what_left_no_holdout_has_no_readout_of_one(shipped: Shipped, database: Database) -> None:

@@ -130,6 +130,9 @@ def test_customers_of_an_older_holdout_are_left_out_and_those_of_a_younger_are_n
     worlds.append(shipped)
     shipped.holdout("older", SHIP_US - DAY_US, 0.2)
     shipped.holdout("over", SHIP_US - 365 * DAY_US, 0.5)
+    shipped.holdout("ended", SHIP_US - 40 * DAY_US, 0.5)
+    shipped.world.connection.execute("UPDATE holdouts SET ended_us = %s WHERE name = 'ended'", (SHIP_US - DAY_US,))
+    shipped.world.connection.execute("UPDATE holdouts SET ended_us = %s WHERE name = 'older'", (SHIP_US + DAY_US,))
     shipped.holdout("younger", SHIP_US + DAY_US, 0.5)
     people = [f"c{number}" for number in range(60)]
     for who in people:
