@@ -134,7 +134,7 @@ def compute_held(record: Record, plan: Experiment, holdout: Holdout, cohort: Coh
     if any(each.treated for each in sides):
         deciding = replace(
             base,
-            metrics=tuple(each for each in base.metrics if each.role in _DECIDES),
+            metrics=tuple(each for each in more.plan.metrics if each.role in _DECIDES),
             planned_units=max(2, sum(each.analysed + each.treated for each in sides)),
         )
         beside = readout_of(deciding, aggregate(deciding, everybody.drop(TREATED), events, as_of=as_of))
@@ -166,8 +166,11 @@ def compute_held(record: Record, plan: Experiment, holdout: Holdout, cohort: Coh
             ],
             "with_treated_before": None if beside is None else _beside(beside),
             "since": _since(cohort, span),
-            "cautions": [*_about_cohort(sides, readout, beside), *_about_time(base, plan, cohort, span, ran_days)]
-            + ([f"The plan's own metrics leave no room for {', '.join(more.no_room)}."] if more.no_room else []),
+            "cautions": [
+                *_about_cohort(sides, readout, beside),
+                *_about_time(base, plan, cohort, span, ran_days),
+                *more.cautions,
+            ],
         },
     )
 

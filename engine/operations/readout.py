@@ -24,7 +24,7 @@ from engine.store.exposures import ExposureFlag
 from engine.store.snapshots import Snapshot
 from experiments.aggregates import Aggregates, Exclusion
 from experiments.analysis import readout_of
-from experiments.design import Clock, Experiment, Ratio, Retention, Role
+from experiments.design import Clock, Experiment, Ratio, Retention, Role, Value
 from experiments.errors import ExperimentError
 from experiments.estimators import srm
 from experiments.reading.event_survey import needed_kinds
@@ -121,7 +121,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     of_eligible = tuple(_eligible_checks(plan, entered)) if plan.is_about_budgets else ()
     readout = replace(readout, checks=(*of_eligible, *readout.checks))
     stretches = pauses_between(analysis.pauses(started_us), started_us, as_of_us)
-    cautions = _cautions(more.no_room, days)
+    cautions = [*_about_refusals(days), *more.cautions]
     unpaused: Readout | None = None
     if stretches:
         deciding = tuple(each for each in more.plan.metrics if each.role in _DECIDES)
@@ -154,6 +154,8 @@ def brought(
     exposures, events = relations.tables(needed_kinds(more.plan), values)
     if "margin" in values and not relations.has(EventType.PURCHASE, "margin"):
         more = extended(plan, channels, has_margins=False, has_refusals=has_refusals, days=days, reached_on=reached_on)
+        has_value = any(isinstance(each, Value) for each in plan.metrics)
+        more = more._replace(lacks_margins=not has_value and relations.has(EventType.PURCHASE))
     return Brought(more, exposures, events)
 
 
@@ -289,12 +291,6 @@ def _concurrent(plan: Experiment, met: Iterable[Met]) -> list[dict[str, Any]]:
     return [{"experiment": key, "customers": counts} for key, counts in found.items()]
 
 
-def _cautions(no_room: Sequence[str], days: float) -> list[str]:
-    found: list[str] = []
+def _about_refusals(days: float) -> Iterable[str]:
     if days > REFUSALS_KEPT_DAYS:
-        found.append(
-            f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this began before."
-        )
-    if no_room:
-        found.append(f"The plan's own metrics leave no room for {', '.join(no_room)}.")
-    return found
+        yield f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this began before."

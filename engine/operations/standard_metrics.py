@@ -46,6 +46,19 @@ class Extended(NamedTuple):
     plan: Experiment
     added: tuple[str, ...]
     no_room: tuple[str, ...]
+    lacks_margins: bool = False  # there were purchases, and of none is known what it left
+
+    @property
+    def cautions(self) -> list[str]:
+        found: list[str] = []
+        if self.no_room:
+            found.append(f"The plan's own metrics leave no room for {', '.join(self.no_room)}.")
+        if self.lacks_margins:
+            found.append(
+                "There is no net value: customers bought, and no purchase says what of it stays. Bring purchases with a"
+                " `margin`, or give the plan a metric of the kind `value` with a `margin_share`."
+            )
+        return found
 
 
 def extended(

@@ -138,9 +138,9 @@ class Relations:
         segments = {name: f"takt_s{place}" for place, name in enumerate(self._segments)}
         return exposures.rename(segments), events.rename(self._fields)
 
-    def has(self, kind: str, field: str) -> bool:
-        """Whether any event of this type, among those of `tables`, has this field."""
-        column = sql.Identifier(self._fields[field])
+    def has(self, kind: str, field: str | None = None) -> bool:
+        """Whether there is any event of this type, among those of `tables`, that has this field if one is named."""
+        column = sql.SQL("takt_unit") if field is None else sql.Identifier(self._fields[field])
         query = sql.SQL("SELECT EXISTS (SELECT FROM takt_happened WHERE takt_type = {} AND {} IS NOT NULL)")
         found = self._connection.execute(query.format(sql.Literal(kind), column)).fetchone()
         return found is not None and found[0]

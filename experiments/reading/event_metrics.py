@@ -207,7 +207,7 @@ class Definitions:
             return earned if contacts is None else earned - contacts(units) * float(metric.cost_per_contact or 0)
 
         def loss(units: Table) -> Expression:
-            return ibis.literal(0.0) if lost is None else (lost(units) > 0).cast("int32").cast("float64")
+            return ibis.literal(0).cast("float64") if lost is None else (lost(units) > 0).cast("int32").cast("float64")
 
         return money, loss
 

@@ -143,7 +143,7 @@ class _Building:
         if metric.contacts is not None:
             money = money - self._number(metric, metric.contacts) * float(metric.cost_per_contact or 0)
         if metric.lost_reach is None:
-            return money, ibis.literal(0.0)
+            return money, ibis.literal(0).cast("float64")
         lost = self.fields.is_true(self._named(metric, metric.lost_reach.column), _needed(metric))
         return money, lost.cast("int32").cast("float64")
 
