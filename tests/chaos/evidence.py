@@ -136,7 +136,7 @@ class Asked(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A definite answer to a confirm or a release."""
+    """A definite answer to a confirm or a release, wanted since."""
 
     customer: str
     message: str
@@ -144,6 +144,8 @@ class Resolved(NamedTuple):
     state: str
     applied: bool
     at: int
+    since: int
+    got: int
 
     @property
     def kind(self) -> int:
@@ -152,15 +154,12 @@ class Resolved(NamedTuple):
 
 
 class Chose(NamedTuple):
-    """An unsubscribe (`closes`) or a re-subscribe: wanted since, acknowledged at.
-
-    None for a re-subscribe while a clock was off. Time stands still then, and of one instant the unsubscribe holds.
-    """
+    """An unsubscribe (`closes`) or a re-subscribe: wanted since, acknowledged at."""
 
     customer: str
     channel: str | None
     topic: str
-    closes: bool | None
+    closes: bool
     since: int
     got: int
 
@@ -210,7 +209,10 @@ class Try(NamedTuple):
 
 
 class Send(NamedTuple):
-    """A message that was sent; leave for it was wanted since, and given in the answer that its sender got last."""
+    """A message that was sent; leave for it was wanted since, and given in the answer that its sender got last.
+
+    Both are 0 where no answer gave leave.
+    """
 
     customer: str
     message: str
@@ -232,15 +234,12 @@ class Down(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A time in which the database's clock was off. It leapt ahead between the two instants of `leap`."""
+    """A time in which the database's clock was off `by` so much. It leapt ahead between the two instants of `leap`."""
 
     since: int
     until: int
     leap: tuple[int, int]
-
-    def around(self, asked: Asked | Chose) -> bool:
-        """Whether the clock may have been off when it was decided."""
-        return self.since <= asked.got and asked.since <= self.until
+    by: int
 
 
 @dataclass
@@ -263,10 +262,6 @@ class Evidence:
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
     entered: dict[tuple[str, str], str] = field(default_factory=dict)
     rulesets: set[int] = field(default_factory=set)
-
-    @property
-    def leaps(self) -> list[int]:
-        return sorted(at for each in self.steps for at in each.leap)
 
     def choices(self) -> defaultdict[tuple[str, str | None, str], list[Chose]]:
         """By customer, channel and topic, in order: nobody chooses again before the choice before was acknowledged."""

@@ -44,7 +44,7 @@ def figures(found: Evidence) -> Figures:
         allowed=sum(each.allowed for each in found.asks),
         sends=len(found.sends),
         resolutions=len(found.resolved),
-        unsubscribes=sum(bool(each.closes) for each in found.chosen),
+        unsubscribes=sum(each.closes for each in found.chosen),
         returns=sum(not each.closes for each in found.chosen),
         events=len(found.told),
         activations=len(found.activated),
@@ -126,8 +126,8 @@ any order, and policies and experiments on a budget begin and end. Meanwhile pro
 ended, connections used up, the database stopped, its clock stepped back and ahead by up to a day, and the network
 between one of the two and the database stalled, reset and cut as soon as COMMIT was sent. The clocks of some senders
 and of both hosts of the service are a day wrong all the time. Senders write down what they intend before they ask, and
-a fake provider what was really sent. A judge of 150 lines that shares no code with the engine then holds these logs
-against the tables (`tests/chaos/oracle.py`). That it can find fault is shown by `make mutants`.
+a fake provider what was really sent. A judge of less than 200 lines that shares no code with the engine then holds
+these logs against the tables (`tests/chaos/oracle.py`). That it can find fault is shown by `make mutants`.
 
 {verdict}
 

@@ -44,21 +44,20 @@ def gather(folder: Path, url: str) -> Evidence:
     _read_clients(found, read_logs(folder, "client-*.jsonl"))
     leaves: dict[tuple[str, str, int], list[Asked]] = defaultdict(list)
     for ask in found.asks:
-        leaves[ask[:3]].append(ask)
+        if ask.expires:
+            leaves[ask[:3]].append(ask)
     for each in read_logs(folder, "provider-*.jsonl"):
         message = each["customer"], each["message"], each["attempt"]
-        since, got = min(ask.since for ask in leaves[message]), max(ask.got for ask in leaves[message])
+        since = min((ask.since for ask in leaves[message]), default=0)
+        got = max((ask.got for ask in leaves[message]), default=0)
         found.sends.append(Send(*message, each["channel"], each["campaign"], each["t"], since, got))
     for each in read_logs(folder, "nemesis.jsonl"):
         if each["kind"] == "down":
             found.downs.append(Down(each["why"], each["from"], each["until"], each.get("customer")))
         elif each["kind"] == "clock":
-            found.steps.append(Step(each["from"], each["until"], tuple(each["leap"])))
+            found.steps.append(Step(each["from"], each["until"], tuple(each["leap"]), each["by"]))
         elif each["kind"] == "fault":
             found.faults.append(each)
-    for place, chose in enumerate(found.chosen):
-        if not chose.closes and any(each.around(chose) for each in found.steps):
-            found.chosen[place] = chose._replace(closes=None)
     _read_database(found, url)
     return found
 
@@ -107,7 +106,7 @@ def _read_answer(found: Evidence, intent: Mapping[str, Any], line: Mapping[str, 
         found.asks.append(Asked(*about, expires, *more, intent["t"]))
     elif op in ("confirm", "release"):
         about = item["message_id"], item["attempt"], item["state"], item["applied"], us_of(item["at"])
-        found.resolved.append(Resolved(item["customer_id"], *about))
+        found.resolved.append(Resolved(item["customer_id"], *about, intent["t"], got))
     elif op in ("suppress", "click"):
         found.chosen.append(Chose(customer, body.get("channel"), body["topic"], True, intent["t"], got))
     elif op == "event":

@@ -99,6 +99,18 @@ def clock_that_steps_back() -> None:
 
 
 @fault
+def clock_that_stands_still() -> None:
+    """A customer's time is that of their latest stamp, and the clock's only for whom has none."""
+    init = batch.Held.__init__
+
+    def made(self: batch.Held, customer_id: str, account: Any, texts: Any, clock_us: int) -> None:
+        init(self, customer_id, account, texts, clock_us)
+        self.now_us = account.latest_us or clock_us
+
+    batch.Held.__init__ = made
+
+
+@fault
 def clock_of_the_host() -> None:
     """Each process of the service goes by the clock of its own host."""
     init = batch.Held.__init__

@@ -53,6 +53,7 @@ MUTANTS = (
     Mutant("repeatable-read-checked", is_refused=True),
     Mutant("clock-of-the-transaction"),
     Mutant("clock-that-steps-back", CLOCKS),
+    Mutant("clock-that-stands-still"),
     Mutant("clock-of-the-host"),
     Mutant("presume-sent-at-the-answer"),
     Mutant("count-from-the-reservation"),

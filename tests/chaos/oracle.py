@@ -1,6 +1,7 @@
 """The judge: what the promises are, said once more, and held against logs and tables. Imports nothing of the engine.
 
 An answer is later than an acknowledgement if its request went out after that came in; what lies closer may be either.
+What is excused because a clock was off is excused here (`_steps`), and by what the nemesis wrote down alone.
 """
 
 from bisect import bisect
@@ -26,15 +27,17 @@ class Story:
     """A customer as of the entry told last. Contacts end with their confirmation or, while open, with their lease."""
 
     def __init__(self, entries: list[given.Entry]) -> None:
-        self.said, self.stamps = {fact for each in entries for fact in each.facts}, Counter(each.at for each in entries)
+        self.said = {fact for each in entries for fact in each.facts}
         self.made: dict[tuple[str, int], Contact] = {}  # by message and attempt
         self.newest: dict[str | None, int] = {}  # the number of a message's latest attempt
         self.held: dict[int, Contact] = {}  # by number, as they stand
         self.closed: frozenset[given.Scope] = frozenset()
+        self.stood: set[given.Fact] = set()  # what bears the stamp of the entry before
         self.latest = 0
 
     def tell(self, new: given.Entry) -> Claims:
         yield "8 clock", new.at < self.latest, f"entry {new.seq} is stamped before its predecessor"
+        self.stood |= new.facts if new.at == self.latest else set()
         self.latest = new.at
         if isinstance(new, given.Resolution):
             yield from self._resolve(new, self.held.get(new.contact))
@@ -98,7 +101,7 @@ def _told(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
         story, entries = stories[customer], found.entries.get(customer, [])
         seqs, all_ = [each.seq for each in entries], [*range(1, found.last_seq.get(customer, 0) + 1)]
         text = f"{len(seqs)} entries of {len(all_)}, without {sorted({*all_} - {*seqs})[:5]}"
-        yield "2 numbering", seqs != all_, text, customer, max(story.stamps, default=0)
+        yield "2 numbering", seqs != all_, text, customer, max((each.at for each in entries), default=0)
         for entry in entries:
             yield from ((*claim, customer, entry.at) for claim in story.tell(entry))
 
@@ -110,9 +113,8 @@ def _asked(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
         story, name, where = stories[ask.customer], f"{ask.message}, {ask.attempt}", (ask.customer, ask.decided)
         yield "2 lost", ask.fact not in story.said, f"{name} is not on record as it was answered", *where
         yield "3 twice", afresh[ask[:4]] > 1, f"{name} was allowed afresh twice", *where
-        is_timely = ask.since <= ask.decided <= ask.got or any(each.around(ask) for each in found.steps)
-        is_still = story.stamps[ask.decided] > 1  # an account that a clock ran ahead of
-        yield "8 clock", ask.is_fresh and not is_timely and not is_still, f"{name} bears another time", *where
+        is_timely = ask.replayed or _is_timely(found, story, ask, ask.decided, ask.fact)
+        yield "8 clock", not is_timely, f"{name} bears another time", *where
         for channel in (None, ask.channel):
             before = [each for each in choices[ask.customer, channel, ask.topic] if each.since < ask.got]
             is_closed = ask.expires and before and before[-1].closes and before[-1].got < ask.asked
@@ -128,12 +130,29 @@ def _asked(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
             yield "2 lost", not is_known, f"{name} was in {variant} of {key}, which is not on record", *where
 
 
+def _is_timely(
+    found: given.Evidence, story: Story, each: given.Asked | given.Resolved, at: int, fact: given.Fact
+) -> bool:
+    """A stamp is of a time between wish and answer, by the clock as it may have been set; or that of the entry before,
+    if a step has set this customer's time ahead."""
+    ahead = max([each.got, *(step.until + step.by for step in found.steps if step.since <= each.got)])
+    clocks = [(each.since + by, each.got + by) for by in (0, *(step.by for step in _steps(found, each)))]
+    return any(since <= at <= (ahead if fact in story.stood else got) for since, got in clocks)
+
+
+def _steps(found: given.Evidence, each: given.Asked | given.Resolved | given.Chose) -> list[given.Step]:
+    """Those in which it may have been decided."""
+    return [step for step in found.steps if step.since <= each.got and each.since <= step.until]
+
+
 def _kept(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
     """Whatever else was acknowledged is there and did what it is for, and nobody allowed while nobody could know."""
     yield from (("11 answer", True, *each) for each in found.unanswered)
     yield "2 lost", {each.ruleset for each in found.activated} - found.rulesets, "rulesets", "", 0
     for scope, (*_, last) in found.choices().items():
-        yield "2 lost", last.closes not in (None, scope in found.suppressed), f"{last}", last.customer, last.got
+        is_either = not last.closes and _steps(found, last)  # time stands still: of one instant the unsubscribe holds
+        is_lost = last.closes != (scope in found.suppressed) and not is_either
+        yield "2 lost", is_lost, f"{last}", last.customer, last.got
     for each in found.told:
         story, times = stories[each.customer], found.events[each.customer, each.id]
         yield "2 events", times != 1, f"event {each.id} is there {times} times", each.customer, 0
@@ -145,6 +164,9 @@ def _kept(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
         row = story.made.get((each.message, each.attempt))
         is_there = not each.kind or (row and (row.seq, each.kind, *at) in story.said)
         yield "2 lost", not is_there, f"{each.message} is not on record as {each.state}", each.customer, each.at
+        fact = row.seq if row else 0, each.kind, each.at
+        is_timely = not each.applied or _is_timely(found, story, each, each.at, fact)
+        yield "8 clock", not is_timely, f"{each.state} of {each.message} bears another time", each.customer, each.at
     for each in found.tries:
         is_clear = each.status < 500 or (each.status == 503 and each.retry_after)
         yield "11 status", not is_clear, f"{each.op} was answered {each.status}", each.customer, each.got
@@ -156,14 +178,15 @@ def _kept(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
 def _sent(found: given.Evidence, stories: Mapping[str, Story]) -> Claims:
     """By the provider's log no window holds more than its limit; late and revoked ones apart, and what a leap freed."""
     times, groups = Counter(each[:2] for each in found.sends), defaultdict[Any, list[int]](list)
+    leapt = sorted(at for each in found.steps for at in each.leap)
     for send in found.sends:
-        story, leaps = stories[send.customer], bisect(found.leaps, send.at)
+        story, leaps = stories[send.customer], bisect(leapt, send.at)
         row = story.made.get((send.message, send.attempt))
         granted = row.at if row and send.since <= row.at <= send.got else send.got
         is_within = row and row.start <= row.at + send.at - granted < row.end and times[send[:2]] == 1
         yield "1 lease", not is_within, f"{send.message} twice, or outside its lease", send.customer, send.at
         is_apart = row and {(row.seq, LATE), (row.seq, REVOKED)} & story.said
-        if is_within and not is_apart and bisect(found.leaps, send.since) == leaps:
+        if is_within and not is_apart and bisect(leapt, send.since) == leaps:
             for budget in (each for each in BUDGETS if each.group(send) is not None):
                 groups[send.customer, leaps, budget, budget.group(send)].append(send.at)
     for (customer, _, budget, _), at in groups.items():
