@@ -1,19 +1,23 @@
-"""Letting go of what is old, with the totals kept: how long what is kept, and one round of it.
+"""Letting go of what is old, with the totals kept: for how long each thing is kept, and one round of it.
 
-What a readout that is still to come goes back to stays, however old: contacts and events wait for it.
+What a readout that is still to come goes back to stays, however old: contacts and events wait for it. A round believes
+the clock no farther than the rounds before it reached: a clock that is a year ahead for an hour has nothing deleted.
 """
 
+import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeAlias
 
 from engine.core.account import LINGER_US
+from engine.core.errors import TaktError, Unavailable
 from engine.core.policy import DAY_US
 from engine.operations.prune_contacts import CONTACTS_DAYS, LetGo, prune_contacts
 from engine.settings import Settings
 from engine.store import alarms, jobs
 from engine.store import pruning as store
-from engine.store.database import Database, clock_us
-from engine.store.pruning import WEEK_US
+from engine.store.database import Connection, Database, clock_us
+from engine.store.pruning import WEEK_US, Need
 
 REFUSALS_DAYS: Final = 30
 UNRESOLVED_DAYS: Final = 90
@@ -21,28 +25,68 @@ HOURLY_SNAPSHOTS_DAYS: Final = 14
 RUNS_DAYS: Final = 14
 ALARMS_DAYS: Final = 400
 EVENTS_AT_ONCE: Final = 10_000
+STEP_DAYS: Final = 2  # from one round to the next, at most: rounds are daily, so those that were missed are made up for
+_Part: TypeAlias = Callable[[], Awaitable[str]]
+
+log = logging.getLogger("takt.prune")
 
 
 async def prune(database: Database, settings: Settings) -> str:
-    """One round. Each part is a transaction of its own: a round that breaks off is taken up by the next."""
-    async with database.connection() as connection:
-        now_us = await clock_us(connection)
-        need = await store.needed(connection, now_us)
+    """One round. Each part is a transaction of its own: a round that breaks off is taken up by the next. A part that
+    fails keeps no other from being done; `Unavailable` tells of it in the end. The first round of all only notes when
+    it was.
+    """
+    async with database.transaction() as connection:
+        clock = await clock_us(connection)
+        now_us = await store.reckon(connection, clock, STEP_DAYS * DAY_US)
+        need = None if now_us is None else await store.needed(connection, now_us)
+    if now_us is None:
+        return "the first round: it lets go of nothing"
     # Windows reach back by as much; what lingers beyond is for clocks that step back.
     oldest_us = now_us - CONTACTS_DAYS * DAY_US - LINGER_US, now_us - settings.keep_events_days * DAY_US
     contacts_us, events_us = (each if need is None else min(each, need.since_us) for each in oldest_us)
-    refused = await _refusals(database, _weeks_us(now_us - REFUSALS_DAYS * DAY_US))
-    contacts = await prune_contacts(database, _weeks_us(contacts_us))
-    events = await _events(database, events_us)
-    async with database.transaction() as connection:
-        unresolved = await store.move_unresolved(connection, now_us - UNRESOLVED_DAYS * DAY_US)
-        snapshots = await store.thin_snapshots(connection, now_us - HOURLY_SNAPSHOTS_DAYS * DAY_US)
-        await jobs.forget(connection, now_us - RUNS_DAYS * DAY_US)
-        await alarms.forget(connection, now_us - ALARMS_DAYS * DAY_US)
-    waiting = ""
-    if need is not None and need.since_us < max(oldest_us):
-        waiting = f"; what is younger than {_day(need.since_us)} waits for {need.what}"
-    return f"{refused}; {_told(contacts)}; {events} events, {unresolved} unresolved; {snapshots} snapshots{waiting}"
+    said: list[str] = []
+    failed: list[str] = []
+    for name, part in _parts(database, now_us, contacts_us, events_us).items():
+        try:
+            said.append(await part())
+        except Exception as error:
+            log.exception("pruning %s failed", name)
+            failed.append(f"{name}: {error if isinstance(error, TaktError) else type(error).__name__}")
+    told = "; ".join([*filter(None, said), *_waits(need, max(oldest_us), clock, now_us)])
+    if failed:
+        raise Unavailable(f"failed: {'; '.join(failed)}. Done: {told}")
+    return told
+
+
+def _parts(database: Database, now_us: int, contacts_us: int, events_us: int) -> dict[str, _Part]:
+    """What a round does, by what it is about; each says what it did, or nothing."""
+
+    async def contacts() -> str:
+        return _told(await prune_contacts(database, _weeks_us(contacts_us)))
+
+    async def events() -> str:
+        return f"{await _events(database, events_us)} events"
+
+    def few(
+        forget: Callable[[Connection, int], Awaitable[int]], days: int, what: str = ""
+    ) -> Callable[[], Awaitable[str]]:
+        async def part() -> str:
+            async with database.transaction() as connection:
+                gone = await forget(connection, now_us - days * DAY_US)
+            return what and f"{gone} {what}"
+
+        return part
+
+    return {
+        "refusals": lambda: _refusals(database, _weeks_us(now_us - REFUSALS_DAYS * DAY_US)),
+        "contacts": contacts,
+        "events": events,
+        "unresolved events": few(store.move_unresolved, UNRESOLVED_DAYS, "unresolved"),
+        "snapshots": few(store.thin_snapshots, HOURLY_SNAPSHOTS_DAYS, "snapshots"),
+        "runs": few(jobs.forget, RUNS_DAYS),
+        "alarms": few(alarms.forget, ALARMS_DAYS),
+    }
 
 
 async def _refusals(database: Database, before_us: int) -> str:
@@ -57,8 +101,6 @@ async def _refusals(database: Database, before_us: int) -> str:
 
 
 async def _events(database: Database, before_us: int) -> int:
-    async with database.connection() as connection:
-        await store.keep_since(connection, store.EVENTS, before_us)
     events = reached_us = 0
     while True:
         async with database.transaction() as connection:
@@ -66,6 +108,16 @@ async def _events(database: Database, before_us: int) -> int:
         events += moved
         if moved < EVENTS_AT_ONCE:
             return events
+
+
+def _waits(need: Need | None, oldest_us: int, clock: int, now_us: int) -> list[str]:
+    """What this round did not do yet, and why."""
+    found: list[str] = []
+    if need is not None and need.since_us < oldest_us:
+        found.append(f"what is younger than {_day(need.since_us)} waits for {need.what}")
+    if clock - now_us >= DAY_US:
+        found.append(f"the clock says {_day(clock)}, this round went as if it were {_day(now_us)}")
+    return found
 
 
 def _told(done: LetGo) -> str:

@@ -40,8 +40,6 @@ async def prune_contacts(database: Database, before_us: int) -> LetGo:
     labels = Labels(database)
     async with database.transaction() as connection:
         await labels.load(connection)
-        # Ahead of the first batch: whoever sees that anything is gone sees this too.
-        await pruning.keep_since(connection, pruning.CONTACTS, before_us)
     contacts = busy = 0
     for _ in range(_ROUNDS):
         deleted, busy = await _contacts(database, labels, before_us)
@@ -109,6 +107,7 @@ async def _batch(connection: Connection, labels: Labels, places: Sequence[Place]
         if account.forget({each.seq for each in leaving}):
             changed[customer_id] = account
     deleted = await store.delete(connection, [at[each.customer_id, each.seq] for each in gone])
+    await pruning.keep_since(connection, pruning.CONTACTS, before_us)
     await openings.save(connection, labels, opened)
     await store.save_accounts(connection, labels, changed)
     return deleted, len(ids) - len(free)

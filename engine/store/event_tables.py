@@ -172,7 +172,8 @@ class AlarmRow(SQLModel, table=True):
 
 
 class KeptSinceRow(SQLModel, table=True):
-    """From when on the rows of a table are all there: what was before is in the daily totals alone."""
+    """From when on the rows of a table are all there: what was before is in the daily totals alone. And, as `round`,
+    when it was for the last round that let go of anything."""
 
     __tablename__ = "kept_since"
     name: str = Field(sa_type=Text, primary_key=True)

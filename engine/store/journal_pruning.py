@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from psycopg.errors import LockNotAvailable, UndefinedTable
+from psycopg.errors import LockNotAvailable, QueryCanceled, UndefinedTable
 
 from engine.core.account import Account
 from engine.core.policy import DAY_US
@@ -144,7 +144,7 @@ async def drop_if_empty(database: Database, table: str, week: int) -> bool | Non
                 return None
             await connection.execute(f"SET statement_timeout = '{_VACUUM_S}s'".encode())
             await connection.execute(f"VACUUM {partition}".encode())
-        except (LockNotAvailable, UndefinedTable):  # another round is at it
+        except (LockNotAvailable, UndefinedTable, QueryCanceled):  # another round is at it, or it took too long
             return False
         finally:
             await connection.execute(b"RESET statement_timeout")

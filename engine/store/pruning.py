@@ -23,6 +23,7 @@ _WEEK: Final = re.compile(r"[a-z]+_w(\d+)")
 TRIES, BETWEEN_S = 10, 0.4
 LABELS: Final = "channel, topic, campaign, team"
 REFUSALS, CONTACTS, EVENTS = "refusals", "journal", "events"  # the names in `kept_since`
+_ROUND: Final = "round"  # one more: of no table, but when it was for the last round
 OF_CONTACTS: Final = ("journal", "resolutions")
 READ_BACK_DAYS: Final = 90  # readouts look so far back from the beginning: metrics before entry, and who had been away
 GRACE_DAYS: Final = 28  # for so long after its end what a holdout's readouts need is kept
@@ -95,10 +96,11 @@ async def drop_refusals(database: Database, week: int) -> bool:
     try:
         async with database.transaction() as connection:
             await _patiently(connection)
-            await connection.execute(added(_refusals(partition)).encode())
+            had_any = (await connection.execute(added(_refusals(partition)).encode())).rowcount > 0
             for _ in range(TRIES):
                 if await _dropped(connection, partition):
-                    await keep_since(connection, REFUSALS, (week + 1) * WEEK_US)
+                    if had_any:
+                        await keep_since(connection, REFUSALS, (week + 1) * WEEK_US)
                     return True
                 await asyncio.sleep(BETWEEN_S)
             raise _NeverFree
@@ -121,8 +123,10 @@ async def move_events(connection: Connection, since_us: int, before_us: int, lim
     An event that somebody holds just then is left for another day.
     """
     await _patiently(connection)
-    row = await (await connection.execute(_EVENTS, (since_us, before_us, limit))).fetchone()
-    return row or (0, since_us)
+    row = await (await connection.execute(_EVENTS, (since_us, before_us, limit))).fetchone() or (0, since_us)
+    if row[0]:
+        await keep_since(connection, EVENTS, before_us)
+    return row
 
 
 async def move_unresolved(connection: Connection, before_us: int) -> int:
@@ -136,8 +140,23 @@ async def thin_snapshots(connection: Connection, before_us: int) -> int:
     return (await connection.execute(_THINNED.encode(), (before_us,))).rowcount
 
 
+async def reckon(connection: Connection, clock_us: int, step_us: int) -> int | None:
+    """When it is for a round: never much later than for the one before it, whatever the clock says. None for the
+    first of all, of which nothing says how late it may be."""
+    query = "SELECT since_us FROM kept_since WHERE name = %s FOR UPDATE"
+    last = await (await connection.execute(query, (_ROUND,))).fetchone()
+    now_us = clock_us if last is None else min(clock_us, last[0] + step_us)
+    await connection.execute(
+        "INSERT INTO kept_since (name, since_us) VALUES (%s, %s)"
+        " ON CONFLICT (name) DO UPDATE SET since_us = EXCLUDED.since_us",
+        (_ROUND, now_us),
+    )
+    return None if last is None else now_us
+
+
 async def keep_since(connection: Connection, name: str, since_us: int) -> None:
-    """Note that of a table everything is there from an instant on, and before it perhaps not."""
+    """Note that of a table everything is there from an instant on, and before it not: in the transaction that lets go
+    of it, so that whoever sees the one sees the other."""
     await connection.execute(
         "INSERT INTO kept_since AS k (name, since_us) VALUES (%s, %s)"
         " ON CONFLICT (name) DO UPDATE SET since_us = greatest(k.since_us, EXCLUDED.since_us)",

@@ -14,15 +14,15 @@ from engine.operations import policies
 from engine.operations.decide import AskCommand
 from engine.operations.decider import Decider
 from engine.operations.intake import Intake
-from engine.operations.prune import EVENTS_AT_ONCE, HOURLY_SNAPSHOTS_DAYS, REFUSALS_DAYS, prune
+from engine.operations.prune import EVENTS_AT_ONCE, HOURLY_SNAPSHOTS_DAYS, REFUSALS_DAYS
 from engine.operations.verify import verify
-from engine.settings import Settings
 from engine.store.database import ensure_weeks
 from engine.store.journal_rows import WAS_REFUSED
 from engine.store.pruning import WEEK_US
 from engine.store.totals import Counted
 from tests.conftest import set_clock
 from tests.operations.histories import STRICT, History
+from tests.operations.rounds import a_round
 
 pytestmark = pytest.mark.anyio
 
@@ -75,7 +75,7 @@ async def test_refusals_become_totals_and_the_journal_still_verifies(decider: De
     was = weeks(database_url)
     assert before.total() > 20
     set_clock(database_url, 400 * DAY_US)
-    note = await prune(decider.database, Settings())
+    note = await a_round(decider.database)
     assert "weeks" in note
     assert totals(database_url, Counted.REFUSAL) == before
     assert totals(database_url, Counted.MESSAGE).total() == asked
@@ -83,7 +83,7 @@ async def test_refusals_become_totals_and_the_journal_still_verifies(decider: De
     assert weeks(database_url) < was
     report = await verify(decider.database)
     assert report.is_clean, "\n".join(map(str, report.findings))
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert totals(database_url, Counted.REFUSAL) == before, "a second round finds nothing more"
 
 
@@ -94,7 +94,7 @@ async def test_refusals_of_the_last_thirty_days_stay(decider: Decider, database_
     before = refusals(database_url)
     assert before.total() == 3
     set_clock(database_url, (REFUSALS_DAYS - 1) * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert refusals(database_url) == before
     assert not totals(database_url, Counted.REFUSAL)
 
@@ -104,7 +104,7 @@ async def test_a_missing_entry_is_found_after_what_was_pruned(decider: Decider, 
     await decider.settle(AskCommand("ada", "m-1", Ask("push", "promotions")))
     await decider.settle(AskCommand("ada", "m-2", Ask("push", "promotions")))
     set_clock(database_url, 60 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     for message in ("m-3", "m-4", "m-5"):
         await decider.settle(AskCommand("ada", message, Ask("push", "promotions")))
     assert (await verify(decider.database)).is_clean
@@ -124,7 +124,7 @@ async def test_asks_go_on_where_the_table_is_never_free(decider: Decider, databa
     set_clock(database_url, 60 * DAY_US)
     with psycopg.connect(database_url) as reader:
         reader.execute("SELECT count(*) FROM refusals")
-        pruning = asyncio.create_task(prune(decider.database, Settings()))
+        pruning = asyncio.create_task(a_round(decider.database))
         asked = 0
         while not pruning.done():
             await decider.settle(AskCommand("ada", f"later-{asked}", Ask("push", "promotions")))
@@ -134,7 +134,7 @@ async def test_asks_go_on_where_the_table_is_never_free(decider: Decider, databa
     assert asked > 10
     assert not totals(database_url, Counted.REFUSAL)
     assert all(refusals(database_url)[each] >= count for each, count in before.items())
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert totals(database_url, Counted.REFUSAL) == before
 
 
@@ -149,11 +149,11 @@ async def test_old_events_become_totals_by_type(decider: Decider, database_url: 
     ]
     await intake.take(told)
     set_clock(database_url, 202 * DAY_US)
-    assert "2 events" in await prune(decider.database, Settings())
+    assert "2 events" in await a_round(decider.database)
     assert totals(database_url, Counted.EVENT).total() == 2
     assert len(rows(database_url, "SELECT 1 FROM events")) == 2
     set_clock(database_url, 500 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     found = totals(database_url, Counted.EVENT)
     named = dict(rows(database_url, "SELECT number, name FROM labels"))
     assert Counter({named[key[5]]: count for key, count in found.items()}) >= Counter(opened=1, download=1)
@@ -176,13 +176,13 @@ async def test_events_go_in_batches_and_one_that_somebody_holds_another_day(
         set_clock(database_url, 401 * DAY_US + DAY_US // 2)
         with psycopg.connect(database_url) as other:
             other.execute("SELECT FROM events WHERE customer_id = 'c0' FOR UPDATE")
-            assert "23999 events" in await prune(decider.database, Settings())
+            assert "23999 events" in await a_round(decider.database)
         assert rows(database_url, "SELECT customer_id FROM events WHERE at_us <= %s", now_us) == [("c0",)]
-        assert "1 events" in await prune(decider.database, Settings())
+        assert "1 events" in await a_round(decider.database)
     found = totals(database_url, Counted.EVENT)
     assert found.total() == 24_000, "two days of three"
     assert rows(database_url, "SELECT count(*) FROM events") == [(1_001,)]
-    assert "0 events" in await prune(decider.database, Settings()), "and an empty round"
+    assert "0 events" in await a_round(decider.database), "and an empty round"
 
 
 async def test_snapshots_are_thinned_to_one_a_day_after_two_weeks(decider: Decider, database_url: str) -> None:
@@ -198,7 +198,7 @@ async def test_snapshots_are_thinned_to_one_a_day_after_two_weeks(decider: Decid
         for at_us in kept + gone:
             connection.execute("INSERT INTO snapshots VALUES (1, %s, %s, 1, 'ship', '{}')", (at_us, at_us))
     assert HOURLY_SNAPSHOTS_DAYS == 14
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert sorted(each[0] for each in rows(database_url, "SELECT computed_us FROM snapshots")) == sorted(kept)
 
 

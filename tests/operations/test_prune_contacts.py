@@ -19,15 +19,14 @@ from engine.operations.erase import erase
 from engine.operations.export import export
 from engine.operations.happened import HappenedCommand
 from engine.operations.merge import merge
-from engine.operations.prune import prune
 from engine.operations.prune_contacts import AT_ONCE, prune_contacts
 from engine.operations.resolve import ConfirmCommand, RecordCommand
 from engine.operations.verify import Report, verify
-from engine.settings import Settings
 from engine.store.pruning import WEEK_US
 from engine.store.totals import Counted
 from tests.conftest import set_clock
 from tests.operations.histories import STRICT, History
+from tests.operations.rounds import a_round
 from tests.operations.test_prune import rows, totals
 from tests.store.faults import until
 
@@ -90,7 +89,7 @@ async def test_what_is_left_proves_accounts_and_decisions_and_the_totals_hold_th
     await history.busy(steps=10, at_once=20)
     history.jump(180 * DAY_US)
     before, decisions = contacts(database_url), (await clean(decider)).decisions
-    assert "busy" not in await prune(decider.database, Settings())
+    assert "busy" not in await a_round(decider.database)
     half = totals(database_url, Counted.CONTACT)
     assert half + contacts(database_url) == before
     assert half.total() > 0 < contacts(database_url).total()
@@ -100,14 +99,14 @@ async def test_what_is_left_proves_accounts_and_decisions_and_the_totals_hold_th
     await clean(decider)
     before = contacts(database_url)
     history.jump(440 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert totals(database_url, Counted.CONTACT) - half == before
     assert journal(database_url) == rows(database_url, "SELECT count(*) FROM resolutions")[0][0] == 0
     await clean(decider)
     await history.busy(steps=5, at_once=20)
     await clean(decider)
     set_clock(database_url, 4_000 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     await clean(decider)
 
 
@@ -128,7 +127,7 @@ async def test_what_is_damaged_afterwards_is_found(
         await sent(decider, "ada", message_id, "phone")
     await sent(decider, "bob", "m1", "phone")
     set_clock(database_url, 420 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     await sent(decider, "ada", "m3")
     await clean(decider)
     rows(database_url, f"{damage} RETURNING 1")
@@ -144,7 +143,7 @@ async def test_what_counts_for_a_lifetime_counts_for_longer_than_contacts_are_ke
     await sent(decider, "countess", "m1", "phone")
     for years in (1, 2, 3):
         set_clock(database_url, years * 500 * DAY_US)
-        await prune(decider.database, Settings())
+        await a_round(decider.database)
         assert journal(database_url) == 0
     await merge(decider, "ada", "countess")
     assert (await asked(decider, "ada", "m2", "phone")).verdict is Verdict.DENY
@@ -167,14 +166,14 @@ async def test_a_contact_confirmed_late_stays_as_long_as_it_counts(decider: Deci
     sent_late = Event("ada", "provider", "e1", EventType.SENT, now_us - 30 * DAY_US, "email", message_id="m1")
     assert await decider.settle(HappenedCommand("ada", (sent_late,)))
     set_clock(database_url, 415 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert rows(database_url, "SELECT message_id FROM journal") == [("m1",)]
     await clean(decider)
     used = [(await asked(decider, who, "m3")).budgets[0].used for who in ("ada", "stranger")]
     assert used == [2, 1], "by this one, and by the late one"
     assert weeks(database_url, "resolutions") < weeks(database_url, "journal")
     set_clock(database_url, 900 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert journal(database_url) == 0
     await clean(decider)
 
@@ -183,24 +182,24 @@ async def test_a_contact_recorded_in_hindsight_stays_for_as_long_from_then(decid
     now_us = await decider.database.clock_us()
     await decider.settle(RecordCommand("ada", "old", "email", "promotions", now_us - 399 * DAY_US))
     set_clock(database_url, 20 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert journal(database_url) == 1, "its message id is remembered"
     set_clock(database_url, 420 * DAY_US)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert journal(database_url) == 0
     await clean(decider)
 
 
 async def test_nothing_there_and_nothing_for_years(decider: Decider, database_url: str) -> None:
-    assert "0 contacts" in await prune(decider.database, Settings())
+    assert "0 contacts" in await a_round(decider.database)
     await sent(decider, "ada", "m1")
     set_clock(database_url, 30 * 365 * DAY_US)
-    assert "1 contacts" in await prune(decider.database, Settings())
+    assert "1 contacts" in await a_round(decider.database)
     assert weeks(database_url, "journal") == weeks(database_url, "resolutions") == 0
     await sent(decider, "ada", "m1")
     await clean(decider)
     set_clock(database_url, 0)
-    assert "0 contacts" in await prune(decider.database, Settings())
+    assert "0 contacts" in await a_round(decider.database)
     await clean(decider)
 
 
@@ -213,10 +212,10 @@ async def test_who_is_asked_about_just_then_is_passed_by_and_let_go_of_later(
     set_clock(database_url, 420 * DAY_US)
     with psycopg.connect(database_url) as other:
         other.execute("SELECT FROM accounts WHERE customer_id = 'ada' FOR UPDATE")
-        assert "1 contacts and 1 resolutions, 6 weeks dropped, 1 busy" in await prune(decider.database, Settings())
+        assert "1 contacts and 1 resolutions, 6 weeks dropped, 1 busy" in await a_round(decider.database)
         assert rows(database_url, "SELECT customer_id FROM journal") == [("ada",)]
         await clean(decider)
-    assert "1 contacts and 1 resolutions" in await prune(decider.database, Settings())
+    assert "1 contacts and 1 resolutions" in await a_round(decider.database)
     await clean(decider)
 
 
@@ -290,7 +289,7 @@ async def test_a_round_that_is_killed_within_a_batch_leaves_whole_batches(decide
         assert journal(database_url) == AT_ONCE // 2
         assert totals(database_url, Counted.CONTACT).total() == AT_ONCE
         await clean(decider)
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert journal(database_url) == 0
     assert totals(database_url, Counted.CONTACT).total() == len(commands)
     await clean(decider)
@@ -342,7 +341,7 @@ async def test_asks_go_on_where_somebody_reads_the_journal_for_long(decider: Dec
     set_clock(database_url, 420 * DAY_US)
     with psycopg.connect(database_url) as reader:
         reader.execute("SELECT count(*) FROM journal")
-        pruning = asyncio.create_task(prune(decider.database, Settings()))
+        pruning = asyncio.create_task(a_round(decider.database))
         number = 0
         while not pruning.done():
             assert (await asked(decider, f"customer-{number}", "m1")).verdict is Verdict.ALLOW
@@ -351,6 +350,6 @@ async def test_asks_go_on_where_somebody_reads_the_journal_for_long(decider: Dec
         assert "busy" in pruning.result()
     assert number > 10
     assert weeks(database_url, "journal") == was
-    await prune(decider.database, Settings())
+    await a_round(decider.database)
     assert weeks(database_url, "journal") == 0
     await clean(decider)

@@ -12,12 +12,12 @@ from engine.operations.decide import AskCommand, Mode
 from engine.operations.decider import Decider
 from engine.operations.erase import erase
 from engine.operations.intake import Intake
-from engine.operations.prune import prune
 from engine.operations.readouts import Readouts
 from engine.operations.ship import ship
 from engine.settings import Settings
 from engine.store.pruning import GRACE_DAYS
 from tests.operations.experimenting import ANN, jump, running, shop
+from tests.operations.rounds import a_round
 from tests.operations.test_prune import rows
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_what_a_running_experiment_reads_waits_for_its_end_and_horizon(
     await erase(shopping, "bea")
     was = kept(database_url)
     jump(database, 620)
-    said = await prune(database, Settings())
+    said = await a_round(database)
     assert f"waits for the experiment {key}" in said
     left = kept(database_url)
     assert all(before - after == {"long-before"} for before, after in zip(was, left, strict=True)), "90 days before it"
@@ -69,10 +69,10 @@ async def test_what_a_running_experiment_reads_waits_for_its_end_and_horizon(
     await experiments.stop(database, key, ANN)
     first = await Readouts(database).refresh(key)
     jump(database, 709)
-    assert "waits" in await prune(database, Settings())
+    assert "waits" in await a_round(database)
     await Readouts(database).refresh(key)
     jump(database, 711)
-    assert "waits" not in await prune(database, Settings())
+    assert "waits" not in await a_round(database)
     assert kept(database_url) == (set(), set())
     with pytest.raises(Conflict, match="cannot be made anew: contacts and events of before"):
         await Readouts(database).refresh(key)
@@ -87,10 +87,10 @@ async def test_what_a_holdout_s_readouts_need_waits_for_the_last_of_them(shoppin
     await ship(database, key, ANN, variant="three", held_days=3 * 365)
     await reach(shopping, "ada")
     jump(database, 100 + 3 * 365 + GRACE_DAYS - 1)
-    assert f"waits for the holdout {key}" in await prune(database, Settings())
+    assert f"waits for the holdout {key}" in await a_round(database)
     assert kept(database_url) == ({"ada"}, {"ada"})
     jump(database, 100 + 3 * 365 + GRACE_DAYS + 1)
-    assert "waits" not in await prune(database, Settings())
+    assert "waits" not in await a_round(database)
     assert kept(database_url) == (set(), set())
     with pytest.raises(Conflict, match="cannot be made anew"):
         await Readouts(database).refresh_held(key, None)
