@@ -14,7 +14,7 @@ run: $(VENV)/.service  ## Start Takt with a database of its own
 demo: $(VENV)/.service  ## Serve a simulated company: twelve weeks, played in about a minute
 	@$(BIN)/takt demo
 
-test: $(VENV)/.dev lint  ## Everything that must hold
+test: $(VENV)/.dev $(VENV)/.browser lint  ## Everything that must hold
 	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev
@@ -61,6 +61,15 @@ $(VENV)/.service: $(VENV)/.python requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.service requirements-dev.lock
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The tests of pages want a Chromium. Root gets Debian's; everybody else is told, and those tests are skipped.
+$(VENV)/.browser: $(VENV)/.python
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "Installing chromium ..." && \
+		{ apt-get install -qq -y --no-install-recommends chromium >/dev/null 2>&1 || \
+		{ apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; }; }; } || \
+		echo "There is no Chromium: the tests in tests/browser will be skipped."
 	@touch $@
 
 clean:  ## Forget the environment and caches; the database in .takt stays
