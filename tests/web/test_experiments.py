@@ -107,6 +107,11 @@ def test_a_variant_is_shipped_with_a_holdout(ada: Browser, takt: Caller) -> None
     assert "Shipped: three is the policy" in shown
     assert "The holdout" in shown, shown[-1500:]
     assert "7.50 % of all customers stay under the budgets of version" in shown.replace("\xa0", " ")
+    takt.call("POST", f"/v1/experiments/{key}/holdout/end", {"note": "a new law"})
+    shown = words(ada.get(page).text)
+    assert "7.50 % of all customers stayed under the budgets of version" in shown.replace("\xa0", " ")
+    assert "They are read on no day." in shown
+    assert "end holdout a new law" in shown
 
 
 def test_a_hostile_plan_stays_text(ada: Browser, takt: Caller) -> None:
