@@ -38,10 +38,14 @@ class EventType(StrEnum):
     OPTED_DOWN = "opted_down"
     OPTED_UP = "opted_up"
     ERASED = "erased"
+    UNREACHABLE = "takt:unreachable"
+    REACHABLE = "takt:reachable"
 
 
-# What only Takt itself tells: choices that customers make on its own page, and erasures.
-TAKT_TYPES: Final = frozenset({EventType.OPTED_DOWN, EventType.OPTED_UP, EventType.ERASED})
+# What only Takt itself tells: choices that customers make on its own page, erasures, and what became of their reach.
+TAKT_TYPES: Final = frozenset(
+    {EventType.OPTED_DOWN, EventType.OPTED_UP, EventType.ERASED, EventType.UNREACHABLE, EventType.REACHABLE}
+)
 TAKT_SOURCE: Final = "takt"
 OWN_TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 

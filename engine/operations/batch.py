@@ -19,7 +19,6 @@ from engine.store.customers import CustomerTexts, customer_of, texts_of
 from engine.store.exposures import Exposure
 from engine.store.journal import Change, Changed, Entry, Message, Resolution, Resolved
 
-
 _OF_REACH = (Change.SUPPRESSIONS, Change.ADDRESSES)
 
 
@@ -117,6 +116,7 @@ class Batch:
     held: dict[str, Held]
     entries: list[Entry] = field(default_factory=list[Entry])
     events: list[Event] = field(default_factory=list[Event])
+    reach: dict[tuple[str, str | None], Event] = field(default_factory=dict[tuple[str, str | None], Event])
     linked: list[Link] = field(default_factory=list[Link])
     unlinked: list[Link] = field(default_factory=list[Link])
     exposures: dict[tuple[str, int], Exposure] = field(default_factory=dict[tuple[str, int], Exposure])
@@ -155,8 +155,10 @@ class Batch:
         held.changed_file = True
 
     def tell_reach(self, held: Held, of: Iterable[str | None], lost: frozenset[str | None]) -> None:
-        """Keep, as events, in which of these channels a customer can be reached from now on."""
-        self.events += reach.told(held.customer_id, of, lost, held.now_us, held.account.seq)
+        """Keep, as events, in which of these channels a customer can be reached from now on. Of one instant the last
+        word is kept, as nothing else would say which that was."""
+        for each in reach.told(held.customer_id, of, lost, held.now_us, held.account.seq):
+            self.reach[each.customer_id, each.channel] = each
 
     def refile(self, held: Held, change: Change, customer: Customer, data: object) -> int:
         """Journal a change that may forbid more than before, and end the open leases that it forbids; how many."""
@@ -174,6 +176,10 @@ class Batch:
                 self.revoke(held, contact.seq)
                 revoked += 1
         return revoked
+
+    def happened(self) -> list[Event]:
+        """All events to keep: those that were told, and what became of reach."""
+        return [*self.events, *self.reach.values()]
 
     def changed_files(self) -> dict[str, CustomerTexts]:
         return {each.customer_id: texts_of(each.customer) for each in self.held.values() if each.changed_file}

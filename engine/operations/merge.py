@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from engine.core import reach
 from engine.core.account import Account
 from engine.core.customer import UNKNOWN, Customer
 from engine.core.errors import Conflict
@@ -113,7 +114,11 @@ def _unite(batch: Batch, one: Held, two: Held, messages: Sequence[Message], rows
     batch.change(two, Change.MERGED, replace(UNKNOWN, merged_into=one.customer_id), {"into": one.customer_id})
     batch.unlinked += [Link(two.customer_id, each) for each in lost.addresses]
     batch.linked += [Link(one.customer_id, each) for each in now.addresses if each not in was.addresses]
-    return _file(batch, one, now) + _revoke(batch, one)
+    revoked = _file(batch, one, now) + _revoke(batch, one)
+    policy = batch.rules.policy
+    gone = reach.lost(one.customer, policy)  # told of each channel anew: behind what either's moved events say
+    batch.tell_reach(one, reach.lost(was, policy) | reach.lost(lost, policy) | gone, gone)
+    return revoked
 
 
 def _carry(batch: Batch, one: Held, account: Account, messages: Iterable[Message]) -> None:

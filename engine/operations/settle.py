@@ -110,7 +110,8 @@ class Settler:
     async def write(self, connection: Connection, batch: Batch) -> None:
         """Commit it; raises `DatabaseUnavailable` where it is not known whether that happened."""
         await self._labels.intern(journal_rows.rules_named(batch.entries))
-        await self._labels.intern(events.labels_of(batch.events))
+        if batch.reach:
+            await self._labels.intern(events.labels_of(batch.happened()))
         try:
             await self._commit(connection, batch, [])
         except InDoubt as error:
@@ -134,8 +135,8 @@ class Settler:
                 await self._recall(connection, batch, commands)
                 answers = [self._apply(batch, command) for command in commands]
                 await self._labels.intern(journal_rows.rules_named(batch.entries))
-                if batch.events:
-                    await self._labels.admit(events.labels_of(batch.events))
+                if batch.events or batch.reach:
+                    await self._labels.admit(events.labels_of(batch.happened()))
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -255,8 +256,8 @@ class Settler:
             calls += exposures.writing(batch.exposures.values())
         if dirty:
             calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
-        if batch.events:
-            calls += events.telling(events.keyed(batch.events), self._labels)
+        if batch.events or batch.reach:
+            calls += events.telling(events.keyed(batch.happened()), self._labels)
         if batch.linked or batch.unlinked:
             calls += addresses.relinking(batch.unlinked, batch.linked, self._labels)
         if batch.readmitted:

@@ -178,11 +178,16 @@ class Retention(AnyMetric):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reachable(AnyMetric):
     """The share of mature units that can be reached in a channel at the end of day `day`: no unsubscribe, hard bounce,
-    complaint or closed account in its scope without a later re-consent. Wide form: a column that says so."""
+    complaint or closed account in its scope without a later re-consent. Wide form: a column that says so.
+
+    `as_told`: somebody who keeps account of it tells, by events `takt:unreachable` and `takt:reachable`, each of its
+    channel or, without one, of all; then nothing else is looked at. No plan says so: the service does.
+    """
 
     day: int
     channel: str | None = None
     column: str | None = None
+    as_told: bool = False
 
     def __post_init__(self) -> None:
         check = _checks(self, is_share=True)

@@ -38,7 +38,7 @@ def kinds(metric: Metric) -> frozenset[str]:
     if isinstance(metric, Survival):
         return frozenset({metric.event, *metric.competing}) | reach.lifts_of((metric.event, *metric.competing))
     if isinstance(metric, Reachable):
-        return reach.KINDS
+        return reach.AS_TOLD if metric.as_told else reach.KINDS
     return frozenset(each.event for each in outcomes(metric) if each.event is not None)
 
 

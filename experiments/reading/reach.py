@@ -2,6 +2,9 @@
 
 Unsubscribes, complaints, hard bounces, closed accounts and erasures last until a later consent or resubscription; push
 turned off and the app removed until push is turned on again. At the same instant the loss stands.
+
+That is a rule for tables of events that know of no suppressions. Where somebody keeps account of these (the metric's
+`as_told`), their word on each channel, or on all, is taken instead, and only an erasure beside it.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,8 +17,10 @@ _LOSSES = ("unsubscribed", "complained", "hard_bounced")
 _BOUNCED = "bounced"  # hard where the column `hard` says so
 _ALL_CHANNELS = ("account_closed", "erased")
 _LIFTS = ("resubscribed", "consented")
+_ERASED, _TOLD_LOST, _TOLD_REACHED = "erased", "takt:unreachable", "takt:reachable"
 _PUSH_OFF, _APP_REMOVED, _PUSH_ON = "push_disabled", "uninstalled", "push_enabled"
 KINDS = frozenset({*_LOSSES, _BOUNCED, *_ALL_CHANNELS, *_LIFTS, _PUSH_OFF, _APP_REMOVED, _PUSH_ON})
+AS_TOLD = frozenset({_ERASED, _TOLD_LOST, _TOLD_REACHED})
 BOUNCED = _BOUNCED
 
 Condition = Callable[[Table], Expression]
@@ -28,6 +33,8 @@ def end_us(metric: Reachable) -> int:
 
 def losses_and_lifts(metric: Reachable, has_hard: bool) -> list[tuple[Condition, Condition]]:
     """Pairs of what loses the channel and what gives it back, as conditions on events."""
+    if metric.as_told:
+        return [_told(metric)]
     pairs: list[tuple[Condition, Condition]] = [(_loss(metric, has_hard), _lift(metric))]
     if metric.channel is None or metric.channel in {"push", "in_app"}:
         off = (_APP_REMOVED,) if metric.channel == "in_app" else (_PUSH_OFF, _APP_REMOVED)
@@ -62,6 +69,18 @@ def _exit(metric: Survival, lost: list[str]) -> Condition:
 
 def _return(metric: Survival, lifts: tuple[str, ...]) -> Condition:
     return lambda events: events["kind"].isin(lifts) & _in_scope(metric, events)
+
+
+def _told(metric: Reachable) -> tuple[Condition, Condition]:
+    def said(kind: str) -> Condition:
+        def condition(events: Table) -> Expression:
+            of = events["channel"].isnull() if metric.channel is None else events["channel"] == metric.channel
+            return (events["kind"] == kind) & of
+
+        return condition
+
+    lost = said(_TOLD_LOST)
+    return lambda events: lost(events) | (events["kind"] == _ERASED), said(_TOLD_REACHED)
 
 
 def _loss(metric: Reachable, has_hard: bool) -> Condition:

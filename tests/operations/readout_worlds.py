@@ -346,6 +346,9 @@ def _trouble(world: World, random_: random.Random, customer_id: str, some: Calla
     for at_us in some(1):
         channel = random_.choice((None, "email", "push"))
         world.tell(customer_id, EventType.UNSUBSCRIBED, at_us, channel=channel, flags=flags())
+    for at_us in some(3):
+        kind = random_.choice((EventType.UNREACHABLE, EventType.REACHABLE))
+        world.tell(customer_id, kind, at_us, channel=random_.choice((None, "email", "push")))
     for at_us in some(4):
         kind = random_.choice(
             (

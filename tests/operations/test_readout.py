@@ -13,7 +13,7 @@ import pytest
 
 from engine.operations.plan_file import read_plan
 from engine.operations.readout import Stretch, compute, pauses_between, refresh
-from engine.operations.standard_metrics import extended
+from engine.operations.standard_metrics import as_told, extended
 from engine.store import analysis
 from engine.store.exposures import ExposureFlag
 from experiments.analysis import analyze
@@ -94,7 +94,7 @@ def test_the_service_finds_what_an_analysis_of_files_finds(
     world = random_world(database_url, plan, seed, 250, NOW_US)
     worlds.append(world)
     found = computed(world)
-    full = extended(read_plan(world.plan), ["email", "push"], has_margins=True, has_refusals=False)
+    full = extended(as_told(read_plan(world.plan)), ["email", "push"], has_margins=True, has_refusals=False)
     assert set(found.document["standard"]) == set(full.added)
     other = from_files(world, replace(full.plan, columns=Columns()), tmp_path)
     assert_equal(found.readout, other)
@@ -142,6 +142,12 @@ def test_the_standard_metrics_of_a_few_customers_are_what_one_counts_by_hand(
     world.tell("ben", "unsubscribed", day[1], channel="email", flags=2)  # a scanner's, it seems
     world.tell("cy", "unsubscribed", day[2], channel="email")
     world.tell("cy", "resubscribed", day[3], channel="email")
+    world.tell("cy", "takt:unreachable", day[2], channel="email")
+    world.tell("cy", "takt:reachable", day[3], channel="email")
+    world.tell("cy", "takt:unreachable", day[6], channel="email")
+    world.tell("ann", "takt:unreachable", day[2], channel="push")
+    world.tell("ben", "takt:unreachable", day[2], channel="email")
+    world.tell("ben", "takt:reachable", day[9], channel="email")
     world.tell("dee", "opted_down", day[2], channel="push")
     for message, at_us in (("a", day[1]), ("a", day[2]), ("b", day[3])):
         world.refuse("ann", message, at_us)
@@ -162,7 +168,7 @@ def test_the_standard_metrics_of_a_few_customers_are_what_one_counts_by_hand(
     assert arms(found, "left") == {"old": (0, 2), "new": (1, 2)}
     with_suspects = {each.variant: each.numerator for each in found.readout.metric("left").with_suspects}
     assert with_suspects == {"old": 1, "new": 1}
-    # Who complained by e-mail is lost to it for good; who came back by then is not.
+    # Who is lost to e-mail at the end is; who came back by then is not, and no other channel or event says anything.
     assert arms(found, "reachable_28_email") == {"old": (2, 2), "new": (1, 2)}
     assert "unsubscribed_28" not in found.document["standard"], "the plan has it, called `left`"
     assert "reachable_28_push" not in found.document["standard"]
