@@ -55,6 +55,11 @@ class Subject:
     shares_held: tuple[float, float]
 
 
+def overview_page(frame: Frame, running: Sequence[Line]) -> str:
+    """The first page: what runs, and what it says."""
+    return page("overview.html", frame, lines=running, calls=_CALLS)
+
+
 def experiments_page(frame: Frame, lines: Sequence[Line], state: str | None) -> str:
     """The list, the newest first; `state`: only those in it are listed."""
     return page("experiments.html", frame, lines=lines, state=state, states=_STATES, calls=_CALLS, day=_day)
