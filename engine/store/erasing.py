@@ -24,7 +24,7 @@ ANONYMOUS: Final = "\x01"
 AFTER_ANONYMOUS: Final = "\x02"  # all customers' ids sort after it
 FEW: Final = 10  # a segment of fewer others would point at who was erased
 TABLES: Final = (
-    "journal",
+    "journal",  # ahead of customers, which say who goes by another name
     "refusals",
     "resolutions",
     "changes",
@@ -91,6 +91,9 @@ _UNRESOLVED = (
 _NAMED = "SELECT key FROM experiments WHERE plan->'testers' ?| %s::text[] ORDER BY key"
 
 
+_COUNTED: Final = {"journal": totals.contacts, "refusals": totals.refusals, "events": totals.events}
+
+
 class Deleted(NamedTuple):
     """How many rows went."""
 
@@ -133,13 +136,17 @@ async def anonymise(
 
 
 async def delete(connection: Connection, customer_ids: Sequence[str]) -> Deleted:
-    """Delete whatever is on file under these ids, and count it among the totals."""
+    """Delete whatever is on file under these ids, and count it among the totals, as pruning does."""
     ids = list(customer_ids)
-    await totals.count(connection, ids)
     gone: dict[str, int] = {}
     for table in TABLES:
-        cursor = await connection.execute(f"DELETE FROM {table} WHERE customer_id = ANY(%s)".encode(), (ids,))
-        gone[table] = cursor.rowcount
+        delete = f"DELETE FROM {table} WHERE customer_id = ANY(%s)"
+        if table not in _COUNTED:
+            await connection.execute(delete.encode(), (ids,))
+            continue
+        statement = totals.moved(f"{delete} RETURNING *", _COUNTED[table]("gone"))
+        row = await (await connection.execute(statement.encode(), (ids,))).fetchone()
+        gone[table] = row[0] if row else 0
     return Deleted(gone["journal"], gone["refusals"], gone["events"])
 
 
@@ -159,7 +166,8 @@ async def let_go(connection: Connection, labels: Labels, links: Sequence[Link], 
     )
     others = {Address(labels.name(channel), bytes(digest).hex()) for channel, digest in shared}
     told = [replace(fact, scope=Scope(each.channel), digest=each.digest) for each in wanted if each not in others]
-    await addresses.suppress(connection, told, labels)
+    if told:
+        await exchange(connection, *addresses.suppressing(told, labels))
 
 
 async def named_in_plans(connection: Connection, customer_ids: Sequence[str]) -> list[str]:

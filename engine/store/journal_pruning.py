@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from psycopg.errors import LockNotAvailable, QueryCanceled, UndefinedTable
 
 from engine.core.account import Account
-from engine.core.policy import DAY_US
+from engine.store import totals
 from engine.store.accounts import LOCK_FREE, SAVE, save_columns
 from engine.store.columns import Column, Int4s, Int8s, Texts
 from engine.store.database import Connection, Database
@@ -20,8 +20,8 @@ from engine.store.journal import Message
 from engine.store.journal_rows import FIND_OLD_MESSAGES, message_of
 from engine.store.labels import Labels
 from engine.store.openings import account_of
-from engine.store.pruning import BETWEEN_S, LABELS, TRIES, added
-from engine.store.totals import Counted
+from engine.store.pruning import BETWEEN_S, TRIES
+from engine.store.totals import moved
 
 _VACUUM_S: Final = 300
 _LARGE_BYTES: Final = 8 << 20  # of an emptied week: looking through it under the lock would take too long
@@ -38,17 +38,11 @@ _RESOLUTIONS = (
 )
 _ACCOUNTS = "SELECT customer_id, seq, latest_us, complete_since_us, contacts FROM accounts WHERE customer_id = ANY(%b)"
 _OLD = f"{FIND_OLD_MESSAGES} AND j.at_us < (%b)[1]"
-# Who goes by another name by now was told again under that one: the same contact is counted there.
-_DELETE = (
-    "WITH gone AS (DELETE FROM journal j USING unnest(%b, %b, %b, %b) AS old(customer_id, message_key, seq, at_us)"
+_DELETE = moved(
+    "DELETE FROM journal j USING unnest(%b, %b, %b, %b) AS old(customer_id, message_key, seq, at_us)"
     " WHERE j.customer_id = old.customer_id AND j.message_key = old.message_key AND j.seq = old.seq"
-    " AND j.at_us = old.at_us RETURNING j.*), counted AS ("
-    + added(
-        f"SELECT count(*), at_us / {DAY_US}, {Counted.CONTACT:d}, {LABELS}, 0 AS rule, 0 AS code FROM gone g"
-        " WHERE NOT EXISTS (SELECT FROM customers c WHERE c.customer_id = g.customer_id AND c.merged_into IS NOT NULL)"
-        f" GROUP BY 2, {LABELS}"
-    )
-    + ") SELECT count(*) FROM gone"
+    " AND j.at_us = old.at_us RETURNING j.*",
+    totals.contacts("gone"),
 )
 _DELETE_RESOLUTIONS = (
     "WITH gone AS (DELETE FROM resolutions r USING unnest(%b, %b, %b, %b) AS old(customer_id, contact_seq, seq, at_us)"

@@ -14,14 +14,13 @@ from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
 from engine.core.policy import DAY_US
+from engine.store import totals
 from engine.store.database import Connection, Database
-from engine.store.journal_rows import WAS_REFUSED
-from engine.store.totals import FIRST_CODE, FIRST_RULE, Counted
+from engine.store.totals import Counted, added, moved
 
 WEEK_US: Final = 7 * DAY_US
 _WEEK: Final = re.compile(r"[a-z]+_w(\d+)")
 TRIES, BETWEEN_S = 10, 0.4
-LABELS: Final = "channel, topic, campaign, team"
 REFUSALS, CONTACTS, EVENTS = "refusals", "journal", "events"  # the names in `kept_since`
 _ROUND: Final = "round"  # one more: of no table, but when it was for the last round
 OF_CONTACTS: Final = ("journal", "resolutions")
@@ -38,37 +37,14 @@ SELECT what, since_us FROM (
 """
 
 
-def _refusals(source: str) -> str:
-    return (
-        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {LABELS}, {FIRST_RULE} AS rule,"
-        f" {FIRST_CODE} AS code FROM {source} GROUP BY 2, {LABELS}, 8, 9"
-        f" UNION ALL SELECT count(DISTINCT (customer_id, message_id)), at_us / {DAY_US}, {Counted.MESSAGE:d},"
-        f" {LABELS}, 0, 0 FROM {source} WHERE {WAS_REFUSED} AND message_id <> '' GROUP BY 2, {LABELS}"
-    )
-
-
-def added(rows: str) -> str:
-    """What adds counted rows to the totals, in the order of their keys: two that add at once wait in one order."""
-    return (
-        f"INSERT INTO daily_totals AS t (count, day, kind, {LABELS}, rule, code)"
-        f" SELECT * FROM ({rows}) counted ORDER BY 2, 3, 4, 5, 6, 7, 8, 9"
-        f" ON CONFLICT (day, kind, {LABELS}, rule, code) DO UPDATE SET count = t.count + EXCLUDED.count"
-    )
-
-
-def _moved(gone: str, rows: str, told: str = "count(*)") -> bytes:
-    return f"WITH gone AS ({gone}), added AS ({added(rows)}) SELECT {told} FROM gone".encode()
-
-
-_STRAY_REFUSALS: Final = _moved("DELETE FROM refusals_w_other WHERE at_us < %s RETURNING *", _refusals("gone"))
-_EVENTS: Final = _moved(
+_STRAY_REFUSALS: Final = moved("DELETE FROM refusals_w_other WHERE at_us < %s RETURNING *", totals.refusals("gone"))
+_EVENTS: Final = moved(
     "DELETE FROM events WHERE ctid = ANY(ARRAY(SELECT ctid FROM events WHERE at_us >= %s AND at_us < %s"
     " ORDER BY at_us LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING *",
-    f"SELECT count(*), at_us / {DAY_US}, {Counted.EVENT:d}, channel, topic, campaign, 0, kind, 0 FROM gone"
-    " GROUP BY 2, channel, topic, campaign, kind",
+    totals.events("gone"),
     told="count(*), coalesce(max(at_us), 0)",
 )
-_UNRESOLVED: Final = _moved(
+_UNRESOLVED: Final = moved(
     "DELETE FROM unresolved_events WHERE received_us < %s RETURNING *",
     f"SELECT count(*), received_us / {DAY_US}, {Counted.UNRESOLVED:d}, channel, 0, 0, 0, 0, 0 FROM gone"
     " GROUP BY 2, channel",
@@ -96,7 +72,7 @@ async def drop_refusals(database: Database, week: int) -> bool:
     try:
         async with database.transaction() as connection:
             await _patiently(connection)
-            had_any = (await connection.execute(added(_refusals(partition)).encode())).rowcount > 0
+            had_any = (await connection.execute(added(totals.refusals(partition)).encode())).rowcount > 0
             for _ in range(TRIES):
                 if await _dropped(connection, partition):
                     if had_any:
@@ -110,10 +86,10 @@ async def drop_refusals(database: Database, week: int) -> bool:
 
 async def move_stray_refusals(connection: Connection, before_us: int) -> int:
     """The same for what lies in the spare partition; how many."""
-    moved = await _count(connection, _STRAY_REFUSALS, before_us)
-    if moved:
+    gone = await _count(connection, _STRAY_REFUSALS, before_us)
+    if gone:
         await keep_since(connection, REFUSALS, before_us)
-    return moved
+    return gone
 
 
 async def move_events(connection: Connection, since_us: int, before_us: int, limit: int) -> tuple[int, int]:
@@ -123,7 +99,7 @@ async def move_events(connection: Connection, since_us: int, before_us: int, lim
     An event that somebody holds just then is left for another day.
     """
     await _patiently(connection)
-    row = await (await connection.execute(_EVENTS, (since_us, before_us, limit))).fetchone() or (0, since_us)
+    row = await (await connection.execute(_EVENTS.encode(), (since_us, before_us, limit))).fetchone() or (0, since_us)
     if row[0]:
         await keep_since(connection, EVENTS, before_us)
     return row
@@ -209,9 +185,9 @@ async def _dropped(connection: Connection, partition: str) -> bool:
     return True
 
 
-async def _count(connection: Connection, statement: bytes, *parameters: int) -> int:
+async def _count(connection: Connection, statement: str, *parameters: int) -> int:
     await _patiently(connection)
-    row = await (await connection.execute(statement, parameters)).fetchone()
+    row = await (await connection.execute(statement.encode(), parameters)).fetchone()
     return row[0] if row else 0
 
 

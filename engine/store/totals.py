@@ -1,10 +1,12 @@
-"""What remains of rows that are deleted before their time or at its end: how many there were a day, by their labels."""
+"""What remains of rows that are deleted before their time or at its end: how many there were a day, by their labels.
+
+Whoever deletes counts what the very same statement has deleted: of two who are at the same rows one finds none.
+"""
 
 from enum import IntEnum
 from typing import Final
 
 from engine.core.policy import DAY_US
-from engine.store.database import Connection
 from engine.store.journal_rows import WAS_REFUSED
 
 
@@ -20,38 +22,48 @@ class Counted(IntEnum):
     UNRESOLVED = 5
 
 
+LABELS: Final = "channel, topic, campaign, team"
 # Four bytes, the lowest first. In brackets: to PostgreSQL | and << bind alike.
-FIRST_RULE: Final = f"coalesce({' | '.join(f'(get_byte(reasons, {n + 1}) << {8 * n})' for n in range(4))}, 0)"
-FIRST_CODE: Final = "coalesce(get_byte(reasons, 0), 0)"
-_MESSAGES = f"count(DISTINCT (customer_id, message_id)) FILTER (WHERE {WAS_REFUSED} AND message_id <> '')"
-# The contacts of who was merged are told again in the journal of who goes on being known.
-_NOT_TOLD_AGAIN: Final = (
-    "journal WHERE NOT EXISTS (SELECT FROM customers c WHERE c.customer_id = journal.customer_id"
-    " AND c.merged_into IS NOT NULL) AND"
-)
-_ROWS: Final = {  # how many, team, rule, code, and of what
-    Counted.CONTACT: ("count(*)", "team", "0", "0", _NOT_TOLD_AGAIN),
-    Counted.REFUSAL: (
-        "count(*)",
-        "team",
-        FIRST_RULE,
-        FIRST_CODE,
-        "refusals WHERE",
-    ),
-    Counted.EVENT: ("count(*)", "0", "kind", "0", "events WHERE"),
-    Counted.MESSAGE: (_MESSAGES, "team", "0", "0", "refusals WHERE"),
-}
+_FIRST_RULE: Final = f"coalesce({' | '.join(f'(get_byte(reasons, {n + 1}) << {8 * n})' for n in range(4))}, 0)"
+_FIRST_CODE: Final = "coalesce(get_byte(reasons, 0), 0)"
 
 
-async def count(connection: Connection, customer_ids: list[str]) -> None:
-    """Add what these customers have to the totals. The caller deletes it in the same transaction."""
-    for counted, (how_many, team, rule, code, rows) in _ROWS.items():
-        await connection.execute(
-            "INSERT INTO daily_totals AS known (count, day, kind, channel, topic, campaign, team, rule, code)"
-            f" SELECT {how_many}, at_us / {DAY_US}, {counted:d}, channel, topic, campaign, {team}, {rule}, {code}"
-            f" FROM {rows} customer_id = ANY(%s) GROUP BY 2, 4, 5, 6, 7, 8, 9"
-            f" HAVING {how_many} > 0"
-            " ON CONFLICT (day, kind, channel, topic, campaign, team, rule, code)"
-            " DO UPDATE SET count = known.count + EXCLUDED.count".encode(),
-            (customer_ids,),
-        )
+def added(rows: str) -> str:
+    """What adds counted rows to the totals, in the order of their keys: two that add at once wait in one order."""
+    return (
+        f"INSERT INTO daily_totals AS t (count, day, kind, {LABELS}, rule, code)"
+        f" SELECT * FROM ({rows}) counted ORDER BY 2, 3, 4, 5, 6, 7, 8, 9"
+        f" ON CONFLICT (day, kind, {LABELS}, rule, code) DO UPDATE SET count = t.count + EXCLUDED.count"
+    )
+
+
+def moved(gone: str, rows: str, told: str = "count(*)") -> str:
+    """What deletes by `gone`, adds it to the totals, and tells how many rows went. `rows` counts those of `gone`."""
+    return f"WITH gone AS ({gone}), added AS ({added(rows)}) SELECT {told} FROM gone"
+
+
+def contacts(source: str) -> str:
+    """Contacts counted. Who goes by another name by now was told again under that one: there the same are counted."""
+    return (
+        f"SELECT count(*), at_us / {DAY_US}, {Counted.CONTACT:d}, {LABELS}, 0 AS rule, 0 AS code FROM {source} s"
+        " WHERE NOT EXISTS (SELECT FROM customers c WHERE c.customer_id = s.customer_id AND c.merged_into IS NOT NULL)"
+        f" GROUP BY 2, {LABELS}"
+    )
+
+
+def refusals(source: str) -> str:
+    """Refusals counted, and the messages that were refused."""
+    return (
+        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {LABELS}, {_FIRST_RULE} AS rule,"
+        f" {_FIRST_CODE} AS code FROM {source} GROUP BY 2, {LABELS}, 8, 9"
+        f" UNION ALL SELECT count(DISTINCT (customer_id, message_id)), at_us / {DAY_US}, {Counted.MESSAGE:d},"
+        f" {LABELS}, 0, 0 FROM {source} WHERE {WAS_REFUSED} AND message_id <> '' GROUP BY 2, {LABELS}"
+    )
+
+
+def events(source: str) -> str:
+    """Events counted, by their type."""
+    return (
+        f"SELECT count(*), at_us / {DAY_US}, {Counted.EVENT:d}, channel, topic, campaign, 0, kind, 0 FROM {source}"
+        " GROUP BY 2, channel, topic, campaign, kind"
+    )

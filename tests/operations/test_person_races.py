@@ -8,16 +8,20 @@ import pytest
 from engine.core.account import State
 from engine.core.errors import Conflict, TaktError, Unavailable
 from engine.core.events import Event
+from engine.core.policy import DAY_US
 from engine.core.verdict import Ask, Verdict
 from engine.operations import policies
 from engine.operations.decide import Answer, AskCommand, Mode
 from engine.operations.decider import Decider
 from engine.operations.erase import erase
-from engine.operations.intake import Intake
+from engine.operations.intake import Intake, Result
 from engine.operations.merge import merge
 from engine.operations.verify import verify
+from engine.store import erasing, pruning
+from engine.store.totals import Counted
 from tests.operations.persons import dump
 from tests.operations.test_happened_races import POLICY, at_once
+from tests.store.faults import count, until, waiting
 
 pytestmark = pytest.mark.anyio
 WHO = [f"canary-{number}." for number in range(25)]
@@ -148,3 +152,43 @@ async def test_events_told_while_their_customer_is_merged_are_all_the_survivors(
     assert len(lines) == rounds * len(others) > 0
     assert all(f"\t{WHO[0]}\t" in line for line in lines)
     assert (await verify(decider.database)).is_clean
+
+
+async def old_events(decider: Decider, *customer_ids: str) -> int:
+    """Each of these has an event of one and the same day, long ago; the instant before which it is to go."""
+    now_us = await decider.database.clock_us()
+    told = [Event(each, "shop", "e1", "download", now_us - 500 * DAY_US) for each in customer_ids]
+    assert await Intake(decider).take(told) == [Result.ACCEPTED] * len(told)
+    return now_us - 400 * DAY_US
+
+
+def counted(url: str) -> int:
+    return count(url, f"SELECT coalesce(sum(count), 0) FROM daily_totals WHERE kind = {Counted.EVENT:d}")
+
+
+async def test_an_event_that_is_pruned_while_its_customer_is_erased_is_counted_once(
+    decider: Decider, database_url: str
+) -> None:
+    before_us = await old_events(decider, "ada", "bob")
+    async with decider.database.transaction() as pruning_one:
+        assert (await pruning.move_events(pruning_one, 0, before_us, 10))[0] == 2
+        erasing_one = asyncio.create_task(erase(decider, "ada"))
+        await until(lambda: waiting(database_url, "transactionid") == 1, "the erasure does not wait for its event")
+    assert (await erasing_one).events == 0
+    assert counted(database_url) == 2
+
+
+async def test_a_round_passes_by_the_events_of_whom_somebody_erases(decider: Decider, database_url: str) -> None:
+    before_us = await old_events(decider, "ada", "bob")
+
+    async def a_batch() -> int:
+        async with decider.database.transaction() as connection:
+            return (await pruning.move_events(connection, 0, before_us, 10))[0]
+
+    async with decider.database.transaction() as erasing_one:
+        assert (await erasing.delete(erasing_one, ["ada"])).events == 1
+        batch = asyncio.create_task(a_batch())
+        await until(lambda: waiting(database_url, "transactionid") == 1, "the round does not wait for the total")
+    assert await batch == 1
+    assert counted(database_url) == 2
+    assert count(database_url, "SELECT count(*) FROM events") == 0
