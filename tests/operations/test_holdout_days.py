@@ -110,21 +110,21 @@ async def test_beside_its_days_a_holdout_is_read_as_of_now(shipped: Shipped, dat
 async def test_of_one_that_was_ended_what_was_due_by_then_is_read_and_nothing_later(
     shipped: Shipped, database: Database
 ) -> None:
-    shipped.it_is(40.5)
+    shipped.it_is(80.5)
     taken = await end_holdout(database, "pushes", By("ann", "a new law"))
     assert taken.warnings == ("It will not be read on day 90, 180, 365.",)
     for number in range(60):
-        shipped.world.tell(f"c{number}", "purchase", SHIP_US + 50 * DAY_US, value=1.0)
-    shipped.it_is(60)
+        shipped.world.tell(f"c{number}", "purchase", SHIP_US + 81 * DAY_US, value=1.0)
+    shipped.it_is(85)
     assert await watch.keep_holdouts(database) == "1 read; 0 ended", "late, as of its day"
     assert await days(database) == {28: 28 * DAY_US}
     readouts = Readouts(database)
     with pytest.raises(Conflict, match="no day of a readout"):
         await readouts.refresh_held("pushes", 90)
     document = (await readouts.refresh_held("pushes")).snapshot.readout
-    assert document["days"] == 40, "up to its end"
+    assert document["days"] == 80, "up to its end"
     metrics = {each["name"]: each for each in document["readout"]["metrics"]}
-    assert sum(each["numerator"] for each in metrics["bought_40"]["arms"]) == 0
+    assert sum(each["numerator"] for each in metrics["bought_80"]["arms"]) == 0
     assert [each["call"] for each in document["readout"]["verdicts"]] == ["keep_running"], (
         "its day was chosen by looking"
     )
