@@ -180,6 +180,7 @@ CREATE TABLE holdout_readouts (
 CREATE TABLE holdout_units (
     experiment integer NOT NULL REFERENCES experiments (number),
     is_held boolean NOT NULL,
+    is_treated boolean NOT NULL,
     unit text COLLATE "C" NOT NULL,
     CONSTRAINT holdout_units_pkey PRIMARY KEY (unit, experiment)
 );

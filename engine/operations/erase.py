@@ -61,8 +61,8 @@ async def _erase(decider: Decider, customer_id: str) -> Erased:
             if found or sides:
                 plans = [*(plan for _, plan in found), *(side.plan for side in sides)]
                 fields = sorted({name for plan in plans for name in _summed(plan.get("metrics"))})
-                held = {side.experiment: side.is_held for side in sides}
-                await erasing.anonymise(connection, labels, each, fields, now_us, held)
+                units = {side.experiment: side.unit for side in sides}
+                await erasing.anonymise(connection, labels, each, fields, now_us, units)
             experiments += len(found)
         deleted = await erasing.delete(connection, ids)
         await erasing.let_go(connection, labels, links, address_fact(now_us))

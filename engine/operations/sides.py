@@ -9,6 +9,7 @@ from engine.operations.plan_file import read_plan
 from engine.operations.ship import readouts_us
 from engine.store import cohorts, experiments, holdout_readouts, policies
 from engine.store.database import Connection
+from engine.store.erasing import Unit
 from engine.store.experiments import Holdout
 
 
@@ -17,7 +18,7 @@ class Read(NamedTuple):
 
     experiment: int
     plan: dict[str, Any]
-    is_held: bool
+    unit: Unit
 
 
 async def sides_of(connection: Connection, customer_id: str) -> list[Read]:
@@ -30,9 +31,9 @@ async def sides_of(connection: Connection, customer_id: str) -> list[Read]:
         record = await experiments.numbered(connection, holdout.experiment)
         policy = read_policy((await policies.policy_version(connection, holdout.policy_version)).data)
         cut = cut_of(holdout, record.number, read_plan(record.plan), policy, every)
-        is_held = await cohorts.side_of(connection, cut, customer_id)
-        if is_held is not None:
-            found.append(Read(record.number, record.plan, is_held))
+        unit = await cohorts.unit_of(connection, cut, customer_id)
+        if unit is not None:
+            found.append(Read(record.number, record.plan, unit))
     return found
 
 

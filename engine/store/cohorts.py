@@ -2,7 +2,7 @@
 
 All of it follows from what was on record before the ship, and from ids, so neither policy has a say in who belongs: in
 it is whoever had become eligible in the experiment, or had a contact that a changed budget selects in the last `DAYS`
-days before the ship. Who is erased later leaves an anonymous unit, of which `holdout_units` says the side.
+days before the ship. Who is erased later leaves an anonymous unit: `holdout_units` says of it what ids tell of others.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from engine.core.policy import DAY_US, Budget
 from engine.store.analysis import Relations
 from engine.store.analysis_sql import CHANNELS
 from engine.store.database import Connection
-from engine.store.erasing import AFTER_ANONYMOUS
+from engine.store.erasing import AFTER_ANONYMOUS, Unit
 from engine.store.experiments import Holdout
 from engine.store.journal import Change
 
@@ -40,10 +40,7 @@ LEFT JOIN (
 ) m ON m.customer_id = u.unit
 WHERE u.unit >= {{nobody}} AND c.merged_into IS NULL
 """
-_ERASED: Final = f"""
-SELECT h.unit, h.is_held, false, {_TREATED}, false FROM holdout_units h
-LEFT JOIN exposures e ON e.customer_id = h.unit AND e.experiment = h.experiment WHERE h.experiment = {{number}}
-"""
+_ERASED: Final = "SELECT unit, is_held, false, is_treated, false FROM holdout_units WHERE experiment = {number}"
 _COHORT: Final = "CREATE TEMP TABLE takt_cohort ON COMMIT DROP AS {members} UNION ALL {erased}"
 _ENTERED: Final = """
 CREATE TEMP TABLE takt_exposed ON COMMIT DROP AS
@@ -96,7 +93,7 @@ class Cohort(Relations):
     ) -> None:
         self._cut, self._new = cut, new
         from_us = sql.Literal(cut.holdout.from_us)
-        erased = _sql(_ERASED).format(number=sql.Literal(cut.number), from_us=from_us, control=sql.Literal(cut.control))
+        erased = _sql(_ERASED).format(number=sql.Literal(cut.number))
         connection.execute(_sql(_COHORT).format(members=_members(cut), erased=erased))
         entered = _sql(_ENTERED).format(old=sql.Literal(old), new=sql.Literal(new), from_us=from_us)
         super().__init__(connection, entered, until_us, days=days)
@@ -138,10 +135,10 @@ class Cohort(Relations):
         return [Ran._make(row) for row in rows]
 
 
-async def side_of(connection: Connection, cut: Cut, customer_id: str) -> bool | None:
-    """Whether a customer of the cohort is held; None for one whom its readouts do not analyse."""
+async def unit_of(connection: Connection, cut: Cut, customer_id: str) -> Unit | None:
+    """How a customer of the cohort is read; None for one whom its readouts do not analyse."""
     row = await (await connection.execute(_members(cut, customer_id))).fetchone()
-    return None if row is None or row[2] or row[4] else row[1]
+    return None if row is None or row[2] or row[4] else Unit(is_held=row[1], is_treated=row[3])
 
 
 def _members(cut: Cut, one: str | None = None) -> sql.Composed:

@@ -75,7 +75,7 @@ _ZONE = (
     "INSERT INTO customers (customer_id, time_zone) SELECT %(anonymous)s, time_zone FROM customers"
     " WHERE customer_id = %(id)s"
 )
-_SIDE = "INSERT INTO holdout_units (unit, experiment, is_held) VALUES (%s, %s, %s)"
+_UNIT = "INSERT INTO holdout_units (unit, experiment, is_held, is_treated) VALUES (%s, %s, %s, %s)"
 _ERASED = (
     "INSERT INTO erased (erased_us, digest) SELECT %s, unnest(%s::bytea[]) ON CONFLICT (digest) DO NOTHING"
     " RETURNING digest"
@@ -92,6 +92,14 @@ _NAMED = "SELECT key FROM experiments WHERE plan->'testers' ?| %s::text[] ORDER 
 
 
 _COUNTED: Final = {"journal": totals.contacts, "refusals": totals.refusals, "events": totals.events}
+
+
+class Unit(NamedTuple):
+    """How somebody is read with a holdout: on which side, and whether as one who had lived under another variant before
+    the ship, or was a tester."""
+
+    is_held: bool
+    is_treated: bool
 
 
 class Deleted(NamedTuple):
@@ -113,12 +121,12 @@ async def anonymise(
     customer_id: str,
     fields: Sequence[str],
     at_us: int,
-    sides: Mapping[int, bool],
+    units: Mapping[int, Unit],
 ) -> None:
     """Put what readouts need under a random id, without labels, ids and properties other than numbers in `fields`.
 
-    `labels` knows those of Takt's own events. `sides`: of the holdouts that the customer is read in, by experiment,
-    whether they are held; the random id does not tell.
+    `labels` knows those of Takt's own events. `units`: of the holdouts that the customer is read in, by experiment,
+    what the random id does not tell.
     """
     anonymous = ANONYMOUS + secrets.token_hex(16)
     given = {
@@ -131,8 +139,8 @@ async def anonymise(
     }
     for statement in (_EXPOSURES, _EVENTS, _LEFT, _CONTACTS, _REFUSALS, _RESOLUTIONS, _ZONE):
         await connection.execute(statement.encode(), given)
-    for experiment, is_held in sides.items():
-        await connection.execute(_SIDE, (anonymous, experiment, is_held))
+    for experiment, unit in units.items():
+        await connection.execute(_UNIT, (anonymous, experiment, *unit))
 
 
 async def delete(connection: Connection, customer_ids: Sequence[str]) -> Deleted:

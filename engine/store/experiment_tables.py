@@ -137,11 +137,12 @@ class HoldoutReadoutRow(SQLModel, table=True):
 
 
 class HoldoutUnitRow(SQLModel, table=True):
-    """Of who was erased after a ship: on which side of its holdout the anonymous unit was that is left of them. Of all
-    others the formula tells, by their ids."""
+    """Of who was erased after a ship: on which side of its holdout the anonymous unit was that is left of them, and
+    whether they had lived under another variant before, or were testers. Of all others their ids tell."""
 
     __tablename__ = "holdout_units"
     __table_args__ = (PrimaryKeyConstraint("unit", "experiment", name="holdout_units_pkey"),)
     experiment: int = Field(sa_type=Integer, nullable=False, foreign_key="experiments.number")
     is_held: bool = Field(sa_type=Boolean, nullable=False)
+    is_treated: bool = Field(sa_type=Boolean, nullable=False)
     unit: str = Field(sa_column=Column("unit", BYTEWISE, nullable=False))

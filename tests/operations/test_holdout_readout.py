@@ -165,6 +165,24 @@ async def test_a_readout_is_the_same_once_customers_were_erased(
 
 
 @pytest.mark.anyio
+async def test_a_tester_who_was_erased_is_left_out_as_before(
+    decider: Decider, database_url: str, worlds: list[Shipped]
+) -> None:
+    shipped = Shipped(database_url, SHIP_US + 30 * DAY_US)
+    worlds.append(shipped)
+    for who in ("staff", *(f"c{number}" for number in range(20))):
+        shipped.sent(who, SHIP_US - HOUR_US)
+    shipped.world.settle()
+    before = read(shipped, 28)
+    assert sum(sides(before).values()) == 20
+    assert sum(each["treated_before"] for each in before.document["cohort"]) == 1
+    await erase(decider, "staff")
+    after = read(shipped, 28)
+    assert after.document["cohort"] == before.document["cohort"]
+    assert_equal(before.readout, after.readout)
+
+
+@pytest.mark.anyio
 async def test_who_was_merged_since_the_ship_is_on_neither_side(
     decider: Decider, database_url: str, worlds: list[Shipped]
 ) -> None:
