@@ -54,6 +54,14 @@ async def fill(decider: Decider, who: str) -> list[str]:
     return [who, address.digest]
 
 
+def events_of(url: str, who: str) -> int:
+    """The five that are told, and what Takt itself tells: of choices, and of channels that are lost."""
+    with psycopg.connect(url) as connection:
+        ((found,),) = connection.execute("SELECT count(*) FROM events WHERE customer_id = %s", (who,)).fetchall()
+    assert found >= 5 + 3, "email, sms, and so all channels together are lost"
+    return found
+
+
 def dump(url: str) -> str:
     """Every row of every table as text, numbers and bytes too."""
     found: list[str] = []

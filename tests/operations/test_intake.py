@@ -55,7 +55,9 @@ def reachable(customer_id: str, *at: Address) -> PutReachable:
 
 
 def events_of(url: str, customer_id: str) -> int:
-    return count(url, f"SELECT count(*) FROM events WHERE customer_id = '{customer_id}'")
+    """Those that others told: what follows for reach is Takt's own."""
+    others = "source <> coalesce((SELECT number FROM labels WHERE name = 'takt'), 0)"
+    return count(url, f"SELECT count(*) FROM events WHERE customer_id = '{customer_id}' AND {others}")
 
 
 async def reasons(decider: Decider, customer_id: str) -> set[str]:
