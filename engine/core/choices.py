@@ -107,8 +107,7 @@ class Move(NamedTuple):
 
 def choices(rules: Rules, customer: Customer, account: Account, origin: Origin, now_us: int) -> Choices:
     """What the customer may choose now."""
-    diverged = {number: each.variant for number, each in customer.variants.items() if each.stage is Stage.DIVERGED}
-    policy = rules.of(origin.customer_id, now_us).under(diverged).policy
+    policy = _policy(rules, customer, origin.customer_id, now_us)
     reasons: dict[Scope, list[SuppressionReason]] = {}
     for fact in customer.in_force:
         reasons.setdefault(fact.scope, []).append(fact.reason)
@@ -148,22 +147,36 @@ def moves(found: Choices, wanted: Iterable[tuple[Scope, Choice]]) -> list[Move]:
     return list(changed.values())
 
 
-def event_of(move: Move, origin: Origin, event_id: str, at_us: int) -> Event:
+def limits_moved(
+    rules: Rules, customer: Customer, customer_id: str, wanted: Iterable[Preference], now_us: int
+) -> list[Move]:
+    """The lines whose limits change where these take the place of the customer's own. A limit of 0 is one too."""
+    policy = _policy(rules, customer, customer_id, now_us)
+    was, will = ({_scope(each): _limited(each) for each in own} for own in (customer.preferences, wanted))
+    found: list[Move] = []
+    for scope in sorted({*was, *will}, key=str):
+        before, after = was.get(scope, USUAL), will.get(scope, USUAL)
+        if before != after:
+            found.append(Move(_line(policy, customer, {}, scope, now_us)._replace(choice=before), after))
+    return found
+
+
+def event_of(move: Move, customer_id: str, event_id: str, at_us: int, origin: Origin | None = None) -> Event:
     """What a move tells: an unsubscribe, the return from one, or a limit that went down or up."""
     scope = move.line.scope
     properties: dict[str, object] = {"from": str(move.line.choice), "to": str(move.to)}
     if scope == EVERYTHING:
         properties["scope"] = "all"
     return Event(
-        origin.customer_id,
+        customer_id,
         TAKT_SOURCE,
         event_id,
         _type(move).value,
         at_us,
         scope.channel,
         scope.topic,
-        origin.campaign,
-        origin.message_id,
+        origin and origin.campaign,
+        origin and origin.message_id,
         value=None if move.to.limit is None else float(move.to.limit),
         properties=properties,
     )
@@ -179,6 +192,12 @@ def preferences(known: Iterable[Preference], changed: Iterable[Move]) -> tuple[P
         if to.limit is not None:
             kept[line.scope] = Preference(line.scope.channel, line.scope.topic, to.limit)
     return tuple(kept.values())
+
+
+def _policy(rules: Rules, customer: Customer, customer_id: str, now_us: int) -> Policy:
+    """The one that the customer is under, as far as that makes a difference already."""
+    diverged = {number: each.variant for number, each in customer.variants.items() if each.stage is Stage.DIVERGED}
+    return rules.of(customer_id, now_us).under(diverged).policy
 
 
 def _type(move: Move) -> EventType:
@@ -220,9 +239,11 @@ def _line(
 def _chosen(preference: Preference | None) -> Choice:
     if preference is None:
         return USUAL
-    if preference.limit is None:
-        return ALL
-    return Choice(Sort.LIMIT, preference.limit) if preference.limit else NONE
+    return _limited(preference) if preference.limit != 0 else NONE
+
+
+def _limited(preference: Preference) -> Choice:
+    return ALL if preference.limit is None else Choice(Sort.LIMIT, preference.limit)
 
 
 def _budget(policy: Policy, choice: Preference) -> Budget | None:

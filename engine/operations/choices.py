@@ -119,8 +119,9 @@ class Choose(_Said):
             return None
         changed = [] if self._is_gone(held) else moves(self._look(batch.rules, held), self.wanted)
         if changed:
+            stem = f"choice:{held.now_us}:{held.account.seq}"
             told = tuple(
-                event_of(each, self.origin, f"choice:{held.now_us}:{held.account.seq}:{number}", held.now_us)
+                event_of(each, self.customer_id, f"{stem}:{number}", held.now_us, self.origin)
                 for number, each in enumerate(changed)
             )
             HappenedCommand(self.customer_id, told).apply(batch, held)

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from engine.core.account import LINGER_US
+from engine.core.choices import event_of, limits_moved
 from engine.core.customer import Customer, Preference
+from engine.core.events import TAKT_SOURCE, Event, EventType
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
-from engine.core.suppression import Consent, Scope, Suppression, joined, standing
+from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason, joined, standing
 from engine.operations.batch import Batch, Held, Plain
 from engine.store.customers import consent_data, preference_data, suppression_data
 from engine.store.journal import Change
@@ -22,6 +24,12 @@ class Filed(NamedTuple):
     changed: bool
     revoked: int
     at_us: int
+
+
+_OUTCOMES: Final[Mapping[SuppressionReason, EventType]] = {
+    SuppressionReason.UNSUBSCRIBE: EventType.UNSUBSCRIBED,
+    SuppressionReason.COMPLAINT: EventType.COMPLAINED,
+}
 
 
 class Unset:
@@ -70,7 +78,8 @@ class PutCustomer(FileCommand):
 class Suppress(FileCommand):
     """Forbids contacts in a scope from now on, and revokes the open leases in it, in one transaction.
 
-    Whatever lifted it before: told in so many words, it holds. `changed`: it was not in force already.
+    Whatever lifted it before: told in so many words, it holds. `changed`: it was not in force already. A change that
+    an event could have told is an outcome, as if it had.
     """
 
     suppression: Suppression
@@ -89,6 +98,8 @@ class Suppress(FileCommand):
         if new != was:
             revoked = batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
         changed = not held_before or was is None or was.binds_exempt != new.binds_exempt
+        if not held_before and new.reason in _OUTCOMES:
+            batch.events.append(_outcome(held, new))
         return Filed(held.customer_id, held.customer, changed, revoked, held.now_us)
 
 
@@ -114,16 +125,34 @@ class Lift(FileCommand):
 
 @dataclass(frozen=True, slots=True)
 class PutPreferences(FileCommand):
-    """Replaces the customer's own limits."""
+    """Replaces the customer's own limits: an outcome for each that changes, as on the customer's own page."""
 
     preferences: tuple[Preference, ...]
 
     def apply(self, batch: Batch, held: Held) -> Filed:
         changed = self.preferences != held.customer.preferences
         if changed:
+            moves = limits_moved(batch.rules, held.customer, self.customer_id, self.preferences, held.now_us)
+            stem = f"preferences:{held.now_us}:{held.account.seq}"
+            batch.events += [
+                event_of(each, self.customer_id, f"{stem}:{number}", held.now_us) for number, each in enumerate(moves)
+            ]
             customer = replace(held.customer, preferences=self.preferences)
             batch.change(held, Change.PREFERENCES, customer, [preference_data(each) for each in self.preferences])
         return Filed(held.customer_id, held.customer, changed, 0, held.now_us)
+
+
+def _outcome(held: Held, made: Suppression) -> Event:
+    """What readouts count of a suppression that was told as one, and not as an event."""
+    return Event(
+        held.customer_id,
+        TAKT_SOURCE,
+        f"suppression:{held.now_us}:{held.account.seq}",
+        _OUTCOMES[made.reason].value,
+        made.at_us,
+        made.scope.channel,
+        made.scope.topic,
+    )
 
 
 def profile_data(customer: Customer) -> dict[str, Any]:

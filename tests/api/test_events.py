@@ -94,6 +94,14 @@ def test_a_send_occupies_budget_without_a_message_id_and_what_occupies_nothing_i
     assert kept(takt, ada) == ["delivered", "sent"]
 
 
+def test_choices_that_come_by_other_ways_are_events_too(takt: Caller, ada: str) -> None:
+    limits = {"preferences": [{"channel": "push", "limit": 1}]}
+    for _ in range(2):
+        takt.suppress(ada, channel="email")
+        takt.call("PUT", f"/v1/customers/{ada}/preferences", limits)
+    assert [each for each in kept(takt, ada) if not each.startswith("takt:")] == ["opted_down", "unsubscribed"]
+
+
 def test_a_list_of_nothing_but_mistakes_names_each(takt: Caller, ada: str) -> None:
     before = row_counts(takt.service.database_url)
     assert bring(takt, event(ada, at="soon"), event(None), event(ada, bounce="hard")) == [
