@@ -35,12 +35,12 @@ def fields_of(page: str) -> dict[str, str]:
 
 
 def events(takt: Caller, customer_id: str) -> list[tuple[str, str | None, str | None, int, dict[str, Any]]]:
-    """The customer's events by time: type, channel, topic, flags, properties."""
+    """The customer's events by time, but for what follows for their reach: type, channel, topic, flags, properties."""
     with psycopg.connect(takt.service.database_url, autocommit=True) as connection:
         return connection.execute(
             "SELECT k.name, c.name, t.name, e.flags, e.properties FROM events e JOIN labels k ON k.number = e.kind"
             " LEFT JOIN labels c ON c.number = e.channel LEFT JOIN labels t ON t.number = e.topic"
-            " WHERE customer_id = %s ORDER BY at_us, event_key",
+            " WHERE customer_id = %s AND k.name NOT LIKE 'takt:%%' ORDER BY at_us, event_key",
             (customer_id,),
         ).fetchall()
 
