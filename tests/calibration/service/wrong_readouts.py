@@ -100,7 +100,13 @@ ALL: Final[tuple[tuple[Substitution, str], ...]] = (
     (suspects_counted, "loud-subjects"),
     (read_beyond_the_end, "loud-subjects"),
 )
-"""With an experiment in whose readout each shows."""
+"""With an experiment in whose readout each shows.
+
+Not planted here, of those in `tests.experiments.wrong_analyses`: phases pooled (no plan of the small company has any),
+inactive as left, 1 - Kaplan-Meier and hazards beside incidence (none has a survival metric or one of leaving), and the
+p-values that are not their interval's (Fisher, Student, uncorrected, fixed beside anytime): they count all right, and
+what is checked here are counts. Only where an interval comes to leave 0 out does such a p-value say something else.
+"""
 
 
 def _expose(patch: pytest.MonkeyPatch, variant: str, diverged: str) -> None:
