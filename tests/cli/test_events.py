@@ -35,7 +35,7 @@ def kept(service: Service, customer_id: str) -> list[tuple[Any, ...]]:
         return connection.execute(
             "SELECT l.name, s.name, e.at_us, e.value, e.flags, e.properties FROM events e"
             " JOIN labels l ON l.number = e.kind JOIN labels s ON s.number = e.source WHERE customer_id = %s"
-            " AND l.name NOT LIKE 'takt:%%' ORDER BY e.at_us",
+            " AND l.name NOT LIKE 'takt:%%' ORDER BY e.at_us, l.name DESC",
             (customer_id,),
         ).fetchall()
 
