@@ -33,8 +33,8 @@ Key: TypeAlias = tuple[str, int]  # customer id and event key
 
 
 class Result(StrEnum):
-    """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's. UNPLACED: it says that a
-    message was sent which nobody asked for, and not in which channel: it is kept, and occupies nothing."""
+    """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's. UNPLACED: it says that
+    a message was sent which nobody asked for, and not in which channel: it is kept, and occupies nothing."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -46,11 +46,11 @@ Outcome: TypeAlias = Result | TaktError
 
 
 class _Whose(NamedTuple):
-    """Owners of the addresses that events named; the keys of events that are news among those of nobody; and those that
-    somebody came to own while they were being kept."""
+    """Owners of the addresses that events named; of events that are news among those of nobody, their addresses and
+    keys; and those that somebody came to own while they were being kept."""
 
     owners: Mapping[Address, Sequence[str]]
-    news: set[int]
+    news: Set[tuple[Address, int]]
     found: Sequence[Event]
 
 
@@ -125,21 +125,18 @@ class Intake:
         whose = await self._whose([each for each in given if each.digest is not None])
         event_keys = [each.key for each in given]
         told: dict[Key, Event] = {}
-        facts: dict[str, list[Suppression]] = {}
         for event, event_key in zip(given, event_keys, strict=True):
             if event.customer_id:
                 told.setdefault((event.customer_id, event_key), event)
             else:
                 for customer_id in _customers(event, whose):
                     told.setdefault((customer_id, event_key), event._replace(customer_id=customer_id))
-            if event.digest is not None:
-                for customer_id, fact in _others(event, whose):
-                    facts.setdefault(customer_id, []).append(fact)
-        became, failed = await self._tell(told, facts)
+        became, _ = await self._tell(told)
+        unheard = await self._spread([each for each in given if outcomes.address_fact(each) is not None], whose)
         if whose.found:
             async with self._database.connection() as connection:
                 await addresses.forget(connection, whose.found, self._labels)
-        return _results(given, event_keys, whose, became, failed)
+        return _results(given, event_keys, whose, became, unheard)
 
     async def _take_named(self, given: Sequence[Event], unnamed: Set[str]) -> list[Outcome]:
         """Take those of a type that has a name; the others are refused, each by itself."""
@@ -149,31 +146,49 @@ class Intake:
         return [next(outcomes) if fits else TooManyNames() for fits in is_named]
 
     async def _whose(self, addressed: Sequence[Event]) -> _Whose:
-        """Note what events say of addresses, then whose they are, then keep what is nobody's; and look once more."""
+        """Look whose the addresses are, then keep what is nobody's; and look once more."""
         if not addressed:
-            return _Whose({}, set(), ())
-        told = [fact for each in addressed if (fact := outcomes.address_fact(each)) is not None]
+            return _Whose({}, frozenset(), ())
         async with self._database.connection() as connection:
-            await addresses.suppress(connection, told, self._labels)
             owners = await addresses.owners(connection, map(_address, addressed), self._labels)
             nobodys = [each for each in addressed if not each.customer_id and _address(each) not in owners]
             news = await addresses.keep(connection, nobodys, self._labels)
             late = await addresses.owners(connection, map(_address, nobodys), self._labels)
         return _Whose({**owners, **late}, news, [each for each in nobodys if _address(each) in late])
 
-    async def _tell(
-        self, told: Mapping[Key, Event], facts: Mapping[str, Sequence[Suppression]]
-    ) -> tuple[dict[Key, Outcome], dict[str, TaktError]]:
-        """What became of each event; and the customers who could not be told a fact about their address."""
+    async def _spread(self, speaking: Sequence[Event], whose: _Whose) -> dict[Address, TaktError]:
+        """Tell all who have an address what is known of it, now that these events spoke of it; the addresses of whom
+        that failed for.
+
+        What is known is what events said that were kept: a duplicate, which may say anything, adds nothing to it. It
+        only completes what broke off.
+        """
+        if not speaking:
+            return {}
+        named = {_address(each) for each in speaking}
+        async with self._database.connection() as connection:
+            known = await addresses.facts(connection, named, self._labels)
+            owners = await addresses.owners(connection, known, self._labels)
+        hearing: dict[tuple[str, Address], TellFacts] = {}
+        for event in speaking:
+            address, told = _address(event), set(_customers(event, whose))
+            for customer_id in owners.get(address, ()):
+                if customer_id not in told:
+                    hearing[customer_id, address] = TellFacts(customer_id, tuple(known[address]))
+        answers = await self._settle(list(hearing.values())) if hearing else []
+        failed = zip(hearing, answers, strict=True)
+        return {address: each for (_, address), each in failed if isinstance(each, TaktError)}
+
+    async def _tell(self, told: Mapping[Key, Event]) -> tuple[dict[Key, Outcome], dict[str, TaktError]]:
+        """What became of each event; and the customers who could not be told theirs."""
         locked, free = await self._parted(told)
         became: dict[Key, Outcome] = {}
         failed: dict[str, TaktError] = {}
-        if locked or facts:
+        if locked:
             by_customer: dict[str, list[Event]] = {}
             for (customer_id, _), event in locked.items():
                 by_customer.setdefault(customer_id, []).append(event)
             commands: list[Command] = [HappenedCommand(id_, tuple(each)) for id_, each in by_customer.items()]
-            commands += [TellFacts(id_, tuple(each)) for id_, each in facts.items()]
             answers = await self._settle(commands)
             news: dict[Key, Result] = {}
             for command, answer in zip(commands, answers, strict=True):
@@ -243,7 +258,7 @@ class Intake:
         moved = {key: (gone.merged[key[0]], key[1]) for key in free if key[0] in gone.merged}
         if moved:
             told = {to: free[key]._replace(customer_id=to[0]) for key, to in moved.items()}
-            now, failed = await self._tell(told, {})
+            now, failed = await self._tell(told)
             became |= {key: failed.get(to[0], now[to]) for key, to in moved.items()}
         return became
 
@@ -257,21 +272,12 @@ def _customers(event: Event, whose: _Whose) -> Sequence[str]:
     return (event.customer_id,) if event.customer_id else whose.owners.get(_address(event), ())
 
 
-def _others(event: Event, whose: _Whose) -> list[tuple[str, Suppression]]:
-    """Those who have the address that an event speaks of, and whose event it is not."""
-    if event.digest is None or not event.customer_id:
-        return []
-    fact = outcomes.address_fact(event)
-    owners = whose.owners.get(_address(event), ())
-    return [] if fact is None else [(each, fact) for each in owners if each != event.customer_id]
-
-
 def _results(
     given: Sequence[Event],
     event_keys: Sequence[int],
     whose: _Whose,
     became: Mapping[Key, Outcome],
-    failed: Mapping[str, TaktError],
+    unheard: Mapping[Address, TaktError],
 ) -> list[Outcome]:
     """What became of each event, in order; one that came twice in the list is news once."""
     seen: set[Key] = set()
@@ -283,11 +289,12 @@ def _results(
             results.append(Result.DUPLICATE if key in seen and isinstance(found, Result) else found)
             seen.add(key)
             continue
-        errors = [failed[id_] for id_, _ in _others(event, whose) if id_ in failed]
+        spoke = outcomes.address_fact(event) is not None
+        errors = [unheard[_address(event)]] if spoke and _address(event) in unheard else []
         outcome: Outcome = Result.DUPLICATE
         for customer_id in _customers(event, whose) or ("",):
             key = (customer_id, event_key)
-            kept = Result.UNRESOLVED if event_key in whose.news else Result.DUPLICATE
+            kept = Result.UNRESOLVED if (_address(event), event_key) in whose.news else Result.DUPLICATE
             found = became[key] if customer_id else kept
             if isinstance(found, TaktError):
                 errors.append(found)

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Final, Protocol, TypeVar, cast
 
 from engine.core.errors import DatabaseUnavailable, TaktError, TooManyNames, Unavailable
+from engine.core.outcomes import address_fact
 from engine.core.policy import DAY_US
 from engine.core.rules import Rules
 from engine.operations import erasures as erased
@@ -258,6 +259,8 @@ class Settler:
             calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
         if batch.events or batch.reach:
             calls += events.telling(events.keyed(batch.happened()), self._labels)
+            facts = [fact for each in batch.events if (fact := address_fact(each)) is not None]
+            calls += addresses.suppressing(facts, self._labels)
         if batch.linked or batch.unlinked:
             calls += addresses.relinking(batch.unlinked, batch.linked, self._labels)
         if batch.readmitted:

@@ -11,6 +11,7 @@ import orjson
 
 from engine.core.customer import Address
 from engine.core.events import NO_PROPERTIES, Event
+from engine.core.outcomes import address_fact
 from engine.core.suppression import Scope, Suppression, SuppressionReason, fact
 from engine.store.columns import Byteas, Int2s, Int8s, Texts
 from engine.store.database import Connection
@@ -47,7 +48,7 @@ _KEEP = (
     " FROM unnest(%b, %b, %b, %b) AS rows(key, channel, address, data)"
     " WHERE NOT EXISTS (SELECT FROM suppressed_addresses s WHERE s.address = rows.address"
     f" AND s.channel = rows.channel AND s.reason = '{SuppressionReason.ERASURE.value}')"
-    " ON CONFLICT (address, channel, event_key) DO NOTHING RETURNING event_key"
+    " ON CONFLICT (address, channel, event_key) DO NOTHING RETURNING event_key, channel, address"
 )
 _WAITING = (
     f"SELECT u.channel, u.address, u.data FROM {_PAIRS} JOIN unresolved_events u USING (channel, address)"
@@ -103,37 +104,40 @@ async def facts(
     return found
 
 
-async def suppress(connection: Connection, told: Iterable[Suppression], labels: Labels) -> None:
-    """Note facts about addresses, each with its channel and digest; the newest stands, in any order."""
+def suppressing(told: Iterable[Suppression], labels: Labels) -> list[Call]:
+    """What notes facts about addresses, each with its channel and digest; the newest stands, in any order."""
     newest: dict[tuple[Address, str], Suppression] = {}
     for each in told:
         if each.scope.channel is not None and each.digest is not None:
             key = Address(each.scope.channel, each.digest), each.reason.value
             newest[key] = max(newest.get(key, each), each, key=lambda known: (known.at_us, known.source))
     if not newest:
-        return
-    rows = sorted(newest.items())
+        return []
+    rows = sorted(newest.items())  # in one order: of two transactions neither waits for the other in turn
     channels, digests = _pairs([address for (address, _), _ in rows], labels)
     reasons, sources = Texts(reason for (_, reason), _ in rows), Texts(each.source for _, each in rows)
-    await exchange(
-        connection, (_SUPPRESS, (Int8s(each.at_us for _, each in rows), channels, digests, reasons, sources))
-    )
+    return [(_SUPPRESS, (Int8s(each.at_us for _, each in rows), channels, digests, reasons, sources))]
 
 
-async def keep(connection: Connection, events: Iterable[Event], labels: Labels) -> set[int]:
-    """Keep events whose address is nobody's yet; returns the keys of those that were news.
+async def keep(connection: Connection, events: Iterable[Event], labels: Labels) -> set[tuple[Address, int]]:
+    """Keep events whose address is nobody's yet, and note what those that are news say of it; their addresses and keys.
 
-    Of an address whose owner was erased nothing is kept.
+    Of two with the same address and key the first. Of an address whose owner was erased nothing is kept.
     """
-    waiting = {(Address(each.channel or "", each.digest or ""), each.key): each for each in events}
+    waiting: dict[tuple[Address, int], Event] = {}
+    for each in events:
+        waiting.setdefault((Address(each.channel or "", each.digest or ""), each.key), each)
     if not waiting:
         return set()
     rows = sorted(waiting.items(), key=lambda row: row[0])
     channels, digests = _pairs([address for (address, _), _ in rows], labels)
     data = Texts(orjson.dumps(_data(each)).decode() for _, each in rows)
     kept = _KEEP, (Int8s(key for (_, key), _ in rows), channels, digests, data)
-    *_, news, _ = await exchange(connection, BEGIN, *HOLD, kept, COMMIT)
-    return {row[0] for row in news}
+    *_, found = await exchange(connection, BEGIN, *HOLD, kept)
+    news = {(_address(channel, digest, labels), key) for key, channel, digest in found}
+    told = [fact for each in news if (fact := address_fact(waiting[each])) is not None]
+    await exchange(connection, *suppressing(told, labels), COMMIT)
+    return news
 
 
 async def waiting(connection: Connection, addresses: Iterable[Address], labels: Labels) -> list[Event]:

@@ -18,12 +18,14 @@ from engine.operations.addresses import NoAddress, PutReachable, hashed, normali
 from engine.operations.decide import AskCommand, Mode
 from engine.operations.decider import Decider
 from engine.operations.file import Filed, PutCustomer
+from engine.operations.happened import HappenedCommand
 from engine.operations.intake import Intake, Outcome, Result
 from engine.operations.look import look
 from engine.operations.resolve import ReleaseCommand, Resolved
 from engine.operations.verify import verify
 from engine.settings import Settings
 from engine.store import addresses
+from engine.store.events import labels_of
 from tests.store.faults import Cut, count, proxied, run
 
 pytestmark = pytest.mark.anyio
@@ -195,6 +197,40 @@ async def test_what_a_crash_left_waiting_is_used_by_the_next_put(
     assert isinstance(filed, Filed)
     assert await reasons(decider, "ada") == {"unsubscribe"}
     assert count(database_url, "SELECT count(*) FROM unresolved_events") == 0
+
+
+async def test_a_duplicate_says_nothing_of_an_address_whatever_it_says(
+    decider: Decider, intake: Intake, database_url: str
+) -> None:
+    at_us = await an_hour_ago(decider)
+    kept = event("ada", "session", at_us)
+    bounced = {"type": "bounced", "channel": "email", "flags": int(Flag.HARD), "digest": MAILBOX.digest}
+    again = kept._replace(**bounced)  # the same source and id
+    waiting = of_mailbox("session", at_us)._replace(event_id="of-nobody")
+    assert await intake.take([kept, again]) == [Result.ACCEPTED, Result.DUPLICATE], "in one list"
+    assert await intake.take([waiting]) == [Result.UNRESOLVED]
+    assert await intake.take([again, waiting._replace(**bounced)]) == [Result.DUPLICATE] * 2
+    assert count(database_url, "SELECT count(*) FROM suppressed_addresses") == 0
+    await intake.put([reachable("bob", MAILBOX)])
+    assert await intake.take([again, waiting._replace(**bounced)]) == [Result.DUPLICATE] * 2
+    await intake.put([reachable("eve", MAILBOX)])
+    assert [await reasons(decider, who) for who in ("ada", "bob", "eve")] == [set()] * 3
+    assert count(database_url, "SELECT count(*) FROM suppressed_addresses") == 0
+    assert await intake.take([again._replace(event_id="another")]) == [Result.ACCEPTED]
+    assert [await reasons(decider, who) for who in ("ada", "bob", "eve")] == [{"hard_bounce"}] * 3
+    assert not (await verify(decider.database)).findings
+
+
+async def test_who_has_the_address_hears_of_it_when_an_event_is_brought_again_after_a_crash(
+    decider: Decider, intake: Intake
+) -> None:
+    await intake.put([reachable("bob", MAILBOX)])
+    told = of_mailbox("complained", await an_hour_ago(decider))._replace(customer_id="ada")
+    await decider.labels.admit(labels_of([told]))
+    await decider.settle(HappenedCommand("ada", (told,)))  # and then the process died
+    assert await reasons(decider, "bob") == set()
+    assert await intake.take([told]) == [Result.DUPLICATE]
+    assert await reasons(decider, "bob") == {"complaint"}
 
 
 async def test_the_order_of_events_and_addresses_leaves_no_trace(
