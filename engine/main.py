@@ -7,7 +7,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -139,7 +139,15 @@ def schedule() -> None:
 def _stand(url: str, settings: Settings) -> None:
     from engine.scheduler.leader import stand  # with APScheduler, which nobody else needs
 
-    asyncio.run(stand(url, settings))
+    async def until_told() -> None:
+        """From here on a signal cancels: raised wherever the loop is, an exit can be lost in some `except`."""
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        with suppress(asyncio.CancelledError):
+            await stand(url, settings)
+
+    asyncio.run(until_told())
 
 
 def _configured(application: "str | FastAPI", *, factory: bool = False, workers: int = 1) -> uvicorn.Config:

@@ -24,8 +24,12 @@ log = logging.getLogger("takt.scheduler")
 
 
 async def stand(url: str, settings: Settings) -> None:
-    """Wait to lead, lead, and wait again, until cancelled. A database that is away is waited for."""
-    while True:
+    """Wait to lead, lead, and wait again, until cancelled. A database that is away is waited for.
+
+    A connection that is broken off may say that it was lost, and not that it was cancelled: who was told to end ends.
+    """
+    task = asyncio.current_task()
+    while task is None or not task.cancelling():
         try:
             async with seat(url, f"{socket.gethostname()} {os.getpid()}") as taken:
                 while not await taken.take():  # noqa: ASYNC110 - what is awaited is another process's end

@@ -48,7 +48,8 @@ def test_no_table_no_log_and_no_export_has_anything_of_who_was_erased(service: S
         assert all(f"canary-{each}" in told for each in ("nick", "form", "message-1", "event", "basket", "desk"))
         assert "canary-mail" not in told + dump(service.database_url)
         done = takt.call("DELETE", PATH)
-        assert (done["changed"], done["contacts"], done["events"]) == (True, 1, 1)
+        assert (done["changed"], done["contacts"]) == (True, 1)
+        assert done["events"] > 1, "what Takt keeps of whom it may write to goes with the rest"
         assert takt.send("GET", f"{PATH}/export").status_code == 404
         assert takt.send("GET", PATH).status_code == 404
         answer = takt.call("POST", "/v1/decisions", {"customer_id": WHO, "message_id": "canary-message-3",
