@@ -3,26 +3,24 @@
 from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from engine.core.errors import Conflict, Invalid, Problem
-from engine.core.policy import Channel
 from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.operations.erase import erase
 from engine.operations.export import export
 from engine.operations.file import Suppress
 from engine.operations.look import journal, look
 from engine.operations.merge import merge
-from engine.operations.surroundings import surroundings
 from engine.render.customer import Person, customer_page, customers_page
 from engine.web.answers import PageRoute, of_html, saved, see
+from engine.web.asking import Who, selected
 from engine.web.framing import framed
-from engine.web.signing_in import Reader, Viewer, form, viewer
+from engine.web.signing_in import Reader, form
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 CustomerId = Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Before = Annotated[int | None, Query(ge=1, lt=2**31)]
-Who = Annotated[Viewer, Depends(viewer)]
 _PLACE: Final = "/customers"
 _PAGE: Final = 50
 _LATEST_US: Final = 2**53  # clamped to the customer's now
@@ -56,14 +54,11 @@ async def one(id: CustomerId, request: Request, who: Reader, before: Before = No
 async def suppress(request: Request, who: Who) -> Response:
     """Once this has answered nothing is allowed in the scope, and open leases in it are revoked."""
     fields = await form(request, who)
-    channel, topic = fields.get("channel") or None, fields.get("topic") or None
-    decider = request.app.state.decider
-    if channel is not None and channel not in {each.value for each in Channel}:
-        raise Invalid([Problem("channel", repr(channel), "a channel")])
-    if topic is not None and topic not in (await surroundings(decider)).topics:
-        raise Invalid([Problem("topic", repr(topic), "a topic of the policy")])
+    channel, topic, problems = await selected(request, fields)
+    if problems:
+        raise Invalid(problems)
     suppression = Suppression(Scope(channel, topic), SuppressionReason.BY_HAND, _LATEST_US, who.key.name, True)
-    await decider.settle(Suppress(_id(fields), suppression))
+    await request.app.state.decider.settle(Suppress(_id(fields), suppression))
     return _back(fields, "suppressed")
 
 

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from engine.core.errors import Invalid, NotFound, Problem
 from engine.operations import experiments, programme
@@ -14,23 +14,22 @@ from engine.operations.readouts import Readouts
 from engine.operations.ship import LEAST_HELD, MOST_HELD, readouts_us, ship
 from engine.render.experiment import Line, Subject, experiment_page, experiments_page
 from engine.render.page import page as file_page
-from engine.store.database import Database
 from engine.web.answers import PageRoute, of_html, saved, see
+from engine.web.asking import Who, database_of
 from engine.web.framing import framed
-from engine.web.signing_in import Reader, Viewer, form, viewer
-from experiments.readout import Readout
+from engine.web.signing_in import Reader, Viewer, form
+from experiments.reporting.json_form import from_document
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Key = Annotated[str, Path(min_length=1, max_length=100, pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]*$")]
 At = Annotated[int, Path(ge=0, lt=2**62)]
-Who = Annotated[Viewer, Depends(viewer)]
 _PLACE: Final = "/experiments"
 _NOTE_MOST: Final = 2_000
 
 
 @router.get(_PLACE)
 async def listed(request: Request, who: Reader, state: State | None = None) -> Response:
-    found = await programme.lines(_database(request), state)
+    found = await programme.lines(database_of(request), state)
     frame = await framed(request, who, "Experiments", _PLACE)
     lines = [Line(each.record, each.call, each.computed_us) for each in found]
     return of_html(experiments_page(frame, lines, state and state.value))
@@ -58,21 +57,21 @@ async def as_json(key: Key, at_us: At, request: Request, _who: Reader) -> Respon
 async def as_file(key: Key, at_us: At, request: Request, _who: Reader) -> Response:
     """A page that is whole by itself: to be sent, printed and kept."""
     seen = await _seen(request, key, at_us)
-    readout = Readout.from_json(json.dumps(_document(seen)["readout"]))
+    readout = from_document(_document(seen)["readout"])
     return saved(file_page(readout), "text/html", f"{key}-{at_us}.html")
 
 
 @router.post("/experiments/{key}/start")
 async def start(key: Key, request: Request, who: Who) -> Response:
     await form(request, who)
-    await experiments.start(_database(request), key, By(who.key.name))
+    await experiments.start(database_of(request), key, By(who.key.name))
     return _done(key, "start")
 
 
 @router.post("/experiments/{key}/stop")
 async def stop(key: Key, request: Request, who: Who) -> Response:
     await form(request, who)
-    await experiments.stop(_database(request), key, By(who.key.name))
+    await experiments.stop(database_of(request), key, By(who.key.name))
     return _done(key, "stop")
 
 
@@ -81,7 +80,7 @@ async def ship_it(key: Key, request: Request, who: Who) -> Response:
     fields = await form(request, who)
     held = fields.get("holdout")
     share = None if not held else _share(held)
-    await ship(_database(request), key, By(who.key.name), variant=fields.get("variant", ""), held=share)
+    await ship(database_of(request), key, By(who.key.name), variant=fields.get("variant", ""), held=share)
     return _done(key, "ship")
 
 
@@ -91,7 +90,7 @@ async def note(key: Key, request: Request, who: Who) -> Response:
     text = fields.get("note", "")
     if len(text) > _NOTE_MOST:
         raise Invalid([Problem("note", f"{len(text):,} characters", f"at most {_NOTE_MOST:,}")])
-    await experiments.note(_database(request), key, By(who.key.name, text))
+    await experiments.note(database_of(request), key, By(who.key.name, text))
     return _done(key, "notes")
 
 
@@ -122,7 +121,7 @@ async def _shown(request: Request, who: Viewer, key: str, at_us: int | None) -> 
 
 
 async def _seen(request: Request, key: str, at_us: int | None) -> Seen:
-    return await programme.seen(_database(request), _readouts(request), key, at_us)
+    return await programme.seen(database_of(request), _readouts(request), key, at_us)
 
 
 def _document(seen: Seen) -> dict[str, Any]:
@@ -144,7 +143,3 @@ def _done(key: str, step: str) -> Response:
 
 def _readouts(request: Request) -> Readouts:
     return request.app.state.readouts
-
-
-def _database(request: Request) -> Database:
-    return request.app.state.decider.database

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from engine.core.errors import Conflict, Invalid, InvalidPolicy, Problem
 from engine.core.policy_reader import read_policy
@@ -13,11 +13,11 @@ from engine.operations.policies import Activation
 from engine.render.policy import Draft, InForce, editor_page, policy_page, version_page
 from engine.store.database import Database
 from engine.web.answers import PageRoute, of_html, see
+from engine.web.asking import Who, database_of
 from engine.web.framing import framed
-from engine.web.signing_in import Reader, Viewer, form, viewer
+from engine.web.signing_in import Reader, form
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-Who = Annotated[Viewer, Depends(viewer)]
 Number = Annotated[int, Path(ge=1, lt=2**31)]
 _PLACE: Final = "/policy"
 _SHOWN: Final = 100
@@ -27,7 +27,7 @@ _NOTE_MOST: Final = 2_000
 
 @router.get(_PLACE)
 async def show(request: Request, who: Reader) -> Response:
-    database = _database(request)
+    database = database_of(request)
     current = await policies.in_force(database)
     kept = await policies.versions(database, _SHOWN)
     held = None if current is None else await _held(database, current)
@@ -37,7 +37,7 @@ async def show(request: Request, who: Reader) -> Response:
 @router.get("/policy/edit")
 async def edit(request: Request, who: Reader) -> Response:
     allow(who.key, Scope.MANAGE)
-    database = _database(request)
+    database = database_of(request)
     current = await policies.in_force(database)
     source = "" if current is None else (await policies.version(database, current.policy_version)).source
     return of_html(editor_page(await framed(request, who, "Change the policy", _PLACE), Draft(source, "")))
@@ -49,10 +49,10 @@ async def change(request: Request, who: Who) -> Response:
     What is wrong is told beside the text, which nobody has to type again."""
     fields = await form(request, who)
     source, note = fields.get("yaml", "").replace("\r\n", "\n"), fields.get("note", "").strip()
-    draft = await _draft(_database(request), source, note)
+    draft = await _draft(database_of(request), source, note)
     if draft.is_good and fields.get("do") == "activate":
         try:
-            await policies.activate(_database(request), source, author=who.key.name, note=note)
+            await policies.activate(database_of(request), source, author=who.key.name, note=note)
             return see(_PLACE, "activated")
         except Conflict as conflict:
             draft = Draft(source, note, refusal=conflict.message)
@@ -62,7 +62,7 @@ async def change(request: Request, who: Who) -> Response:
 
 @router.get("/policy/{number}")
 async def one(number: Number, request: Request, who: Reader) -> Response:
-    database = _database(request)
+    database = database_of(request)
     kept = await policies.version(database, number)
     current = await policies.in_force(database)
     is_in_force = current is not None and current.policy_version == number
@@ -76,7 +76,7 @@ async def one(number: Number, request: Request, who: Reader) -> Response:
 @router.post("/policy/{number}/activate")
 async def activate(number: Number, request: Request, who: Who) -> Response:
     await form(request, who)
-    await policies.activate_version(_database(request), number, author=who.key.name)
+    await policies.activate_version(database_of(request), number, author=who.key.name)
     return see(_PLACE, "activated")
 
 
@@ -97,7 +97,3 @@ async def _draft(database: Database, source: str, note: str) -> Draft:
 async def _held(database: Database, current: Activation) -> InForce:
     kept = await policies.version(database, current.policy_version)
     return InForce(kept, current.policy, current.activated_us)
-
-
-def _database(request: Request) -> Database:
-    return request.app.state.decider.database
