@@ -72,7 +72,7 @@ class Database:
     async def open(self) -> None:
         """Connect, and raise `UnfitDatabase` where the server could break a promise."""
         try:
-            await self._pool.open(wait=True, timeout=10.0)
+            await self._pool.open(wait=True, timeout=30.0)
         except PoolTimeout as error:
             await self._pool.close()
             raise DatabaseUnavailable("the database does not answer: is DATABASE_URL right?") from error

@@ -10,6 +10,7 @@ from engine.store.database import Connection
 
 async def secret(connection: Connection, name: str) -> bytes:
     """The secret of that name, made now if there is none. The transaction should be short."""
+    await connection.execute("SET LOCAL lock_timeout = '10s'")  # another process may be making it, on a slow disk
     await connection.execute(
         "INSERT INTO secrets (name, value) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
         (name, secrets.token_bytes(32)),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -33,7 +34,7 @@ def running(database_url: str, log: Path | None = None, **environment: str) -> G
         )
         try:
             service = Service(f"http://127.0.0.1:{listening.getsockname()[1]}", key, database_url)
-            _wait(service, process)
+            _wait(service, process, written)
             yield service
         finally:
             process.terminate()
@@ -46,7 +47,7 @@ def running(database_url: str, log: Path | None = None, **environment: str) -> G
         assert "ERROR" not in said, said
 
 
-def _wait(service: Service, process: "subprocess.Popen[bytes]") -> None:
+def _wait(service: Service, process: "subprocess.Popen[bytes]", written: IO[str]) -> None:
     give_up = time.monotonic() + START_S_MAX
     while process.poll() is None and time.monotonic() < give_up:
         try:  # the socket listens already: a call waits until the process accepts it
@@ -54,4 +55,5 @@ def _wait(service: Service, process: "subprocess.Popen[bytes]") -> None:
                 return
         except httpx.TransportError:
             continue
-    raise AssertionError("the process did not come up")
+    written.seek(0)
+    raise AssertionError(f"the process did not come up (exit code {process.poll()}): {written.read()}")
