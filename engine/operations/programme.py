@@ -1,15 +1,25 @@
-"""All experiments side by side, each with what its newest readout says."""
+"""All experiments side by side, each with what its newest readout says; and what came of all that ended, null and
+harmful ones too, with what everything that was shipped did together.
 
+Effects of single experiments are added up nowhere: what was shipped was chosen because it looked good, so a sum would
+promise too much. A holdout is compared with all that came after it at once.
+"""
+
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from engine.core.errors import NotFound
-from engine.operations.experiments import State, Whole, whole
+from engine.operations.experiments import State, Whole, day_of, whole
 from engine.operations.readouts import Kept, Readouts
+from engine.operations.ship import planned_us
 from engine.store import experiments, snapshots
-from engine.store.database import Database
+from engine.store import programme as store
+from engine.store.database import Database, clock_us
 from engine.store.experiments import Record
+from engine.store.programme import Result, Total
 
 SHOWN_MAX: Final = 1_000
+RESULTS_MAX: Final = 1_000
 _DAYS_SHOWN: Final = 120
 
 
@@ -29,6 +39,20 @@ class Seen(NamedTuple):
     kept: Kept | None
     days: list[tuple[int, str]]
     is_newest: bool
+
+
+class Programme(NamedTuple):
+    """All that ended, or should have: `results` the newest first, `is_cut` where there are more than `RESULTS_MAX`.
+    `states`: how many experiments there are in each. `totals`: of all holdouts, the oldest first; `best` is that of
+    them which tells of most ships, and `ships` are those. `due_us`: the next readout of any holdout."""
+
+    results: list[Result]
+    is_cut: bool
+    states: dict[str, int]
+    totals: list[Total]
+    best: Total | None
+    ships: list[Total]
+    due_us: int | None
 
 
 async def lines(database: Database, state: State | None = None) -> list[Line]:
@@ -53,3 +77,33 @@ async def seen(database: Database, readouts: Readouts, key: str, at_us: int | No
         days = await snapshots.days(connection, found.record.number, _DAYS_SHOWN)
     newest_us = days[0][0] if days else None
     return Seen(found, kept, days, kept is None or kept.snapshot.computed_us == newest_us)
+
+
+async def programme(database: Database) -> Programme:
+    """What came of everything that was tried."""
+    async with database.connection() as connection:
+        now_us = await clock_us(connection)
+        results = await store.results(connection, day_of(now_us), now_us, RESULTS_MAX + 1)
+        states = await store.states(connection)
+        totals = await store.totals(connection)
+    best = max(
+        (each for each in totals if each.found),
+        key=lambda each: (len(shipped_within(each, totals)), each.as_of_us),
+        default=None,
+    )
+    planned = [each for total in totals if total.holdout.over_us > now_us for each in planned_us(total.holdout)]
+    return Programme(
+        results=results[:RESULTS_MAX],
+        is_cut=len(results) > RESULTS_MAX,
+        states=states,
+        totals=totals,
+        best=best,
+        ships=shipped_within(best, totals) if best else [],
+        due_us=min((each for each in planned if each > now_us), default=None),
+    )
+
+
+def shipped_within(total: Total, totals: Sequence[Total]) -> list[Total]:
+    """What the readout of a holdout is about: the budgets that were shipped since it began, until its last day."""
+    until_us = total.holdout.from_us if total.as_of_us is None else total.as_of_us
+    return [each for each in totals if total.holdout.from_us <= each.holdout.from_us <= until_us]

@@ -16,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Protocol, Self
 
+from engine.core.cells import harmless
 from engine.core.errors import Conflict, TaktError
 
 pa: Any = import_module("pyarrow")  # it carries no types
 pq: Any = import_module("pyarrow.parquet")
 
 FORMATS: Final = (".csv", ".parquet")
-FORMULA_STARTS: Final = frozenset("=+-@\t\r")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -158,7 +158,7 @@ def _claim(part: Path, target: Path) -> int:
 
 
 def _guarded(cells: list[str]) -> list[str]:
-    return ["'" + cell if cell and cell[0] in FORMULA_STARTS else cell for cell in cells]
+    return [harmless(cell) for cell in cells]
 
 
 def _cells(column: Any) -> list[str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from engine.core.cells import FORMULA_STARTS
 from engine.core.errors import Conflict
 from engine.operations.decider import Decider
 from engine.operations.recheck import open_screened, recheck
-from engine.operations.result_file import FORMULA_STARTS, ResultFile, UnfitTarget
+from engine.operations.result_file import ResultFile, UnfitTarget
 from engine.operations.screening import COLUMNS
 from tests.operations.audiences import RESERVE, read, screened, write
 
