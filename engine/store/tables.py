@@ -39,6 +39,11 @@ _SANE_ASK = (
 )
 
 
+def _by_time(name: str) -> Index:
+    """Finds the rows of an hour in a table whose rows come in the order of their time, and costs an insert little."""
+    return Index(name, "at_us", postgresql_using="brin", postgresql_with={"pages_per_range": 32, "autosummarize": "on"})
+
+
 def big_column() -> Any:
     return Field(sa_type=BigInteger, nullable=False)
 
@@ -169,6 +174,7 @@ class JournalRow(_AskedRow, table=True):
     __table_args__ = (
         PrimaryKeyConstraint("customer_id", "message_key", "seq", "at_us", name="journal_pkey"),
         CheckConstraint(f"{_SANE_ASK} AND length(message_id) BETWEEN 1 AND 200", name="journal_sane"),
+        _by_time("journal_at_us"),
         WEEKLY,
     )
     message_key: int = big_column()
@@ -182,6 +188,7 @@ class RefusalRow(_AskedRow, table=True):
     __table_args__ = (
         PrimaryKeyConstraint("customer_id", "seq", "at_us", name="refusals_pkey"),
         CheckConstraint(f"{_SANE_ASK} AND length(message_id) <= 200", name="refusals_sane"),
+        _by_time("refusals_at_us"),
         WEEKLY,
     )
     retry_at_us: int = big_column()
