@@ -58,6 +58,28 @@ class ConcurrentOut(Out):
     customers: list[MetOut]
 
 
+class WeekOut(Out):
+    """The effect within one week since entry, 1 being the first; `why_not` where there is none."""
+
+    week: int
+    effect: float | None
+    low: float | None
+    high: float | None
+    method: str
+    why_not: str | None
+
+
+class WeeksOut(Out):
+    """A survival metric's effects by week since entry on a fixed cohort (`cohort` counts it by variant): everybody who
+    was watched for all these weeks, left or not. Intervals hold for all weeks at once; they decide nothing."""
+
+    metric: str
+    variant: str
+    cohort: dict[str, int]
+    alpha: float
+    effects: list[WeekOut]
+
+
 class FoundOut(Out):
     """What a user test, an interview or a call found."""
 
@@ -83,6 +105,7 @@ class ReadoutOut(Out):
     eligible: EligibleOut | None
     pauses: PausesOut | None
     concurrent: list[ConcurrentOut]
+    weeks: list[WeeksOut]
     cautions: list[str]
     findings: list[FoundOut]
 

@@ -93,6 +93,7 @@ def _data(kept: Kept) -> dict[str, Any]:
         "as_of": instant(snapshot.as_of_us),
         "took_ms": snapshot.took_us // 1_000,
         "call": snapshot.call,
+        "weeks": [],  # of one that was computed before there were any
         **document,
         "pauses": paused and {**paused, "stretches": [_stretch(each) for each in paused["stretches"]]},
         "findings": [{"at": instant(each.at_us), "author": each.author, "note": each.note} for each in kept.findings],

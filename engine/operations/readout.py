@@ -33,6 +33,7 @@ from experiments.readout import Check, CheckCode, MetricReadout, Readout
 from experiments.reporting.json_form import document
 from experiments.reporting.validity import weights_of
 from experiments.reporting.verdicts import Call
+from experiments.reporting.weekly import Weekly, weekly
 from experiments.tables import aggregate
 
 SCHEMA: Final = 1
@@ -139,6 +140,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
             "eligible": _eligible(plan, entered, readout) if plan.is_about_budgets else None,
             "pauses": _paused(stretches, unpaused),
             "concurrent": _concurrent(plan, analysis.met()),
+            "weeks": [_weeks(each) for each in weekly(more.plan, aggregates)],
             "cautions": cautions,
         },
     )
@@ -289,6 +291,26 @@ def _concurrent(plan: Experiment, met: Iterable[Met]) -> list[dict[str, Any]]:
         count = {"variant": plan.variants[each.variant].name, "other": each.other, "customers": each.customers}
         found.setdefault(each.experiment, []).append(count)
     return [{"experiment": key, "customers": counts} for key, counts in found.items()]
+
+
+def _weeks(found: Weekly) -> dict[str, Any]:
+    return {
+        "metric": found.metric,
+        "variant": found.variant,
+        "cohort": dict(found.cohort),
+        "alpha": found.effects[0].level.alpha,
+        "effects": [
+            {
+                "week": place + 1,
+                "effect": each.effect,
+                "low": None if each.low is None else _finite(each.low),
+                "high": None if each.high is None else _finite(each.high),
+                "method": each.method,
+                "why_not": each.why_not,
+            }
+            for place, each in enumerate(found.effects)
+        ],
+    }
 
 
 def _about_refusals(days: float) -> Iterable[str]:

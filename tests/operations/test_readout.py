@@ -1,7 +1,7 @@
 """Readouts in the service: what it finds in its own tables is what an analysis of files finds that were told apart."""
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from engine.store.exposures import ExposureFlag
 from experiments.analysis import analyze
 from experiments.design import Columns, Experiment
 from experiments.readout import Readout
+from experiments.reporting.weekly import Weekly, weekly
+from experiments.tables import aggregate
 from tests.operations.readout_plans import BUDGET, PLAIN, arms, computed, opened
 from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World, events, exposures, moment, random_world
 
@@ -86,6 +88,17 @@ def assert_close(one: list[float | None], other: list[float | None], name: str) 
     assert [each for each in one if each is not None] == pytest.approx(known, rel=1e-9, abs=1e-12), name
 
 
+def assert_same_weeks(kept: list[dict[str, Any]], weeks: Sequence[Weekly]) -> None:
+    assert [(each["metric"], each["variant"], each["cohort"]) for each in kept] == [
+        (each.metric, each.variant, dict(each.cohort)) for each in weeks
+    ]
+    assert {each["metric"] for each in kept} == {"days"}
+    for ours, theirs in zip(kept, weeks, strict=True):
+        assert [each["week"] for each in ours["effects"]] == [1, 2, 3, 4][: len(theirs.effects)]
+        numbers = [each[name] for each in ours["effects"] for name in ("effect", "low", "high")]
+        assert_close(numbers, [end for each in theirs.effects for end in (each.effect, each.low, each.high)], "weeks")
+
+
 @pytest.mark.parametrize("plan", [PLAIN, BUDGET], ids=["plain", "budget"])
 @pytest.mark.parametrize("seed", [1])
 def test_the_service_finds_what_an_analysis_of_files_finds(
@@ -96,8 +109,12 @@ def test_the_service_finds_what_an_analysis_of_files_finds(
     found = computed(world)
     full = extended(as_told(read_plan(world.plan)), ["email", "push"], has_margins=True, has_refusals=False)
     assert set(found.document["standard"]) == set(full.added)
-    other = from_files(world, replace(full.plan, columns=Columns()), tmp_path)
+    of_files = replace(full.plan, columns=Columns())
+    other = from_files(world, of_files, tmp_path)
     assert_equal(found.readout, other)
+    of_files = replace(of_files, metrics=tuple(each for each in of_files.metrics if each.name == "days"))
+    tables = aggregate(of_files, tmp_path / "exposures.parquet", tmp_path / "events.parquet", as_of=moment(NOW_US))
+    assert_same_weeks(found.document["weeks"], weekly(of_files, tables))
     standard = {each.name: each for each in found.readout.metrics if each.name in full.added}
     for name in (
         "reachable_28_email",
