@@ -15,7 +15,7 @@ demo: $(VENV)/.service  ## Serve a simulated company: twelve weeks, played in ab
 	@$(BIN)/takt demo
 
 test: $(VENV)/.dev $(VENV)/.browser lint  ## Everything that must hold
-	$(BIN)/pytest -n 3 --dist loadgroup
+	$(BIN)/pytest -n 3 --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from psycopg import sql
+from xdist.remote import Producer
+from xdist.scheduler import Scheduling
 
 from engine.core.presets import PRESETS
 from engine.operations import policies
@@ -18,6 +20,7 @@ from engine.operations.decider import Decider
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store.migrations import migrate, newest_revision
+from tests.order import ByFile, in_order
 from tests.service import Service, serving
 
 # A slow machine is no fault of the data's.
@@ -28,6 +31,14 @@ hypothesis_settings.load_profile(os.environ.get("TAKT_HYPOTHESIS", "gate"))
 
 TEST_DATA_DIR = Path(os.environ.get("TAKT_TEST_DATA_DIR", Path(__file__).parent.parent / ".takt" / "test"))
 _TEMPLATE_LOCK = 7_236_871_900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    in_order(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return ByFile(config, log)
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ PAGES = {
     "nothing": "/nothing",
 }
 SERIOUS = ("serious", "critical")
-pytestmark = pytest.mark.xdist_group("browser")  # one Chromium is enough for two cores
 
 
 def serious(page: Page) -> list[str]:

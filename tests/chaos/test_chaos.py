@@ -13,8 +13,6 @@ from tests.chaos.run import Plan, deployed
 SEED = 20_261_005
 SECONDS = 45.0
 
-pytestmark = pytest.mark.xdist_group("chaos")
-
 
 def test_no_promise_breaks_while_everything_else_does() -> None:
     with deployed(Plan(seed=SEED)) as run:

@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent.parent
 TUTORIAL, README = ROOT / "docs" / "tutorial.md", ROOT / "README.md"
 _BLOCK = re.compile(r"<!-- (file|step|shows): ([\w.-]+) -->\n```(\w+)\n(.*?)```", re.DOTALL)
 _STEP_S_MAX = 120
-pytestmark = pytest.mark.xdist_group("tutorial")  # the README's steps go on where the tutorial's have ended
 
 
 def played(document: Path, folder: Path) -> Iterator[tuple[str, str, str]]:

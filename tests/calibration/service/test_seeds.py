@@ -23,8 +23,6 @@ SEEDS = (1, 2, 3, 4, 5)
 CUSTOMERS = 150
 START, DAYS = 2, 35
 
-pytestmark = pytest.mark.xdist_group("seeds")
-
 
 class Plays(NamedTuple):
     """`url`: where the first seed's company still is."""
