@@ -6,7 +6,16 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bench import analyze_bench, assign_bench, events_bench, experiments_bench, load, measures, readout_bench
+from bench import (
+    analyze_bench,
+    assign_bench,
+    events_bench,
+    experiments_bench,
+    load,
+    measures,
+    pages_bench,
+    readout_bench,
+)
 from bench.report import Report
 from bench.service import Service, database, service
 from engine.store import embedded
@@ -14,6 +23,7 @@ from engine.store import embedded
 _RESULTS = Path(__file__).parent / "results.md"
 _RESULTS_LARGE = Path(__file__).parent / "results-large.md"
 _RESULTS_EXPERIMENTS = Path(__file__).parent / "results-experiments.md"
+_RESULTS_PAGES = Path(__file__).parent / "results-pages.md"
 _HISTORY = 8
 _MANY = 10_000_000
 
@@ -22,11 +32,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", action="store_true", help="10,000,000 customers with 50,000,000 journal rows")
     parser.add_argument("--experiments", action="store_true", help="assignment and readouts, of 10,000,000 customers")
+    parser.add_argument("--pages", action="store_true", help="every page of the demo, which needs nothing installed")
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=int, default=6, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of each pair of peers; the median stands")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "takt-bench")
     options = parser.parse_args()
+    if options.pages:
+        pages(options.scratch / "pages")
+        return
     if not load.have_wrk():
         parser.exit(1, "make bench needs wrk to make load: apt-get install wrk redis-server\n")
     report = Report(
@@ -85,6 +99,14 @@ def experiments(report: Report, options: argparse.Namespace) -> None:
         readout_bench.measure(report, server, options.customers, options.rounds)
     _RESULTS_EXPERIMENTS.write_text(report.markdown())
     print(f"\nwritten to {_RESULTS_EXPERIMENTS}")
+
+
+def pages(scratch: Path) -> None:
+    """Pages as a person waits for them."""
+    report = Report("make bench-pages")
+    pages_bench.measure(report, scratch)
+    _RESULTS_PAGES.write_text(report.markdown())
+    print(f"\nwritten to {_RESULTS_PAGES}")
 
 
 def large(server: embedded.Server, report: Report, options: argparse.Namespace) -> None:
