@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from engine.core.errors import TaktError
 from engine.demo.company import Company
 from engine.demo.player import play
-from engine.operations import start
+from engine.operations import start, traffic
 from engine.operations.decider import Decider
 from engine.operations.start import Where
 from engine.settings import Settings
@@ -88,5 +88,6 @@ async def _play(url: str, settings: Settings, company: Company, on_day: Callable
         async with decider.database.connection() as connection:
             await store.set_kind(connection, KIND)
         await play(decider, company, SEED, on_day)
+        await traffic.catch_up(decider.database)  # the pages about it are full at once
     finally:
         await decider.close()

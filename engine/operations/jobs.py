@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engine.core.errors import NotFound, TaktError
-from engine.operations import alarms, breaker, prune, watch
+from engine.operations import alarms, breaker, prune, traffic, watch
 from engine.settings import Settings
 from engine.store import alarms as alarm_store
 from engine.store import jobs as store
@@ -40,6 +40,7 @@ class Job:
 JOBS: Final = (
     Job("alarms", 60 * _SECOND_US, alarms.tell, "tell alarms until somebody took them"),
     Job("breaker", 600 * _SECOND_US, lambda database, _: breaker.look(database), "stop what is complained about"),
+    Job("traffic", 600 * _SECOND_US, lambda database, _: traffic.count(database), "count asks for the pages"),
     Job("readouts", 3_600 * _SECOND_US, lambda database, _: watch.read_all(database), "read running experiments"),
     Job(
         "holdouts",

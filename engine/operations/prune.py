@@ -14,7 +14,7 @@ from engine.core.errors import TaktError, Unavailable
 from engine.core.policy import DAY_US
 from engine.operations.prune_contacts import CONTACTS_DAYS, LetGo, prune_contacts
 from engine.settings import Settings
-from engine.store import alarms, jobs
+from engine.store import alarms, hourly, jobs
 from engine.store import pruning as store
 from engine.store.database import Connection, Database, clock_us
 from engine.store.pruning import WEEK_US, Need
@@ -24,6 +24,7 @@ UNRESOLVED_DAYS: Final = 90
 HOURLY_SNAPSHOTS_DAYS: Final = 14
 RUNS_DAYS: Final = 14
 ALARMS_DAYS: Final = 400
+HOURS_DAYS: Final = 400
 EVENTS_AT_ONCE: Final = 10_000
 STEP_DAYS: Final = 2  # from one round to the next, at most: rounds are daily, so those that were missed are made up for
 _Part: TypeAlias = Callable[[], Awaitable[str]]
@@ -86,6 +87,7 @@ def _parts(database: Database, now_us: int, contacts_us: int, events_us: int) ->
         "snapshots": few(store.thin_snapshots, HOURLY_SNAPSHOTS_DAYS, "snapshots"),
         "runs": few(jobs.forget, RUNS_DAYS),
         "alarms": few(alarms.forget, ALARMS_DAYS),
+        "hourly counts": few(hourly.forget, HOURS_DAYS),
     }
 
 

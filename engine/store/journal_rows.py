@@ -25,8 +25,8 @@ from engine.store.journal import (
 )
 from engine.store.labels import Labels
 
-_CODES: tuple[Code, ...] = tuple(Code)
-_CODE_NUMBERS = {code: number for number, code in enumerate(_CODES)}
+CODES: tuple[Code, ...] = tuple(Code)
+CODE_NUMBERS = {code: number for number, code in enumerate(CODES)}
 _VERDICTS: tuple[Verdict | None, ...] = (None, Verdict.ALLOW, Verdict.DEFER, Verdict.DENY)
 _VERDICT_NUMBERS = {verdict: number for number, verdict in enumerate(_VERDICTS)}
 _KINDS: tuple[Kind, ...] = tuple(Kind)
@@ -37,6 +37,11 @@ _LABEL = struct.Struct("<I")
 _COUNTS, _UNDER_CEILING, _SEND_AT, _CHECKED, _CERTAIN = 0x10, 0x20, 0x40, 0x800, 0x1000
 _OBSERVED_SHIFT, _VERDICT_SHIFT = 7, 9
 LEASE_BITS = 3  # of the flags, an `account.Lease`
+IS_CHECKED = f"flags & {_CHECKED} <> 0"  # of the table `refusals`
+VERDICT = f"(flags >> {_VERDICT_SHIFT} & 3)"  # of the table `refusals`, by these numbers
+OBSERVED = f"(flags >> {_OBSERVED_SHIFT} & 3)"  # of either table; 0 where the policy was enforced
+ALLOW, DEFER, DENY = (_VERDICT_NUMBERS[each] for each in (Verdict.ALLOW, Verdict.DEFER, Verdict.DENY))
+KIND = "(flags >> 2 & 3)"  # of the table `journal`, an `account.Kind`
 # Of the table `refusals`: what was refused, or would have been; not what was merely checked and allowed.
 WAS_REFUSED = f"flags >> {_VERDICT_SHIFT} & 3 <> {_VERDICT_NUMBERS[Verdict.ALLOW]}"
 
@@ -274,7 +279,7 @@ async def history(connection: Connection, customer_ids: Sequence[str], since_us:
 def _pack_reasons(reasons: Sequence[tuple[Code, str]], labels: Labels) -> bytes | None:
     if not reasons:
         return None
-    return b"".join(_REASON.pack(_CODE_NUMBERS[code], labels.number(rule)) for code, rule in reasons)
+    return b"".join(_REASON.pack(CODE_NUMBERS[code], labels.number(rule)) for code, rule in reasons)
 
 
 def _pack_labels(names: Sequence[str], labels: Labels) -> bytes | None:
@@ -285,7 +290,7 @@ def _unpack_reasons(packed: bytes | None, labels: Labels) -> tuple[tuple[Code, s
     if not packed:
         return ()
     pairs: Iterator[tuple[int, int]] = _REASON.iter_unpack(packed)
-    return tuple((_CODES[code], labels.name(rule)) for code, rule in pairs)
+    return tuple((CODES[code], labels.name(rule)) for code, rule in pairs)
 
 
 async def exists(connection: Connection, entry: Entry) -> bool:

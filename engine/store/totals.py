@@ -24,8 +24,8 @@ class Counted(IntEnum):
 
 LABELS: Final = "channel, topic, campaign, team"
 # Four bytes, the lowest first. In brackets: to PostgreSQL | and << bind alike.
-_FIRST_RULE: Final = f"coalesce({' | '.join(f'(get_byte(reasons, {n + 1}) << {8 * n})' for n in range(4))}, 0)"
-_FIRST_CODE: Final = "coalesce(get_byte(reasons, 0), 0)"
+FIRST_RULE: Final = f"coalesce({' | '.join(f'(get_byte(reasons, {n + 1}) << {8 * n})' for n in range(4))}, 0)"
+FIRST_CODE: Final = "coalesce(get_byte(reasons, 0), 0)"
 
 
 def added(rows: str) -> str:
@@ -54,8 +54,8 @@ def contacts(source: str) -> str:
 def refusals(source: str) -> str:
     """Refusals counted, and the messages that were refused."""
     return (
-        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {LABELS}, {_FIRST_RULE} AS rule,"
-        f" {_FIRST_CODE} AS code FROM {source} GROUP BY 2, {LABELS}, 8, 9"
+        f"SELECT count(*), at_us / {DAY_US}, {Counted.REFUSAL:d}, {LABELS}, {FIRST_RULE} AS rule,"
+        f" {FIRST_CODE} AS code FROM {source} GROUP BY 2, {LABELS}, 8, 9"
         f" UNION ALL SELECT count(DISTINCT (customer_id, message_id)), at_us / {DAY_US}, {Counted.MESSAGE:d},"
         f" {LABELS}, 0, 0 FROM {source} WHERE {WAS_REFUSED} AND message_id <> '' GROUP BY 2, {LABELS}"
     )

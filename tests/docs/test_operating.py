@@ -43,6 +43,9 @@ def test_every_table_is_kept_for_as_long_as_is_said() -> None:
         "snapshots": prune.HOURLY_SNAPSHOTS_DAYS,
         "job_runs": prune.RUNS_DAYS,
         "alarms": prune.ALARMS_DAYS,
+        "hourly_asks": prune.HOURS_DAYS,
+        "hourly_crowding": prune.HOURS_DAYS,
+        "budget_levels": prune.HOURS_DAYS,
     }
     waits = [int(each) for each in re.findall(r"(\d+) days (?:before it|after its)", page)]
     assert waits == [pruning.READ_BACK_DAYS, pruning.GRACE_DAYS]
