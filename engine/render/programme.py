@@ -7,6 +7,8 @@ from datetime import UTC, date, datetime
 from math import isfinite
 from typing import Final
 
+from markupsafe import Markup
+
 from engine.core.cells import as_csv
 from engine.render.frame import Frame, page
 from engine.render.page import TONES, breakable
@@ -74,11 +76,13 @@ def programme_csv(results: Sequence[Result]) -> str:
     return as_csv(COLUMNS, (row for result in results for row in _rows(result)))
 
 
-def effect_text(effect: Effect) -> str:
-    """`+112 in 10,000 customers (+31 to +193)`."""
+def effect_text(effect: Effect) -> Markup:
+    """`+112 in 10,000 customers (+31 to +193)`, whose interval no line breaks."""
     if effect.effect is None or effect.low is None or effect.high is None:
-        return "not enough data"
-    return numbers.measured(effect.effect, effect.low, effect.high, effect.scale, _unit(effect))
+        return Markup("not enough data")
+    text = numbers.measured(effect.effect, effect.low, effect.high, effect.scale, _unit(effect))
+    number, _, interval = text.rpartition(" (")
+    return Markup('{} <span class="whole">({}</span>').format(number, interval)
 
 
 def _unit(effect: Effect) -> str:
@@ -89,16 +93,20 @@ def _unit(effect: Effect) -> str:
 
 def _lead(counts: Mapping[Ending, int]) -> str:
     """What came of all of it, in a sentence or two."""
-    ended = sum(number for kind, number in counts.items() if kind is not Ending.WAITING)
-    parts = [f"{number} {ENDINGS[kind][2]}" for kind, number in counts.items() if kind is not Ending.WAITING]
-    said = (
-        [f"{numbers.count(ended, 'experiment')} {'has' if ended == 1 else 'have'} ended: {_and(parts)}."]
-        if ended
-        else []
-    )
+    ended = {ENDINGS[kind][2]: number for kind, number in counts.items() if kind is not Ending.WAITING}
+    said: list[str] = []
+    if ended:
+        many = sum(ended.values())
+        listed = [f"{number} {what}" if many > 1 else what for what, number in ended.items()]
+        said.append(
+            f"{many} experiments have ended: {_and(listed)}." if many > 1 else f"One experiment has ended, {listed[0]}."
+        )
     if waiting := counts.get(Ending.WAITING, 0):
-        one = "One has" if waiting == 1 else f"{waiting} have"
-        said.append(f"{one} run as long as was planned, and {'waits' if waiting == 1 else 'wait'} for a decision.")
+        said.append(
+            "One has run as long as was planned, and waits for a decision."
+            if waiting == 1
+            else f"{waiting} have run as long as was planned, and wait for a decision."
+        )
     return " ".join(said)
 
 
@@ -125,7 +133,7 @@ def _rows(result: Result) -> list[tuple[str | float | None, ...]]:
         result.note,
         result.hypothesis,
     )
-    effects = [(said, effect) for said in (found.said if found else ()) for effect in said.effects]
+    effects = [(said, effect) for said in result.said for effect in said.effects]
     if not effects:
         calls = found.call if found else None
         return [(result.key, result.ending.value, None, calls, *(None,) * 6, *after)]

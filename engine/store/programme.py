@@ -24,11 +24,11 @@ CROSS JOIN LATERAL (SELECT r.readout -> 'readout' AS document OFFSET 0) d
 LEFT JOIN LATERAL (
     SELECT jsonb_path_query_array(d.document, '$.groups[*].units') AS units,
         (SELECT jsonb_agg(jsonb_build_array(v -> 'variant', v -> 'call', v -> 'because'))
-         FROM jsonb_array_elements(d.document -> 'verdicts') v) AS verdicts,
+         FROM jsonb_path_query(d.document, '$.verdicts[*]') v) AS verdicts,
         (SELECT jsonb_agg(jsonb_build_array(m -> 'name', m -> 'role', m -> 'scale', m -> 'unit',
             (SELECT jsonb_agg(jsonb_build_array(c -> 'variant', c #> '{estimate,effect}', c #> '{estimate,low}',
-                c #> '{estimate,high}')) FROM jsonb_array_elements(m -> 'comparisons') c)))
-         FROM jsonb_array_elements(d.document -> 'metrics') m
+                c #> '{estimate,high}')) FROM jsonb_path_query(m, '$.comparisons[*]') c)))
+         FROM jsonb_path_query(d.document, '$.metrics[*]') m
          WHERE m ->> 'role' IN ('primary', 'guardrail')) AS metrics
     WHERE d.document ->> 'schema' = %s
 ) f ON true
@@ -114,17 +114,18 @@ class Result(NamedTuple):
     note: str
 
     @property
+    def said(self) -> tuple[Said, ...]:
+        """The verdicts of its newest readout, where there is one that this version of Takt can read."""
+        return self.found.said if self.found else ()
+
+    @property
     def ending(self) -> Ending:
-        calls = [each.call for each in self.found.said] if self.found else ()
-        return ending(calls, runs=self.ended_us is None, shipped=self.shipped is not None)
+        return ending([each.call for each in self.said], runs=self.ended_us is None, shipped=self.shipped is not None)
 
     @property
     def is_against_its_readout(self) -> bool:
         """Whether a variant was shipped of which the readout does not say to."""
-        said = self.found.said if self.found else ()
-        return self.shipped is not None and not any(
-            each.variant == self.shipped and each.call is Call.SHIP for each in said
-        )
+        return self.shipped is not None and (self.shipped, Call.SHIP) not in [each[:2] for each in self.said]
 
 
 class Total(NamedTuple):

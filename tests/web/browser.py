@@ -64,5 +64,5 @@ def forms(html: str) -> dict[str, dict[str, str]]:
 
 def words(html: str) -> str:
     """What a page says, without its tags."""
-    inline = re.sub(r"</?(bdi|time|strong|small)[^>]*>", "", html)
+    inline = re.sub(r"</?(bdi|time|strong|small|span|wbr)[^>]*>", "", html)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", inline)).split())
