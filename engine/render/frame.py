@@ -31,6 +31,7 @@ class Place(NamedTuple):
 PLACES: Final = (
     Place("Overview", "/"),
     Place("Experiments", "/experiments"),
+    Place("Budgets", "/budgets"),
     Place("Programme", "/programme"),
     Place("Policy", "/policy"),
     Place("Customers", "/customers"),

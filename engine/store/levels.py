@@ -45,7 +45,7 @@ async def sample(connection: Connection, most: int) -> Sampled:
     row = await (
         await connection.execute(
             "SELECT count(*), (SELECT reltuples::bigint FROM pg_class WHERE oid = 'accounts'::regclass)"
-            " FROM (SELECT FROM accounts LIMIT %s) some",
+            " FROM (SELECT FROM accounts LIMIT %s) few",
             (most * _PAGES,),
         )
     ).fetchone() or (0, 0)
