@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
-.PHONY: run demo test lint chaos mutants calibrate bench bench-large bench-experiments lock clean
+.PHONY: run demo test lint chaos mutants calibrate bench bench-large bench-experiments bench-pages picture lock clean
 
 run: $(VENV)/.service  ## Start Takt with a database of its own
 	@$(BIN)/takt serve
@@ -41,6 +41,12 @@ bench-large: $(VENV)/.dev  ## The same at 10,000,000 customers
 
 bench-experiments: $(VENV)/.dev  ## Assignment and readouts beside other libraries
 	$(BIN)/python -m bench --experiments
+
+bench-pages: $(VENV)/.dev  ## Every page of the demo, and with 100 experiments
+	$(BIN)/python -m bench --pages
+
+picture: $(VENV)/.dev $(VENV)/.browser  ## The demo's readout as the README shows it
+	$(BIN)/python -m tests.browser.picture
 
 lock: $(VENV)/.dev  ## Pin the newest dependencies that pyproject.toml admits
 	$(BIN)/uv pip compile -q -U $(LOCKED) --extra service --group build pyproject.toml -o requirements.lock

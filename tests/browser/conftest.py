@@ -36,6 +36,11 @@ _TOLD_ELSEWHERE = ("[DOM]", "Failed to load resource")  # advice; and answers, w
 Open = Callable[..., Page]
 
 
+def program() -> str | None:
+    """Where there is a Chromium, or something like it."""
+    return next((found for each in _PROGRAMS if (found := shutil.which(each))), None)
+
+
 def pytest_report_header() -> str:
     return f"screenshots of pages: {SCREENSHOTS}"
 
@@ -76,12 +81,12 @@ def experiment(takt: Caller) -> str:
 @pytest.fixture(scope="module")
 def chromium(experiment: str) -> Generator[Browser]:
     """After the service: while Playwright is there, nothing else in its thread can have an event loop of its own."""
-    program = next((found for each in _PROGRAMS if (found := shutil.which(each))), None)
-    if program is None:
+    executable = program()
+    if executable is None:
         pytest.skip("THERE IS NO CHROMIUM: pages are not looked at. Install one (apt-get install chromium)")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         yield browser
         browser.close()
 
