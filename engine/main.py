@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 import socket
 import sys
@@ -25,9 +24,6 @@ from engine.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-
-
-_IN_ORDER_S = 5.0  # how long a scheduler that was told to end may take to end in order
 
 
 class CannotListen(TaktError):
@@ -146,14 +142,9 @@ def _stand(url: str, settings: Settings) -> None:
     async def until_told() -> None:
         """From here on a signal cancels: raised wherever the loop is, an exit can be lost in some `except`."""
         task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-        def told() -> None:
-            loop.call_later(_IN_ORDER_S, os._exit, 0)  # jobs may be broken off anywhere: no promise depends on them
-            if task is not None:
-                task.cancel()
-
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, told)
+        if task is not None:
+            for each in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(each, task.cancel)
         with suppress(asyncio.CancelledError):
             await stand(url, settings)
 

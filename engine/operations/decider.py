@@ -69,8 +69,10 @@ class Decider:
         """Settle what is queued, then let go of the database."""
         if self._weeks is not None:
             self._weeks.cancel()
-        await self.lanes.stop()
-        await self.database.close()
+        try:
+            await self.lanes.stop()
+        finally:
+            await self.database.close()
 
     async def secret(self, purpose: str) -> bytes:
         """256 bits for one purpose, the same in every process: of TAKT_SECRET, or kept in the database without it."""

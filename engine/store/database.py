@@ -4,6 +4,7 @@ Connections run READ COMMITTED (a snapshot older than the lock it waits for coun
 server is asked whether it obeys, at every start.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -70,26 +71,35 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Connect, and raise `UnfitDatabase` where the server could break a promise."""
+        """Connect, and raise `UnfitDatabase` where the server could break a promise. Closed again where it fails."""
+        told = _told_to_end()
         try:
             await self._pool.open(wait=True, timeout=30.0)
+            _heed(told)
+            async with self.connection() as connection:
+                await check_server(connection)
         except PoolTimeout as error:
-            await self._pool.close()
+            await self.close()
             raise DatabaseUnavailable("the database does not answer: is DATABASE_URL right?") from error
-        async with self.connection() as connection:
-            await check_server(connection)
+        except BaseException:  # a pool that is left open has tasks that let nobody cancel them: their loop never ends
+            await self.close()
+            raise
 
     async def close(self) -> None:
+        told = _told_to_end()
         await self._pool.close(timeout=5.0)
+        _heed(told)
 
     @asynccontextmanager
     async def raw_connection(self) -> AsyncGenerator[Connection]:
         """A connection in autocommit mode, whose errors are psycopg's own once it was had."""
+        told = _told_to_end()
         try:
             connection = await self._pool.getconn()
         except PoolTimeout as error:
             raise DatabaseUnavailable("no connection to the database was free in time") from error
         try:
+            _heed(told)
             yield connection
         finally:
             await self._pool.putconn(connection)
@@ -97,8 +107,10 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
         """A connection in autocommit mode; a failure to reach the database becomes `DatabaseUnavailable`."""
+        told = _told_to_end()
         try:
             async with self._pool.connection() as connection:
+                _heed(told)
                 yield connection
         except PoolTimeout as error:
             raise DatabaseUnavailable("no connection to the database was free in time") from error
@@ -124,6 +136,22 @@ class Database:
     @staticmethod
     async def _configure(connection: Connection) -> None:
         columns.register(connection)
+
+
+def _told_to_end() -> int:
+    """How often the running task was told to end."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _heed(told: int) -> None:
+    """End the task if it was told to since then.
+
+    The pool waits by `asyncio.wait_for`. Before Python 3.12 that keeps to itself a cancellation that arrives just as
+    its wait is over, and what was told to end goes on for ever.
+    """
+    if _told_to_end() > told:
+        raise asyncio.CancelledError
 
 
 async def reach(url: str) -> None:

@@ -67,7 +67,10 @@ class Databases:
         self._connection = connection
 
     async def exists(self, name: str) -> bool:
-        cursor = await self._connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+        """One whose drop was broken off (a limit of -2 says so) is there no more: it can only be dropped again."""
+        cursor = await self._connection.execute(
+            "SELECT 1 FROM pg_database WHERE datname = %s AND datconnlimit <> -2", (name,)
+        )
         return await cursor.fetchone() is not None
 
     async def create(self, name: str) -> None:

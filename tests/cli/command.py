@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,6 +101,18 @@ def interruptible(*arguments: str) -> list[str]:
     """The command, hearing Ctrl-C also where these tests run in the background of a shell that lets nobody hear it."""
     listen = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     return [sys.executable, "-c", listen, TAKT, *arguments]
+
+
+@contextmanager
+def started(
+    command: Sequence[str], *, env: Mapping[str, str], stdout: int | None = None, stderr: int | None = None
+) -> Generator["subprocess.Popen[str]"]:
+    """A process, killed at the end of the block where it still runs: `Popen` itself would wait for it for ever."""
+    with subprocess.Popen(command, env=env, stdout=stdout, stderr=stderr, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def unload() -> None:

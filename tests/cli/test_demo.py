@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from engine.store import embedded
-from tests.cli.command import END_S_MAX, TAKT
+from tests.cli.command import END_S_MAX, TAKT, interruptible, started
 from tests.docs.test_docs import ROOT, blocks
 
 SMALL = ("--port", "0", "--customers", "100", "--weeks", "2")
@@ -47,7 +47,7 @@ def environment(data_dir: Path) -> dict[str, str]:
 def demo(data_dir: Path, *more: str) -> Generator[str]:
     """The demo, served; what it printed."""
     command = [TAKT, "demo", *SMALL, *more]
-    with subprocess.Popen(command, env=environment(data_dir), stdout=subprocess.PIPE, text=True) as process:
+    with started(command, env=environment(data_dir), stdout=subprocess.PIPE) as process:
         timer = threading.Timer(MAKE_S_MAX, process.kill)
         timer.start()
         assert process.stdout is not None
@@ -84,8 +84,8 @@ def exported(printed: str) -> dict[str, str]:
 
 def test_a_demo_broken_off_in_the_middle_is_no_demo(data_dir: Path) -> None:
     with embedded.attach(data_dir) as server:
-        command = [TAKT, "demo", *SMALL]
-        with subprocess.Popen(command, env=environment(data_dir), stderr=subprocess.DEVNULL) as process:
+        command = interruptible("demo", *SMALL)
+        with started(command, env=environment(data_dir), stderr=subprocess.DEVNULL) as process:
             waited = threading.Event()
             while process.poll() is None and "takt_demo_making" not in databases(server.url("postgres")):
                 waited.wait(0.01)
@@ -95,6 +95,9 @@ def test_a_demo_broken_off_in_the_middle_is_no_demo(data_dir: Path) -> None:
 
 
 def test_a_demo_is_made_once_and_what_is_shown_of_it_works(data_dir: Path) -> None:
+    with embedded.attach(data_dir) as server, psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE takt_demo")
+        connection.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'takt_demo'")  # half dropped
     with demo(data_dir) as printed:
         assert "100 customers are simulated" in printed
         assert "It was there already" not in printed

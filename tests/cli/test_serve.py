@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.store import embedded
-from tests.cli.command import END_S_MAX, TAKT
+from tests.cli.command import END_S_MAX, TAKT, started
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_a_service_told_to_end_takes_its_database_along(reachable: Path, workers
     environment = {**os.environ, "TAKT_DATA_DIR": str(reachable / "data")}
     environment.pop("DATABASE_URL", None)
     command = [TAKT, "serve", "--port", "0", "--workers", workers]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with started(command, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert "Takt answers at" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)

@@ -20,6 +20,7 @@ from engine.operations.decider import Decider
 from engine.operations.resolve import ConfirmCommand, ReleaseCommand
 from engine.operations.screen import screen
 from engine.operations.screening import COLUMNS, Outcome
+from tests.api.caller import eventually
 from tests.operations.audiences import CHECK, RESERVE, contacts, entries, ids, reached, read, screened, write
 from tests.service import Service
 
@@ -172,8 +173,7 @@ def test_worker_processes_charge_once_and_end_with_whoever_started_them(service:
         waited.wait(0.02)
     started.kill()
     started.wait()
-    while takts(database_url) > own:  # workers that outlived it would stay for ever
-        waited.wait(0.02)
+    eventually(lambda: takts(database_url) <= own)  # workers that outlived it would stay for ever
     assert not (tmp_path / "allowed.csv").exists()
 
     done = takt(database_url, tmp_path, *arguments)

@@ -13,7 +13,7 @@ import pytest
 from engine.core.policy import MINUTE_US
 from engine.core.tokens import Scope
 from tests.api.caller import POLICY, Caller, eventually, make_key
-from tests.cli.command import END_S_MAX, TAKT
+from tests.cli.command import END_S_MAX, TAKT, started
 from tests.conftest import set_clock
 from tests.scheduler.test_leader import leaders, rows
 from tests.service import Service
@@ -23,12 +23,8 @@ from tests.service import Service
 def served(url: str, **environment: str) -> Generator[Service]:
     """`takt serve` on a database that a test gives, ended as supervisors do."""
     key = make_key(url, Scope.ADMIN).secret
-    with subprocess.Popen(
-        [TAKT, "serve", "--port", "0"],
-        env={**os.environ, "DATABASE_URL": url, **environment},
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    told = {**os.environ, "DATABASE_URL": url, **environment}
+    with started([TAKT, "serve", "--port", "0"], env=told, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         found = re.search(r"http://[0-9.:]+", process.stdout.readline())
         assert found is not None
