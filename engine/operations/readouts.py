@@ -1,7 +1,8 @@
 """Readouts for whoever reads them: the newest snapshot, an older one, or a new one."""
 
 import asyncio
-from typing import NamedTuple
+from collections import OrderedDict
+from typing import Final, NamedTuple
 
 from engine.core.errors import Conflict, NotFound
 from engine.core.policy import DAY_US
@@ -13,7 +14,13 @@ from engine.store.database import Connection, Database, clock_us
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.pruning import GRACE_DAYS
-from engine.store.snapshots import Snapshot
+from engine.store.snapshots import Past, Snapshot
+from experiments.design import Inference
+from experiments.reporting.json_form import SCHEMA
+
+_DAYS_MAX: Final = 120
+_KEPT_MAX: Final = 4 * _DAYS_MAX
+_EXPERIMENTS_MAX: Final = 50
 
 
 class Kept(NamedTuple):
@@ -34,6 +41,18 @@ class HeldKept(NamedTuple):
     now_us: int
 
 
+class Read(NamedTuple):
+    """An effect as it was read as of an instant; the ends are those of an interval that holds at every look, None where
+    the metric has none."""
+
+    as_of_us: int
+    metric: str
+    variant: str
+    effect: float
+    low: float | None
+    high: float | None
+
+
 class Due(NamedTuple):
     """A readout of a holdout whose day has come, and which is not there yet."""
 
@@ -47,6 +66,7 @@ class Readouts:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turn = asyncio.Semaphore(1)
+        self._pasts: OrderedDict[int, dict[int, list[Past]]] = OrderedDict()
 
     async def newest(self, key: str, at_us: int | None = None) -> Kept:
         """The newest readout, or the newest that was there at an instant; raises `NotFound`."""
@@ -59,6 +79,26 @@ class Readouts:
             log = await experiments.log(connection, record.number)
             findings = [each for each in log if each.action == "note"]
             return Kept(record, snapshot, findings, await clock_us(connection))
+
+    async def course(self, number: int, until_us: int) -> list[Read]:
+        """How the effects that decide went, a reading a day, up to the readout computed at an instant; oldest first.
+
+        What a snapshot says never changes, so it is read once: a page of a long experiment costs what is new.
+        """
+        known = self._pasts.setdefault(number, {})
+        self._pasts.move_to_end(number)
+        async with self._database.connection() as connection:
+            wanted = await snapshots.daily(connection, number, until_us, _DAYS_MAX)
+            have = {each: known[each] for each in wanted if each in known}
+            new = [each for each in wanted if each not in have]
+            have |= await snapshots.pasts(connection, number, new, SCHEMA) if new else {}
+        known |= have
+        found = [past for each in reversed(wanted) for past in have[each]]
+        while len(known) > _KEPT_MAX:
+            del known[next(iter(known))]
+        while len(self._pasts) > _EXPERIMENTS_MAX:
+            self._pasts.popitem(last=False)
+        return [read for each in found if (read := _read(each)) is not None]
 
     async def refresh(self, key: str) -> Kept:
         """A readout as of this call or later: of those who ask meanwhile one computes, and the others wait for it.
@@ -129,6 +169,20 @@ class Readouts:
         async with self._database.connection() as connection:
             found = await snapshots.newest(connection, record.number)
         return found is not None and found.computed_us >= asked_us
+
+
+def _read(past: Past) -> Read | None:
+    """Under `anytime` what decides holds at every look; else what may stop does."""
+    is_anytime = past.inference == Inference.ANYTIME
+    effect = _number(past.effect)
+    if effect is None:
+        return None
+    ends = (past.low, past.high) if is_anytime else (past.bound_low, past.bound_high)
+    return Read(past.as_of_us, past.metric, past.variant, effect, *map(_number, ends))
+
+
+def _number(found: object) -> float | None:
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 async def _held(connection: Connection, key: str) -> tuple[Record, Holdout]:

@@ -6,21 +6,24 @@ from datetime import date
 from math import inf
 from typing import Any, Final, NamedTuple
 
+from engine.render.courses import Reading, Weekly, dates_shown
+from engine.render.figures import Figure, figures
 from engine.render.frame import Frame, page
-from engine.render.page import TONES, values
+from engine.render.page import TONES, Addresses, Chart, chart_of, values
 from engine.store.experiments import Entry, Holdout, Record
+from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.snapshots import Snapshot
 from experiments.design import Experiment
-from experiments.readout import Readout
+from experiments.readout import MetricReadout, Readout
 from experiments.reporting import numbers
 from experiments.reporting.json_form import from_document
-from experiments.reporting.numbers import Scale
 from experiments.reporting.sentences import measured_in
 
 _STATES: Final = ("draft", "running", "stopped", "shipped")
 _CALLS: Final[Mapping[str, tuple[str, str]]] = {
     each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()
 }
+_ROWS_MOST: Final = 12
 
 
 class Line(NamedTuple):
@@ -39,25 +42,64 @@ class Effect(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+class Held(NamedTuple):
+    """A day on which a holdout is read; `call` is None where it was not, yet."""
+
+    day: int
+    due_us: int
+    is_due: bool
+    call: str | None
+
+
+class Refused(NamedTuple):
+    """A step that was not taken: why, and what its form said."""
+
+    step: str
+    message: str
+    fields: Mapping[str, str]
+
+
+class Course(NamedTuple):
+    """A chart of an effect over time or by week, with the numbers of its table: a row's cells are of `variants`."""
+
+    metric: str
+    chart: Chart
+    variants: Sequence[str]
+    rows: list[tuple[int, list[str]]]
+    has_band: bool
+    cohort: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """All that the page is about. `plan` is as it stands. `snapshot` is None before the first readout; `days` are the
-    instant and the call of each day's last readout, the newest first. `due_us`: when the holdout is read."""
+    instant and the call of each day's last readout, the newest first. `readings`: how the effects that decide went, up
+    to the snapshot. `ahead` is what a start would meet, where somebody asked."""
 
     record: Record
     plan: Experiment
     log: Sequence[Entry]
     holdout: Holdout | None
-    due_us: Sequence[int]
+    held: Sequence[Held]
+    held_newest_us: int | None
+    holdout_is_open: bool
     snapshot: Snapshot | None
     days: Sequence[tuple[int, str]]
+    readings: Sequence[Reading]
     is_newest: bool
     shares_held: tuple[float, float]
+    traffic_now: float
+    weights_now: Mapping[str, float]
+    ahead: Mapping[str, Any] | None = None
+    refused: Refused | None = None
 
 
-def overview_page(frame: Frame, running: Sequence[Line]) -> str:
-    """The first page: what runs, and what it says."""
-    return page("overview.html", frame, lines=running, calls=_CALLS)
+class Read(NamedTuple):
+    """A snapshot as it can be shown: its readout, or why it cannot be read, and its charts by name."""
+
+    readout: Readout | None
+    unreadable: str | None
+    figures: Mapping[str, Figure]
 
 
 def experiments_page(frame: Frame, lines: Sequence[Line], state: str | None) -> str:
@@ -65,42 +107,119 @@ def experiments_page(frame: Frame, lines: Sequence[Line], state: str | None) -> 
     return page("experiments.html", frame, lines=lines, state=state, states=_STATES, calls=_CALLS, day=_day)
 
 
-def experiment_page(frame: Frame, subject: Subject) -> str:
-    """One experiment. A snapshot that an older Takt made, and this one cannot read, is told by its word alone."""
-    snapshot = subject.snapshot
-    readout, unreadable = _readout(snapshot)
-    found: dict[str, Any] = {} if readout is None else values(readout)
+def read(snapshot: Snapshot | HeldSnapshot | None, readings: Sequence[Reading] = ()) -> Read:
+    """What a snapshot holds. One that an older Takt made, and this one cannot read, says why."""
+    if snapshot is None:
+        return Read(None, None, {})
+    try:
+        readout = from_document(snapshot.readout["readout"])
+        return Read(readout, None, figures(readout, readings, _weeks(snapshot)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Read(None, str(error) or type(error).__name__, {})
+
+
+def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) -> str:
+    """One experiment. `script` is the address of what lets its charts answer to a pointer."""
+    snapshot, readout, drawn = subject.snapshot, found.readout, found.figures
+    here = f"/experiments/{subject.record.key}/readouts/{snapshot.computed_us}" if snapshot else None
+    about: dict[str, Any] = {}
+    if readout is not None and snapshot is not None:
+        about = values(readout, drawn, Addresses(f"{here}/charts", script))
+        about |= {
+            "everyone": list(_on_everyone(readout, snapshot)),
+            "by_week": list(_by_week(readout, drawn, snapshot)),
+            "over_time": list(_over_time(readout, drawn, subject.readings)),
+        }
     return page(
         "experiment.html",
         frame,
         **{
-            **found,
+            **about,
             "subject": subject,
             "record": subject.record,
             "plan": subject.plan,
             "snapshot": snapshot,
+            "here": here,
             "document": snapshot.readout if snapshot and readout else None,
-            "unreadable": unreadable,
+            "unreadable": found.unreadable,
             "has_readout": readout is not None,
-            "money": [each for each in readout.metrics if each.scale is Scale.MONEY] if readout else [],
-            "everyone": list(_on_everyone(readout, snapshot)) if readout and snapshot else [],
             "findings": [each for each in subject.log if each.action == "note"],
             "treatments": [each.name for each in subject.plan.variants if not each.control],
             "patched": any(each.policy for each in subject.plan.variants),
-            "days_left": None if readout is None else (readout.end - (readout.as_of or readout.end)).days,
+            "ahead": subject.ahead,
+            "started_with": _started_with(subject.log),
+            "refused": subject.refused,
             "calls": _CALLS,
             "day": _day,
+            "done": _done,
         },
     )
 
 
-def _readout(snapshot: Snapshot | None) -> tuple[Readout | None, str | None]:
-    if snapshot is None:
-        return None, None
-    try:
-        return from_document(snapshot.readout["readout"]), None
-    except (ValueError, KeyError, TypeError) as error:
-        return None, str(error)
+def holdout_page(frame: Frame, record: Record, holdout: Holdout, snapshot: HeldSnapshot, found: Read) -> str:
+    """One readout of the holdout that shipping left."""
+    about = values(found.readout, found.figures) if found.readout else {}
+    return page(
+        "holdout.html",
+        frame,
+        **{
+            **about,
+            "record": record,
+            "holdout": holdout,
+            "snapshot": snapshot,
+            "document": snapshot.readout if found.readout else None,
+            "has_readout": found.readout is not None,
+            "unreadable": found.unreadable,
+            "calls": _CALLS,
+        },
+    )
+
+
+def _weeks(snapshot: Snapshot | HeldSnapshot) -> list[Weekly]:
+    return [
+        Weekly(each["metric"], each["variant"], one["week"], one["effect"], one["low"], one["high"])
+        for each in snapshot.readout.get("weeks", ())
+        for one in each["effects"]
+    ]
+
+
+def _by_week(readout: Readout, drawn: Mapping[str, Figure], snapshot: Snapshot) -> Iterable[Course]:
+    kept: Sequence[dict[str, Any]] = snapshot.readout.get("weeks", ())
+    for place, metric in enumerate(readout.metrics):
+        own = [each for each in kept if each["metric"] == metric.name]
+        if f"weeks-{place + 1}" not in drawn or not own:
+            continue
+        effects = [{one["week"]: one for one in each["effects"]} for each in own]
+        rows = [(week, [_said(metric, **_ends(each.get(week))) for each in effects]) for week in sorted(effects[0])]
+        variants = [each["variant"] for each in own]
+        yield Course(metric.name, chart_of(drawn[f"weeks-{place + 1}"]), variants, rows, True, own[0]["cohort"])
+
+
+def _over_time(readout: Readout, drawn: Mapping[str, Figure], readings: Sequence[Reading]) -> Iterable[Course]:
+    for place, metric in enumerate(readout.metrics):
+        if f"time-{place + 1}" not in drawn:
+            continue
+        own = {(each.as_of_us, each.variant): each for each in readings if each.metric == metric.name}
+        rows = [
+            (at_us, [_said(metric, **_ends(own.get((at_us, each)))) for each in readout.treatments])
+            for at_us in reversed(dates_shown(own.values(), _ROWS_MOST))
+        ]
+        has_band = any(each.low is not None for each in own.values())
+        yield Course(metric.name, chart_of(drawn[f"time-{place + 1}"]), readout.treatments, rows, has_band, {})
+
+
+def _ends(of: Reading | Mapping[str, Any] | None) -> dict[str, float | None]:
+    found: Mapping[str, Any] = of._asdict() if isinstance(of, Reading) else of or {}
+    return {each: found.get(each) for each in ("effect", "low", "high")}
+
+
+def _said(metric: MetricReadout, effect: float | None, low: float | None, high: float | None) -> str:
+    """An effect as it reads; without an interval where none holds at every look."""
+    if effect is None:
+        return ""
+    if low is None and high is None:
+        return numbers.effect(effect, effect, effect, metric.scale).partition(" ")[0]
+    return numbers.effect(effect, -inf if low is None else low, inf if high is None else high, metric.scale)
 
 
 def _on_everyone(readout: Readout, snapshot: Snapshot) -> Iterable[Effect]:
@@ -116,6 +235,29 @@ def _on_everyone(readout: Readout, snapshot: Snapshot) -> Iterable[Effect]:
         high = inf if each["high"] is None else each["high"]
         unit = measured_in(metric, each["effect"])
         yield Effect(metric.name, each["variant"], numbers.measured(each["effect"], low, high, metric.scale, unit))
+
+
+def _started_with(log: Sequence[Entry]) -> dict[str, Any] | None:
+    """What was known of its run when it was started."""
+    for each in log:
+        if each.action == "start" and each.data.get("preflight"):
+            return {"warnings": each.data.get("warnings", ()), **each.data["preflight"]}
+    return None
+
+
+def _done(entry: Entry) -> str:
+    """What a step changed, in words, where its name does not say it all."""
+    data = entry.data
+    match entry.action:
+        case "ramp":
+            return f"from {numbers.percent(data['from'])} to {numbers.percent(data['to'])} of the audience."
+        case "phase":
+            weights = ", ".join(f"{who} {numbers.plain(weight)}" for who, weight in data["weights"].items())
+            return f"{data['phase'] + 1}: {weights}."
+        case "ship":
+            return f"{data['asked']['variant']}."
+        case _:
+            return ""
 
 
 def _day(at: date) -> str:

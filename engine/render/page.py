@@ -4,17 +4,19 @@ In the order in which a person decides: the verdict, what changed for customers,
 what could make it wrong, the methods. Everything that a readout holds is escaped; nothing is computed here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup, escape
 
 from engine.render import curves as curve
+from engine.render import doses as dose
 from engine.render.environment import rendered
-from engine.render.forest import forest
-from engine.render.style import BAD, GOOD, INK, NARROW, OPEN, WIDE, Spec, short
+from engine.render.figures import Figure, curve_name, deciding, figures
+from engine.render.style import BAD, GOOD, INK, OPEN, short
 from engine.render.svg import svg
-from experiments.estimates import Estimate
+from experiments.design import Role
+from experiments.estimates import Estimate, Level
 from experiments.estimators.dose import DoseRow
 from experiments.estimators.value import BreakEven
 from experiments.readout import LineKind, MetricReadout, Readout
@@ -40,11 +42,27 @@ _KINDS: Final = {
 
 
 class Chart(NamedTuple):
-    """The same chart twice, for a screen and for a phone: style sheets show one of them."""
+    """The same chart twice, for a screen and for a phone: style sheets show one of them. `name` is in addresses."""
 
+    name: str
     wide: Markup
     narrow: Markup
     description: str
+
+
+class Addresses(NamedTuple):
+    """Where a readout's charts can be had, each by its name, and the script that lets them answer to a pointer."""
+
+    charts: str
+    script: str
+
+
+class Answers(NamedTuple):
+    """What stands below a verdict, for whoever has a minute: what customers got, how sure it is, what it costs."""
+
+    received: str | None
+    sure: str
+    cost: list[str]
 
 
 class CurveTable(NamedTuple):
@@ -66,15 +84,22 @@ class Curves(NamedTuple):
 
 def page(readout: Readout) -> str:
     """The whole page, from `<!doctype html>` on. The same readout gives the same text."""
-    return rendered("readout.html", policy=POLICY, **values(readout))
+    return rendered("readout.html", policy=POLICY, **values(readout, figures(readout)))
 
 
-def values(readout: Readout) -> dict[str, Any]:
-    """What the parts of a page about a readout are made of, charts drawn."""
+def values(readout: Readout, drawn: Mapping[str, Figure], addresses: Addresses | None = None) -> dict[str, Any]:
+    """What the parts of a page about a readout are made of, with those charts on it. Without `addresses` nothing leads
+    to a chart alone."""
+    first = deciding(readout)
+    rest = tuple(each for each in readout.metrics if each not in first)
     return {
         "readout": readout,
-        "forest": _chart(forest(readout, WIDE), forest(readout, NARROW)) if readout.metrics else None,
-        "curves": _curves(readout),
+        "answers": {each: _answers(readout, each) for each in readout.treatments},
+        "deciding": first,
+        "others": rest,
+        "charts": {name: chart_of(each) for name, each in drawn.items() if name != "others"},
+        "addresses": addresses,
+        "curves": _curves(readout, drawn),
         "tones": TONES,
         "weights": sum(each.weight for each in readout.groups) or 1.0,
         "units": sum(each.units for each in readout.groups),
@@ -82,9 +107,16 @@ def values(readout: Readout) -> dict[str, Any]:
         "has_margins": any(each.margin is not None for each in readout.metrics),
         "received": {each.variant: each for each in readout.received},
         "doses": _doses(readout),
+        "charted_doses": [each.metric for each in dose.tested(readout)],
         **COLOURS,
         **{each.__name__: each for each in _SAID},
     }
+
+
+def chart_of(figure: Figure) -> Chart:
+    """The chart drawn: `svg` escapes what it is given."""
+    wide, narrow = (Markup(svg(each)) for each in (figure.wide, figure.narrow))  # noqa: S704
+    return Chart(figure.name, wide, narrow, figure.description)
 
 
 def breakable(name: str) -> Markup:
@@ -130,22 +162,51 @@ _SAID: Final[tuple[Callable[..., str], ...]] = (
 )
 
 
-def _chart(wide: Spec, narrow: Spec) -> Chart:
-    return Chart(Markup(svg(wide)), Markup(svg(narrow)), wide["description"])  # noqa: S704 (svg escapes what it is given)
+def _answers(readout: Readout, variant: str) -> Answers:
+    return Answers(_received(readout, variant), _sure(readout, variant), list(_cost(readout, variant)))
 
 
-def _curves(readout: Readout) -> list[Curves]:
-    variants = [each.variant for each in readout.groups]
+def _received(readout: Readout, variant: str) -> str | None:
+    of = {each.variant: each.per_week for each in readout.received}
+    if variant not in of or readout.control not in of:
+        return None
+    own, other = numbers.count(of[variant], "contact"), numbers.plain(of[readout.control])
+    is_same = numbers.plain(of[variant]) == other
+    return f"{own} a customer and week, {f'as under {readout.control}' if is_same else f'instead of {other}'}."
+
+
+def _sure(readout: Readout, variant: str) -> str:
+    """The level of what decides, and how much speaks against it."""
+    levels = {level(each.comparison(variant).estimate.level) for each in readout.metrics if each.role is Role.PRIMARY}
+    against = len({*readout.problems, *(each.sentence for each in readout.cautions)})
+    doubts = f"{numbers.count(against, 'thing')} could make it wrong" if against else "nothing found speaks against it"
+    return f"Intervals of {' and '.join(sorted(levels)) or level(Level(readout.alpha))}; {doubts}."
+
+
+def _cost(readout: Readout, variant: str) -> Iterator[str]:
+    """Sentences on money, where a metric is in it: whether the variant pays, and when both tie."""
+    for metric in readout.metrics:
+        found = metric.comparison(variant)
+        estimate = found.estimate
+        if metric.scale is not numbers.Scale.MONEY:
+            continue
+        if estimate.low is None or estimate.high is None:
+            yield f"Not known: {sentences.estimate_text(metric, estimate).removesuffix('.')}."
+            continue
+        people = numbers.PEOPLE
+        span = numbers.interval(estimate.low * people, estimate.high * people, numbers.Scale.NUMBER)
+        reads = "It pays" if estimate.low > 0 else "It costs" if estimate.high < 0 else "Not shown to pay or to cost"
+        yield f"{reads}: {span} {metric.unit} from {people:,} customers."
+        if found.break_even:
+            yield break_even(found.break_even)
+
+
+def _curves(readout: Readout, drawn: Mapping[str, Figure]) -> list[Curves]:
     return [
-        Curves(
-            metric.name,
-            _KINDS[kind],
-            _method(metric, kind),
-            _chart(curve.curves(metric, kind, variants, WIDE), curve.curves(metric, kind, variants, NARROW)),
-            _table(metric, kind),
-        )
-        for metric in readout.metrics
+        Curves(metric.name, _KINDS[kind], _method(metric, kind), chart_of(drawn[name]), _table(metric, kind))
+        for place, metric in enumerate(readout.metrics)
         for kind in curve.kinds(metric)
+        if (name := curve_name(place, kind)) in drawn
     ]
 
 

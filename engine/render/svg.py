@@ -1,6 +1,14 @@
-"""A Vega-Lite spec as SVG text: the same spec gives the same bytes, and nothing is ever fetched."""
+"""A Vega-Lite spec as SVG or PNG: the same spec gives the same bytes, and nothing is ever fetched.
+
+Drawing holds Python up for tens of milliseconds, the first time for seconds. What was drawn is kept, so that a service
+can have a page's charts drawn elsewhere (`engine.render.drawing`) before it makes the page.
+"""
 
 import json
+from collections import OrderedDict
+from importlib.metadata import version
+from threading import Lock
+from typing import Final
 
 import vl_convert
 
@@ -8,6 +16,10 @@ from engine.core.errors import TaktError
 from engine.render.style import Spec
 
 VEGA_LITE = "6.4"
+_KEPT_MAX: Final = 400  # of some 15 kB each, and as much for the spec
+_PAPER: Final = "#ffffff"
+_drawn: OrderedDict[str, str] = OrderedDict()
+_turn: Final = Lock()
 
 
 class ChartError(TaktError):
@@ -21,8 +33,64 @@ def svg(spec: Spec) -> str:
 
     Raises ChartError where the spec cannot be drawn, with the first line of the reason.
     """
+    text = as_text(spec)
+    found = kept(text)
+    if found is None:
+        found = draw_svg(text)
+        keep(text, found)
+    return found
+
+
+def as_text(spec: Spec) -> str:
+    """A spec as the text by which what was drawn of it is kept. Raises ChartError for numbers that are none."""
     try:
-        return vl_convert.vegalite_to_svg(json.dumps(spec, allow_nan=False), VEGA_LITE, allowed_base_urls=[])
+        return json.dumps(spec, allow_nan=False)
     except ValueError as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ChartError(f"the chart cannot be drawn: {' '.join(lines[:2]) or 'no reason is given'}") from None
+        raise _refused(error) from None
+
+
+def kept(text: str) -> str | None:
+    """What was drawn of this spec, if it is still kept."""
+    with _turn:
+        if text in _drawn:
+            _drawn.move_to_end(text)
+        return _drawn.get(text)
+
+
+def keep(text: str, drawn: str) -> None:
+    with _turn:
+        _drawn[text] = drawn
+        while len(_drawn) > _KEPT_MAX:
+            _drawn.popitem(last=False)
+
+
+def draw_svg(text: str) -> str:
+    """The chart of a spec's text, drawn here and now."""
+    try:
+        return vl_convert.vegalite_to_svg(text, VEGA_LITE, allowed_base_urls=[])
+    except ValueError as error:
+        raise _refused(error) from None
+
+
+def draw_png(text: str, scale: float) -> bytes:
+    """The same in pixels, on white, whatever the page around it was."""
+    on_paper = json.dumps({**json.loads(text), "background": _PAPER, "padding": 12})
+    try:
+        return vl_convert.vegalite_to_png(on_paper, VEGA_LITE, scale=scale, allowed_base_urls=[])
+    except ValueError as error:
+        raise _refused(error) from None
+
+
+def script(snippet: str) -> str:
+    """What draws charts in a browser, Vega and all it needs, and then does what the snippet says."""
+    return vl_convert.javascript_bundle(snippet, VEGA_LITE)
+
+
+def script_version() -> str:
+    """Changes with the script."""
+    return f"{VEGA_LITE}-{version('vl-convert-python')}"
+
+
+def _refused(error: ValueError) -> ChartError:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ChartError(f"the chart cannot be drawn: {' '.join(lines[:2]) or 'no reason is given'}")

@@ -2,7 +2,7 @@
 no analysis.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from psycopg import Connection as SyncConnection
@@ -23,6 +23,21 @@ class Snapshot(NamedTuple):
     took_us: int
     call: str
     readout: Mapping[str, Any]
+
+
+class Past(NamedTuple):
+    """An effect as a snapshot has it: of the interval that decided then, and of the bound that could stop, the ends.
+    An end is a number, "infinity" with or without a minus, or None."""
+
+    as_of_us: int
+    inference: str
+    metric: str
+    variant: str
+    effect: Any
+    low: Any
+    high: Any
+    bound_low: Any
+    bound_high: Any
 
 
 async def newest(connection: Connection, experiment: int, at_us: int | None = None) -> Snapshot | None:
@@ -54,6 +69,38 @@ async def days(connection: Connection, experiment: int, limit: int) -> list[tupl
         (experiment, limit),
     )
     return [(computed_us, call) for computed_us, call in await cursor.fetchall()]
+
+
+async def daily(connection: Connection, experiment: int, until_us: int, limit: int) -> list[int]:
+    """When the newest snapshot as of each day (UTC) was computed, of those computed by an instant, the newest first."""
+    cursor = await connection.execute(
+        "SELECT DISTINCT ON ((as_of_us - 1) / 86400000000) computed_us FROM snapshots"
+        " WHERE experiment = %s AND computed_us <= %s"
+        " ORDER BY (as_of_us - 1) / 86400000000 DESC, computed_us DESC LIMIT %s",
+        (experiment, until_us, limit),
+    )
+    return [computed_us for (computed_us,) in await cursor.fetchall()]
+
+
+async def pasts(
+    connection: Connection, experiment: int, computed_us: Collection[int], schema: int
+) -> dict[int, list[Past]]:
+    """The effects that decide, by when the snapshot that has them was computed. Each document is unpacked once, and
+    only these numbers leave the database; one of another schema has none."""
+    cursor = await connection.execute(
+        "WITH d AS MATERIALIZED (SELECT computed_us, as_of_us, readout -> 'readout' AS r FROM snapshots"
+        " WHERE experiment = %s AND computed_us = ANY(%s))"
+        " SELECT d.computed_us, d.as_of_us, d.r ->> 'inference', m ->> 'name', c ->> 'variant',"
+        " c #> '{estimate,effect}', c #> '{estimate,low}', c #> '{estimate,high}', c #> '{bound,low}',"
+        " c #> '{bound,high}' FROM d CROSS JOIN LATERAL"
+        """ jsonb_path_query(d.r, '$.metrics[*] ? (@.role == "primary" || @.role == "guardrail")') m"""
+        " CROSS JOIN LATERAL jsonb_path_query(m, '$.comparisons[*]') c WHERE d.r ->> 'schema' = %s",
+        (experiment, list(computed_us), str(schema)),
+    )
+    found: dict[int, list[Past]] = {each: [] for each in computed_us}
+    for at_us, *past in await cursor.fetchall():
+        found[at_us].append(Past._make(past))
+    return found
 
 
 def newest_since(connection: SyncConnection[TupleRow], experiment: int, since_us: int) -> int | None:

@@ -38,7 +38,7 @@ def of_html(text: str, status: int = 200) -> Response:
     return Response(text, status, _HEADERS, "text/html")
 
 
-def saved(text: str, media_type: str, name: str) -> Response:
+def saved(text: str | bytes, media_type: str, name: str) -> Response:
     """A file to be kept, and not to be shown as a page of this site."""
     headers = {**_HEADERS, "Content-Disposition": f'attachment; filename="{name}"'}
     return Response(text, 200, headers, media_type)

@@ -6,11 +6,23 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from engine.core.errors import NotFound
-from engine.web import budgets, customers, experiments, overview, pauses, policies, programme, signing_in, static
+from engine.web import (
+    budgets,
+    customers,
+    experiments,
+    exports,
+    overview,
+    pauses,
+    policies,
+    programme,
+    signing_in,
+    static,
+)
 from engine.web.answers import error_page
 
 ROUTERS: Final = tuple(
-    each.router for each in (signing_in, overview, experiments, programme, budgets, policies, customers, pauses, static)
+    each.router
+    for each in (signing_in, overview, exports, experiments, programme, budgets, policies, customers, pauses, static)
 )
 _OF_PROGRAMS: Final = ("/v1/", "/ofrep/", "/u/")
 

@@ -83,8 +83,8 @@ def whole(readout: Readout) -> Parsed:
 
 def test_the_verdict_comes_first_and_the_methods_last() -> None:
     parsed = whole(FULL)
-    headings = ["What changed for customers", "One interval for each metric", "Over the days since entry"]
-    headings += ["What could make this wrong", "Method"]
+    headings = ["What changed for customers", "One interval for each metric", "At each tested limit"]
+    headings += ["Over the days since entry", "What could make this wrong", "Method"]
     assert parsed.said["h2"] == headings
     text = parsed.text
     for verdict in FULL.verdicts:
@@ -106,8 +106,10 @@ def test_contacts_received_stand_beside_the_limits_and_outcomes_at_all_limits_be
     for each in FULL.received:
         assert plain(each.per_week) in parsed.said["td"]
     metric = FULL.metric("net_value")
+    (table,) = [each for each in parsed.said["details"] if each.startswith("These effects as a table")]
     for row in FULL.doses[0].table.rows:
-        assert (same(estimate_text(metric, row.effect)) if row.effect else "the control") in parsed.said["details"][0]
+        assert (same(estimate_text(metric, row.effect)) if row.effect else "the control") in table
+        assert row.received is None or plain(row.received) in table
     assert "They tie at 4.2 EUR a lost customer." in parsed.text
     assert f"the loss at a tie; Fieller, {level(LEVEL)}" in parsed.said["dd"]
     priced = [
@@ -176,9 +178,9 @@ def test_what_makes_a_readout_invalid_is_said_where_it_could_be_wrong_too() -> N
 
 def test_a_chart_is_there_for_screens_and_for_phones_and_described_for_those_who_cannot_see_it() -> None:
     charts = [attributes for tag, attributes in whole(FULL).tags if attributes.get("role") == "img"]
-    assert len(charts) == 2 * 3
+    assert len(charts) == 2 * 4
     assert all(each["aria-label"] for each in charts)
-    assert [each["class"] for each in charts] == ["chart wide", "chart narrow"] * 3
+    assert [each["class"] for each in charts] == ["chart wide", "chart narrow"] * 4
 
 
 def test_the_same_readout_gives_the_same_page_within_its_size() -> None:

@@ -1,6 +1,7 @@
 """Pages of experiments: what each state shows, what its steps do, and that hostile names stay names."""
 
 import json
+import re
 import uuid
 from collections.abc import Generator
 
@@ -26,9 +27,9 @@ def takt(browser: Browser) -> Generator[Caller]:
             caller.call("POST", f"/v1/experiments/{each['key']}/stop")
 
 
-def drafted(takt: Caller, hypothesis: str = "Fewer is better.") -> str:
+def drafted(takt: Caller, hypothesis: str = "Fewer is better.", more: str = "") -> str:
     key = f"w-{uuid.uuid4().hex[:8]}"
-    text = f"key: {key}\nhypothesis: {json.dumps(hypothesis)}\n{PLAN.split(chr(10), 2)[2]}"
+    text = f"key: {key}\nhypothesis: {json.dumps(hypothesis)}\n{PLAN.split(chr(10), 2)[2]}{more}"
     takt.call("POST", "/v1/experiments", {"yaml": text})
     return key
 
@@ -80,18 +81,105 @@ def test_a_readout_stands_on_its_page_and_under_an_address_of_its_own(ada: Brows
         assert heading in shown
     for verdict in readout.verdicts:
         assert f"{verdict.variant} against {readout.control}" in shown
-    (address,) = {each for each in ada.get(page).text.split('"') if each.startswith(f"{page}/readouts/")}
+    (address,) = set(re.findall(rf'"({page}/readouts/[0-9]+)"', ada.get(page).text))
     assert words(ada.get(address).text).partition("What changed")[0] in shown
     assert "an older readout" not in shown
-    as_json = ada.get(f"{address}/readout.json")
-    assert as_json.json() == found["readout"]
-    assert as_json.headers["content-disposition"].startswith("attachment")
-    as_file = ada.get(f"{address}/readout.html")
-    assert as_file.text.startswith("<!doctype html>")
     ada.send(page, f"{page}/readout")
     assert "an older readout" in words(ada.get(address).text)
     assert ada.get(f"{page}/readouts/1").status_code == 404
     assert ada.get("/experiments/none").status_code == 404
+
+
+def test_what_is_wrong_with_a_step_is_told_at_its_form_and_nobody_types_again(ada: Browser, takt: Caller) -> None:
+    key = begun(takt, customers=1)
+    page = f"/experiments/{key}"
+    for step, fields, status, said in (
+        ("ramp", {"traffic": "20"}, 409, "can only grow"),
+        ("ramp", {"traffic": "most"}, 422, "a number of percent"),
+        ("ramp", {"traffic": "nan"}, 422, "a number of percent"),
+        ("ramp", {"traffic": "250"}, 422, "a share above 0 and at most 1"),
+        ("phase", {"weight-1": "0", "weight-2": "7"}, 422, "weights above 0 of the control"),
+        ("phase", {"weight-1": "1"}, 422, "the weight of three"),
+        ("phase", {"weight-1": "2", "weight-2": "1"}, 409, "phase began today"),
+        ("ship", {"variant": "three", "holdout": "50"}, 422, "a share from 0.05 to 0.1"),
+        ("holdout/end", {}, 404, "has left no holdout"),
+        ("notes", {"note": " "}, 422, "what was found"),
+    ):
+        refused = ada.post(f"{page}/{step}", **{**forms(ada.get(page).text)[f"{page}/stop"], **fields})
+        assert refused.status_code == status, step
+        assert said in words(refused.text), (step, words(refused.text)[:300])
+        if status != 404:
+            form = refused.text.partition(f'action="{page}/{step}"')[2].partition("</form>")[0]
+            assert 'role="alert"' in form
+            for value in fields.values():
+                assert value.strip() == "" or f'value="{value}"' in form, (step, value)
+    assert takt.call("GET", f"/v1/experiments/{key}")["state"] == "running"
+
+
+def test_more_customers_are_taken_in_from_the_page_and_the_log_says_so(ada: Browser, takt: Caller) -> None:
+    key = drafted(takt, more="traffic: 0.25\n")
+    page = f"/experiments/{key}"
+    ada.send(page, f"{page}/start")
+    assert ada.send(page, f"{page}/ramp", traffic="62.5").headers["location"] == f"{page}?done=ramp"
+    shown = words(ada.get(page).text).replace("\xa0", " ")
+    assert "ramp from 25 % to 62.50 % of the audience." in shown
+    assert 'value="62.5"' in ada.get(page).text
+    assert takt.call("GET", f"/v1/experiments/{key}")["plan"]["traffic"] == 0.625
+
+
+def test_a_draft_can_be_looked_at_ahead_and_keeps_what_its_start_knew(ada: Browser, takt: Caller) -> None:
+    key = drafted(takt)
+    page = f"/experiments/{key}"
+    ahead = ada.send(page, f"{page}/preflight")
+    assert ahead.status_code == 200
+    assert "How many customers it will have is not known" in words(ahead.text)
+    assert takt.call("GET", f"/v1/experiments/{key}")["state"] == "draft"
+    ada.send(page, f"{page}/start")
+    assert "How many customers it will have is not known" in words(ada.get(page).text)
+
+
+def test_an_experiment_that_nobody_entered_is_read_and_says_so(ada: Browser, takt: Caller) -> None:
+    key = begun(takt, customers=0)
+    page = f"/experiments/{key}"
+    assert ada.send(page, f"{page}/readout").status_code == 303
+    shown = ada.get(page)
+    assert shown.status_code == 200
+    assert "Keep running three" in words(shown.text)
+    assert "nobody" in words(shown.text)
+
+
+def test_readouts_of_a_holdout_stand_on_pages_of_their_own(ada: Browser, takt: Caller) -> None:
+    key = begun(takt)
+    page = f"/experiments/{key}"
+    ada.send(page, f"{page}/readout")
+    ada.send(page, f"{page}/ship", variant="three", holdout="5")
+    assert ada.get(f"{page}/holdout").status_code == 404
+    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO holdout_readouts (experiment, computed_us, as_of_us, took_us, day, call, readout)"
+            " SELECT experiment, computed_us + day, as_of_us, 1, nullif(day, 1), call,"
+            """ readout || '{"cautions": ["Left out are 7 customers of older holdouts."]}'"""
+            " FROM snapshots CROSS JOIN unnest(ARRAY[1, 28]) AS days (day)"
+            " WHERE experiment = (SELECT number FROM experiments WHERE key = %s)",
+            (key,),
+        )
+    shown = ada.get(page).text
+    assert f'href="{page}/holdout/28"' in shown
+    assert "Day 90 will be read on" in words(shown)
+    of_day = words(ada.get(f"{page}/holdout/28").text)
+    assert f"The holdout of {key}, day 28" in of_day
+    assert "Left out are 7 customers of older holdouts." in of_day
+    assert "An effect to date" not in of_day
+    assert ada.get(f"{page}/holdout/28.json").json()["key"] == key
+    assert ada.get(f"{page}/holdout/90").status_code == 404
+    assert ada.get(f"{page}/holdout/90.json").status_code == 404
+    assert ada.get(f"{page}/holdout/x").status_code == 404
+    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE holdout_readouts SET computed_us = computed_us + 99 WHERE day IS NULL")
+    assert "An effect to date" in words(ada.get(f"{page}/holdout").text)
+    assert ada.get(f"{page}/holdout/newest.json").json()["key"] == key
+    assert ada.send(page, f"{page}/holdout/end").headers["location"] == f"{page}?done=holdout%2Fend"
+    assert f"{page}/holdout/end" not in forms(ada.get(page).text)
 
 
 def test_a_variant_is_shipped_with_a_holdout(ada: Browser, takt: Caller) -> None:

@@ -27,3 +27,52 @@ for (const form of document.querySelectorAll("form[data-sure]")) {
     if (!window.confirm(form.dataset.sure)) event.preventDefault();
   });
 }
+
+let vega; // loaded once somebody asks to explore a chart
+function loaded(address) {
+  vega ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => resolve(window.vegaEmbed);
+    script.onerror = () => reject(new Error("the script did not come"));
+    document.head.append(script);
+  });
+  return vega;
+}
+
+async function explore(button) {
+  const stage = document.createElement("div");
+  const charts = [...button.closest("figure").querySelectorAll(":scope > .chart")];
+  const isNarrow = window.matchMedia("(max-width: 38rem)").matches;
+  const [embed, answer] = await Promise.all([
+    loaded(button.dataset.script),
+    fetch(button.dataset.explore + (isNarrow ? "?narrow=true" : "")),
+  ]);
+  if (!answer.ok) throw new Error(answer.statusText);
+  stage.className = "stage";
+  stage.setAttribute("role", "img");
+  stage.setAttribute("aria-label", charts[0].getAttribute("aria-label"));
+  charts[0].before(stage);
+  // An interpreter of expressions and no styles of its own: the page's policy lets neither code nor styles in.
+  await embed(stage, await answer.json(), {
+    mode: "vega-lite", renderer: "canvas", ast: true, actions: false, defaultStyle: false,
+    tooltip: { disableDefaultStyle: true },
+  });
+  for (const chart of charts) chart.hidden = true;
+}
+
+for (const button of document.querySelectorAll("button[data-explore]")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    button.textContent = "Loading…";
+    try {
+      await explore(button);
+      button.remove();
+    } catch {
+      vega = undefined;
+      button.disabled = false;
+      button.textContent = "That did not work. Try again";
+    }
+  });
+}

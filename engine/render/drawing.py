@@ -1,0 +1,168 @@
+"""Charts drawn in a process of their own, because what draws them holds Python up, and asks must go on meanwhile.
+
+One process for all charts of a service, started by the first that is asked for. It is told what to draw by lines of
+JSON on its standard input, and answers each with its length and its bytes. It ends with whoever started it, and after
+some minutes in which nobody asked; the next chart starts another.
+"""
+
+import asyncio
+import atexit
+import json
+import select
+import subprocess
+import sys
+from collections.abc import Iterable
+from threading import Lock, Timer
+from typing import IO, Final
+
+from engine.core.errors import Unavailable
+from engine.render import svg
+from engine.render.style import Spec
+from engine.render.svg import ChartError
+
+BUNDLE_SNIPPET: Final = "window.vegaEmbed = vegaEmbed;"
+_PROGRAM: Final = "from engine.render.drawing import main; main()"
+_IDLE_S: Final = 300.0
+_PATIENCE_S: Final = 60.0
+_WAITING_MAX: Final = 40
+_SCALE: Final = 2.0
+_BUSY: Final = "Too many charts are being drawn: try again in a moment."
+
+
+async def drawn(specs: Iterable[Spec]) -> None:
+    """Have these charts drawn, so that `svg.svg` finds them. Raises ChartError, and Unavailable where none can be."""
+    wanted = [text for text in dict.fromkeys(map(svg.as_text, specs)) if svg.kept(text) is None]
+    if wanted:
+        for text, found in zip(wanted, await _told("svg", wanted), strict=True):
+            svg.keep(text, found.decode())
+
+
+async def png(spec: Spec) -> bytes:
+    """A chart in pixels, for slides."""
+    (found,) = await _told("png", [svg.as_text(spec)])
+    return found
+
+
+def bundle() -> bytes:
+    """The script that draws charts in a browser: seconds of work in a process that ends with it, so no chart waits."""
+    maker = _Drawer()
+    try:
+        (found,) = maker.ask("bundle", [BUNDLE_SNIPPET])
+    finally:
+        maker.close()
+    return found
+
+
+async def _told(what: str, texts: list[str]) -> list[bytes]:
+    global _waiting  # noqa: PLW0603 (counted on the loop alone)
+    if _waiting >= _WAITING_MAX:
+        raise Unavailable(_BUSY)
+    _waiting += 1
+    try:
+        return await asyncio.to_thread(_drawer.ask, what, texts)
+    finally:
+        _waiting -= 1
+
+
+class _Drawer:
+    """The process, and who may speak to it: one at a time."""
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, what: str, texts: list[str]) -> list[bytes]:
+        with self._turn:
+            try:
+                return self._answers(what, texts)
+            except (EOFError, OSError):  # it had nothing to do for so long that it ended, or it was killed
+                self._end()
+                try:
+                    return self._answers(what, texts)
+                except (EOFError, OSError) as error:
+                    self._end()
+                    raise Unavailable("The process that draws charts has died: the log may say why.") from error
+
+    def close(self) -> None:
+        with self._turn:
+            self._end()
+
+    def _answers(self, what: str, texts: list[str]) -> list[bytes]:
+        """One after another: a pipe that both ends fill would stand still for good."""
+        process = self._process or self._start()
+        timer = Timer(_PATIENCE_S, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            return [_asked(process, what, text) for text in texts]
+        finally:
+            timer.cancel()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", _PROGRAM]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        return self._process
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for each in (process.stdin, process.stdout):
+                _close(each)
+            process.wait()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    try:
+        if pipe is not None:
+            pipe.close()
+    except OSError:  # what was not sent yet cannot be sent any more
+        pass
+
+
+def _asked(process: subprocess.Popen[bytes], what: str, text: str) -> bytes:
+    if process.stdin is None or process.stdout is None:
+        raise OSError("the process cannot be spoken to")
+    process.stdin.write(json.dumps([what, text]).encode() + b"\n")
+    process.stdin.flush()
+    head = process.stdout.readline()
+    if not head.endswith(b"\n"):
+        raise EOFError
+    is_good, length = json.loads(head)
+    body = process.stdout.read(length)
+    if len(body) != length:
+        raise EOFError
+    if not is_good:
+        raise ChartError(body.decode())
+    return body
+
+
+def main() -> None:
+    """What the process does."""
+    answers = sys.stdout.buffer
+    while select.select([sys.stdin.buffer], [], [], _IDLE_S)[0]:
+        line = sys.stdin.buffer.readline()  # whole lines, one after each answer: nothing is left over in a buffer
+        if not line:
+            return
+        is_good, body = True, b""
+        try:
+            body = _made(*json.loads(line))
+        except ChartError as error:
+            is_good, body = False, error.message.encode()
+        answers.write(json.dumps([is_good, len(body)]).encode() + b"\n" + body)
+        answers.flush()
+
+
+def _made(what: str, text: str) -> bytes:
+    match what:
+        case "png":
+            return svg.draw_png(text, _SCALE)
+        case "bundle":
+            return svg.script(text).encode()
+        case _:
+            return svg.draw_svg(text).encode()
+
+
+_waiting = 0
+_drawer: Final = _Drawer()
+atexit.register(_drawer.close)
