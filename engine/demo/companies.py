@@ -31,6 +31,12 @@ budgets:
     topics: [survey]
     limit: 1
     window: {rolling: 7d}
+  # Not enforced yet: what it would have refused is on the page Budgets.
+  - name: one-a-day
+    topics: [promotions, newsletter]
+    limit: 1
+    window: {calendar: day}
+    shadow: true
 
 quiet_hours:
   - {channels: [push], from: "21:00", to: "08:00"}

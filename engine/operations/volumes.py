@@ -32,7 +32,7 @@ async def volumes(
             days_shown=days,
             now_us=now_us,
             until_us=until_us,
-            is_late=until_us is None or now_us - until_us > _LATE_US,
+            is_late=is_late(until_us, now_us),
             has_leader=await jobs.leader(connection) is not None,
             total=told.tally(found.days),
             days=told.by_day(found, stretch),
@@ -49,3 +49,8 @@ async def volumes(
             topic_names=topics,
             team_names=teams,
         )
+
+
+def is_late(until_us: int | None, now_us: int) -> bool:
+    """Whether what is counted until an instant should be counted further by now."""
+    return until_us is None or now_us - until_us > _LATE_US

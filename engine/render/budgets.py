@@ -115,7 +115,14 @@ def headline(shown: Volumes) -> Markup:
 
 
 def rule_name(rule: Ruled) -> Markup:
-    return Markup("a rule not known any more") if rule.rule is None else name(rule.rule)
+    """A rule as people call it; of suppressions and consents what they are about."""
+    if rule.rule is None:
+        return Markup("a rule not known any more")
+    if rule.code not in (Code.SUPPRESSED, Code.NO_CONSENT):
+        return name(rule.rule)
+    channel, _, topic = rule.rule.partition("/")
+    return Markup("{}, {}").format(*("every " + what if each == "*" else name(each) for each, what in (
+        (channel, "channel"), (topic, "topic"))))  # fmt: skip
 
 
 def kind(rule: Ruled) -> str:

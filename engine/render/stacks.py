@@ -17,6 +17,7 @@ LEVELS: Final = {"nothing left": BAD, "close": _AMBER, "comfortable": GOOD, "for
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BAR_MOST_PX: Final = 60
 _ROW_PX: Final = 34
+_FIT: Final[Spec] = {"type": "fit-x", "contains": "padding"}  # labels take what they need of the width
 
 
 class Day(NamedTuple):
@@ -39,7 +40,7 @@ def by_day(days: Sequence[Day], size: Size = WIDE) -> Spec:
     """Messages asked for, a bar a day: allowed below, refused on top. ValueError where there is no day."""
     if not days:
         raise ValueError("found no day, expected one or more")
-    width = size.width_px - 60
+    width = size.width_px
     values = [
         {"day": _date(each.day), "outcome": name, "messages": number, "order": place}
         for each in days
@@ -47,12 +48,13 @@ def by_day(days: Sequence[Day], size: Size = WIDE) -> Spec:
         if number
     ]
     domain = [_date(days[0].day - 0.5), _date(days[-1].day + 0.5)]
-    bar = min(width / len(days) * (0.9 if len(days) > 40 else 0.7), _BAR_MOST_PX)
+    bar = min((width - 40) / len(days) * (0.9 if len(days) > 40 else 0.7), _BAR_MOST_PX)
     ticks = 4 if size.is_narrow else 8
     axis: Spec = {"title": None, "format": "%-d %b", "tickCount": min(ticks, len(days)), "grid": False}
     axis |= {"labelOverlap": True, "labelFlush": False}
     body: Spec = {
         "width": width,
+        "autosize": _FIT,
         "height": 200 if size.is_narrow else 240,
         "data": {"values": values},
         "mark": {"type": "bar", "width": bar},
@@ -85,7 +87,8 @@ def by_level(budgets: Sequence[Filled], size: Size = WIDE) -> Spec:
     axis: Spec = {"title": None, "format": "~%", "labelExpr": "replace(datum.label, '%', ' %')", "tickCount": 5}
     side: Spec = {"title": None, "labelLimit": 0, "ticks": False, "domain": False}
     body: Spec = {
-        "width": size.width_px - (130 if size.is_narrow else 200),
+        "width": size.width_px,
+        "autosize": _FIT,
         "height": {"step": _ROW_PX},
         "data": {"values": values},
         "mark": {"type": "bar", "height": {"band": 0.66}},
@@ -106,7 +109,8 @@ def by_level(budgets: Sequence[Filled], size: Size = WIDE) -> Spec:
 
 
 def _coloured(field: str, colours: dict[str, str], columns: int = 4) -> Spec:
-    legend = {"orient": "top", "symbolType": "square", "symbolSize": 120, "columns": columns, "offset": 8}
+    legend: Spec = {"orient": "top", "symbolType": "square", "symbolSize": 120, "columns": columns, "offset": 8}
+    legend |= {"columnPadding": 18}
     scale = {"domain": list(colours), "range": list(colours.values())}
     return {"field": field, "type": "nominal", "scale": scale, "legend": legend}
 

@@ -1,8 +1,8 @@
-"""What became of a day's messages, by channel: delivered, unsubscribed, complained about. Days are of UTC."""
+"""What became of a day's messages, by channel: delivered, unsubscribed from, complained about. Days are of UTC."""
 
 from typing import Final, NamedTuple
 
-from engine.core.breaker import BLIND
+from engine.core.breaker import BLIND, Judged
 from engine.core.events import SUSPECT
 from engine.core.policy import DAY_US, Channel
 from engine.store.database import Connection
@@ -13,24 +13,26 @@ _COUNT: Final = f"""
 WITH kinds AS (
     SELECT max(number) FILTER (WHERE name = 'sent') AS sent, max(number) FILTER (WHERE name = 'delivered') AS delivered,
         max(number) FILTER (WHERE name = 'unsubscribed') AS unsubscribed,
+        max(number) FILTER (WHERE name = 'push_disabled') AS push_disabled,
         max(number) FILTER (WHERE name = 'complained') AS complained
-    FROM labels WHERE name IN ('sent', 'delivered', 'unsubscribed', 'complained')
+    FROM labels WHERE name IN ('sent', 'delivered', 'unsubscribed', 'push_disabled', 'complained')
 ), told AS (
     SELECT e.at_us / {DAY_US} AS day, e.customer_id, e.kind,
         CASE WHEN e.message_key <> 0 THEN e.message_key ELSE e.event_key END AS key,
         (regexp_replace(lower(btrim(e.properties->>'provider')), '\\s+', ' ', 'g') = ANY(%(blind)s)) IS TRUE
             AS is_blind,
-        CASE WHEN e.channel > 0 OR e.message_key = 0 THEN e.channel ELSE coalesce((
+        CASE WHEN e.kind = k.push_disabled THEN {_CHANNELS.index(Channel.PUSH.value)}
+            WHEN e.channel > 0 OR e.message_key = 0 THEN e.channel ELSE coalesce((
             SELECT s.channel FROM events s WHERE s.message_key = e.message_key AND s.message_key <> 0
                 AND s.customer_id = e.customer_id AND s.kind IN (k.sent, k.delivered) AND s.channel > 0
             ORDER BY s.kind = k.delivered DESC, s.at_us DESC LIMIT 1), 0) END AS channel
     FROM events e, kinds k WHERE e.at_us >= %(from)s AND e.at_us < %(to)s AND (e.kind IN (k.delivered, k.complained)
-        OR (e.kind = k.unsubscribed AND e.flags & {int(SUSPECT)} = 0))
+        OR (e.kind IN (k.unsubscribed, k.push_disabled) AND e.flags & {int(SUSPECT)} = 0))
 )
 INSERT INTO daily_outcomes (day, channel, delivered, audible, unsubscribed, complained)
 SELECT day, channel, count(DISTINCT t.key) FILTER (WHERE kind = k.delivered),
     count(DISTINCT t.key) FILTER (WHERE kind = k.delivered AND NOT is_blind),
-    count(DISTINCT customer_id) FILTER (WHERE kind = k.unsubscribed),
+    count(DISTINCT customer_id) FILTER (WHERE kind IN (k.unsubscribed, k.push_disabled)),
     count(DISTINCT t.key) FILTER (WHERE kind = k.complained)
 FROM told t, kinds k GROUP BY 1, 2
 """
@@ -38,7 +40,8 @@ FROM told t, kinds k GROUP BY 1, 2
 
 class DayOutcomes(NamedTuple):
     """A day (since 1970-01-01) in a channel; None: no event said which. `audible`: what providers delivered that tell
-    of complaints. `unsubscribed` are customers, and without whom a link scanner unsubscribed; the rest are messages."""
+    of complaints. `unsubscribed` are customers (or they turned push off), without whom a link scanner unsubscribed; the
+    rest are messages."""
 
     day: int
     channel: str | None
@@ -46,6 +49,19 @@ class DayOutcomes(NamedTuple):
     audible: int
     unsubscribed: int
     complained: int
+
+
+class Rates(NamedTuple):
+    """What became of a channel's messages over some weeks. `contacts` were allowed, or sent past Takt: what is left to
+    divide by where nobody tells what was delivered. `week`: the last seven days as the complaint breaker judges."""
+
+    channel: str
+    contacts: int
+    delivered: int
+    audible: int
+    unsubscribed: int
+    complained: int
+    week: Judged
 
 
 async def count(connection: Connection, first_day: int, days: int) -> None:

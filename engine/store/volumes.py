@@ -38,6 +38,9 @@ class Tally(NamedTuple):
     def past(self) -> int:
         return self.unasked + self.recorded
 
+    def plus(self, other: "Tally") -> "Tally":
+        return Tally(*(one + two for one, two in zip(self, other, strict=True)))
+
     def and_(self, outcome: Outcome, asks: int, messages: int) -> "Tally":
         """With so many more."""
         match outcome:
