@@ -1,8 +1,8 @@
 """What a person sees of a customer: budgets used and left, what is on file, and the journal, newest first."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from engine.core.account import Contact
 from engine.core.customer import Customer
@@ -16,9 +16,14 @@ from engine.operations.decider import Decider
 from engine.operations.patience import in_time
 from engine.store import experiments, story
 from engine.store.customers import variants_of
+from engine.store.database import Connection
 from engine.store.demo import kind_of
 from engine.store.journal import Change, Changed, Entry
 from engine.store.policies import newest_number
+from engine.store.story import Done
+
+DONE_MAX: Final = 200
+_EVER_US: Final = 2**62
 
 
 class View(NamedTuple):
@@ -38,6 +43,17 @@ class Told(NamedTuple):
 
     entries: list[Entry]
     experiments: Mapping[int, tuple[str, tuple[str, ...]]]
+
+
+class Page(NamedTuple):
+    """A page of a customer's story: entries of the journal, and what they did between the oldest and the newest of
+    them. `before` and `until_us` lead to the page of what is older; None where nothing is. `is_cut`: they did more."""
+
+    told: Told
+    done: list[Done]
+    before: int | None
+    until_us: int
+    is_cut: bool
 
 
 class Ground(NamedTuple):
@@ -84,16 +100,47 @@ async def journal(decider: Decider, customer_id: str, before_seq: int | None, li
 
     async def read() -> Told:
         async with decider.database.transaction() as connection:
-            entries = await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)
-            numbers = {
-                number
-                for each in entries
-                if isinstance(each, Changed) and each.change is Change.VARIANTS
-                for number in variants_of(each.data)
-            }
-            return Told(entries, await experiments.names(connection, numbers) if numbers else {})
+            return await _told(connection, decider, customer_id, before_seq, limit)
 
     return await in_time(read(), decider.settings.deadline_ms / 1000)
+
+
+async def page_of_story(
+    decider: Decider, customer_id: str, before_seq: int | None, until_us: int | None, limit: int, also: Collection[int]
+) -> Page:
+    """The journal with what the customer did meanwhile. `also`: further experiments whose names are wanted."""
+
+    async def read() -> Page:
+        async with decider.database.transaction() as connection:
+            told = await _told(connection, decider, customer_id, before_seq, limit, also)
+            entries = told.entries
+            has_older = len(entries) == limit and entries[-1].seq > 1
+            from_us = entries[-1].at_us if has_older else 0
+            newest_us = entries[0].at_us + 1 if before_seq is not None and entries else _EVER_US
+            done = await story.done_between(connection, customer_id, from_us, until_us or newest_us, DONE_MAX + 1)
+            return Page(
+                told, done[:DONE_MAX], entries[-1].seq if has_older else None, from_us, is_cut=len(done) > DONE_MAX
+            )
+
+    return await in_time(read(), decider.settings.deadline_ms / 1000)
+
+
+async def _told(
+    connection: Connection,
+    decider: Decider,
+    customer_id: str,
+    before_seq: int | None,
+    limit: int,
+    also: Collection[int] = (),
+) -> Told:
+    entries = await story.newest_entries(connection, decider.labels, customer_id, before_seq, limit)
+    numbers = {
+        number
+        for each in entries
+        if isinstance(each, Changed) and each.change is Change.VARIANTS
+        for number in variants_of(each.data)
+    } | set(also)
+    return Told(entries, await experiments.names(connection, numbers) if numbers else {})
 
 
 async def ground(decider: Decider) -> Ground:

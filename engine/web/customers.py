@@ -10,7 +10,7 @@ from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.operations.erase import erase
 from engine.operations.export import export
 from engine.operations.file import Suppress
-from engine.operations.look import journal, look
+from engine.operations.look import look, page_of_story
 from engine.operations.merge import merge
 from engine.render.customer import Person, customer_page, customers_page
 from engine.web.answers import PageRoute, of_html, saved, see
@@ -21,6 +21,7 @@ from engine.web.signing_in import Reader, form
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 CustomerId = Annotated[str, Query(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Before = Annotated[int | None, Query(ge=1, lt=2**31)]
+Until = Annotated[int | None, Query(ge=1, lt=2**62)]
 _PLACE: Final = "/customers"
 _PAGE: Final = 50
 _LATEST_US: Final = 2**53  # clamped to the customer's now
@@ -32,19 +33,21 @@ async def lookup(request: Request, who: Reader) -> Response:
 
 
 @router.get("/customer")
-async def one(id: CustomerId, request: Request, who: Reader, before: Before = None) -> Response:
+async def one(id: CustomerId, request: Request, who: Reader, before: Before = None, until: Until = None) -> Response:
+    """`before` and `until` are of the link to what is older."""
     decider = request.app.state.decider
     view = await look(decider, id)
-    told = await journal(decider, id, before, _PAGE)
-    older = told.entries[-1].seq if len(told.entries) == _PAGE else None
+    story = await page_of_story(decider, id, before, until, _PAGE, view.customer.variants)
     person = Person(
         customer_id=id,
         customer=view.customer,
         standings=view.standings,
-        contacts=view.contacts,
-        entries=told.entries,
-        experiments=told.experiments,
-        before=older,
+        entries=story.told.entries,
+        done=story.done,
+        is_cut=story.is_cut,
+        experiments=story.told.experiments,
+        before=story.before,
+        until_us=story.until_us,
         is_first_page=before is None,
     )
     return of_html(customer_page(await framed(request, who, id, _PLACE), person))

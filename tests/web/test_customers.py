@@ -1,14 +1,17 @@
 """A customer's page: why, what is left, and what is done there."""
 
 import re
+import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+import psycopg
 import pytest
 
-from engine.core.tokens import Scope
-from tests.api.caller import Caller
+from engine.core.tokens import Scope, digest
+from tests.api.caller import Caller, ask
 from tests.web.browser import Browser, forms, words
 
 
@@ -110,3 +113,103 @@ def test_who_may_only_read_does_nothing_here(browser: Browser, takt: Caller, ann
     token = forms(text)["/sign-out"]["csrf"]
     for action in ("suppress", "export", "merge", "erase"):
         assert browser.post(f"/customer/{action}", csrf=token, id=anna, sure=anna).status_code == 403
+
+
+def events(takt: Caller, customer_id: str, *happened: Mapping[str, object]) -> None:
+    at = datetime.now(UTC).isoformat()
+    named = [
+        {"id": f"{customer_id}-{place}", "source": "app", "customer_id": customer_id, "at": at, **each}
+        for place, each in enumerate(happened)
+    ]
+    told = takt.call("POST", "/v1/events", {"events": named})
+    assert told["accepted"] == len(named), told
+
+
+def test_what_they_did_stands_among_what_was_asked(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m0", channel="email")
+    events(
+        takt,
+        anna,
+        {"type": "sent", "channel": "email", "message_id": "m0"},
+        {"type": "purchase", "value": 19.5},
+        {"type": "clicked", "channel": "email", "message_id": "m0", "suspect": True},
+        {"type": "unsubscribed", "channel": "email"},
+    )
+    shown = words(ada.get(page(anna)).text)
+    assert shown.count("purchase value 19.5, told by app") == 1
+    assert "clicked email" in shown
+    assert "A machine is thought to have done it" in shown
+    assert "unsubscribed email, told by app" in shown
+    assert "No contact: email, every topic." in shown
+    assert "Room in a budget lets nobody past what is said above." in shown
+    assert "allowed, confirmed email, promotions" in shown
+    assert " sent email" not in shown, "the journal tells it"
+    takt.ask(anna, "m1", channel="email")
+    denied = words(ada.get(page(anna)).text)
+    assert "suppressed, email, every topic: the customer may not be contacted in this channel or topic." in denied
+
+
+def test_of_many_pages_each_event_stands_on_one(ada: Browser, takt: Caller, anna: str) -> None:
+    for number in range(8):
+        takt.ask_all(*(ask(anna, f"m{number}-{each}", channel="in_app", mode="check") for each in range(20)))
+        events(takt, anna, {"type": "purchase", "value": 1000 + number, "id": f"{anna}-p{number}"})
+    path, seen, pages = page(anna), [], 0
+    while path:
+        text = ada.get(path).text
+        seen += re.findall(r"value 1,00(\d)", text)
+        older = re.findall(r'href="(/customer[^"]*before[^"]*)"', text)
+        path, pages = (older[0].replace("&amp;", "&") if older else ""), pages + 1
+    assert pages == 4
+    assert seen == [str(number) for number in reversed(range(8))]
+
+
+def test_what_is_on_file_is_told_in_words(ada: Browser, takt: Caller, anna: str) -> None:
+    evil = "<img src=x onerror=alert(1)>\u202e"
+    takt.call(
+        "PUT",
+        f"/v1/customers/{anna}",
+        {
+            "time_zone": "Asia/Kathmandu",
+            "attributes": {"tier": evil},
+            "consents": [{"channel": "email", "given": True, "at": "2026-01-02T03:04:05Z", "source": evil}],
+        },
+    )
+    limits = [{"channel": "push", "limit": None}, {"channel": "email", "limit": 2}, {"channel": "sms", "limit": 0}]
+    takt.call("PUT", f"/v1/customers/{anna}/preferences", {"preferences": limits})
+    takt.ask(anna, "m", channel="in_app", campaign="x" * 100, team=None)
+    text = ada.get(page(anna)).text
+    shown = words(text)
+    assert "<img" not in text
+    assert "\u202e" not in text
+    assert "Asia/Kathmandu" in shown
+    assert "Consents: email, every topic given 2 Jan 2026, told by <img" in shown
+    for limit in ("push: as many as there are", "email: at most 2", "sms: none"):
+        assert shown.count(limit) == 2, limit  # on file, and in the journal
+    assert "None" not in shown
+
+
+def test_whoever_was_erased_or_became_another_is_told_as_such(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m", channel="in_app")
+    takt.ask(f"{anna}-2", "m", channel="in_app")
+    ada.send(page(anna), "/customer/merge", other=f"{anna}-2")
+    assert "message m" in words(ada.get(page(f"{anna}-2")).text)
+    ada.send(page(anna), "/customer/erase", sure=anna)
+    gone = ada.get(page(anna))
+    assert "message m" not in words(gone.text)
+    assert "erasure" in words(gone.text) or gone.status_code == 404
+
+
+def test_a_key_that_was_revoked_in_between_ends_the_session_at_once(browser: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m", channel="in_app")
+    secret = browser.service.make_key(Scope.READ, Scope.MANAGE)
+    browser.sign_in(secret)
+    token = forms(browser.get(page(anna)).text)["/customer/suppress"]
+    with psycopg.connect(browser.service.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE keys SET revoked_us = takt_clock() WHERE digest = %s", (digest(secret),))
+    until = time.monotonic() + 60
+    while browser.get(page(anna)).status_code == 200 and time.monotonic() < until:
+        pass
+    assert browser.get(page(anna)).headers["location"].startswith("/sign-in?next=")
+    refused = browser.post("/customer/suppress", **{**token, "channel": "email", "topic": ""})
+    assert refused.status_code == 401
+    assert takt.ask(anna, "n", channel="email")["verdict"] == "allow"
