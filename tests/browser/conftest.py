@@ -5,6 +5,7 @@ with fails the test. Screenshots go to the folder that the run names.
 import os
 import shutil
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -68,11 +69,9 @@ def experiment(takt: Caller) -> str:
     for number in range(60):
         for message in range(2):
             takt.ask(f"c{number}", f"m{message}", channel="push")
-    events = [
-        {"id": f"e{number}", "source": "app", "customer_id": f"c{number}", "type": "unsubscribed", "channel": "push"}
-        for number in range(0, 60, 7)
-    ]
-    takt.call("POST", "/v1/events", {"events": events})
+    said = {"source": "app", "type": "unsubscribed", "channel": "push", "at": datetime.now(UTC).isoformat()}
+    events = [{"id": f"e{number}", "customer_id": f"c{number}", **said} for number in range(0, 60, 7)]
+    assert takt.call("POST", "/v1/events", {"events": events})["accepted"] == len(events)
     takt.call("POST", "/v1/experiments/push-more/readout")
     takt.call("POST", "/v1/experiments/push-more/notes", {"note": "Three of five testers did not notice."})
     return "push-more"
