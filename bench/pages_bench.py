@@ -48,10 +48,10 @@ _HOUR_US: Final = 3_600_000_000
 _COPIES = f"""
 WITH made AS (
     INSERT INTO experiments (key, state, on_harm, created_us, started_us, ended_us, shipped, source, plan)
-    SELECT e.key || '-' || n, CASE WHEN n % 4 = 0 THEN 'shipped' ELSE 'stopped' END, e.on_harm, e.created_us,
+    SELECT e.key || '-' || n, CASE WHEN n %% 4 = 0 THEN 'shipped' ELSE 'stopped' END, e.on_harm, e.created_us,
         e.started_us, takt_clock() - n * {_HOUR_US}::bigint,
-        CASE WHEN n % 4 = 0 THEN e.plan #>> '{{variants,1,name}}' END, e.source, e.plan
-    FROM generate_series(1, %s) n JOIN experiments e ON e.number = 1 + n % 4
+        CASE WHEN n %% 4 = 0 THEN e.plan #>> '{{variants,1,name}}' END, e.source, e.plan
+    FROM generate_series(1, %s) n JOIN experiments e ON e.number = 1 + n %% 4
     RETURNING number, key, ended_us
 ), logged AS (
     INSERT INTO experiment_log (experiment, entry, at_us, action, author, note, data)
