@@ -54,14 +54,17 @@ def over_time(readout: Readout, metric: MetricReadout, readings: Sequence[Readin
     """One metric's effect over the days on which it was read, a line a variant."""
     days = [each.day for each in readings]
     rows = [
-        _row(readout, metric, each.variant, (day * _DAY_MS), each.effect, each.low, each.high)
+        {
+            "day": f"{datetime.fromtimestamp(day * 86_400, UTC):%Y-%m-%d}",
+            **_row(readout, metric, each.variant, day * _DAY_MS, each.effect, each.low, each.high),
+        }
         for day, each in zip(days, readings, strict=True)
     ]
     first, last = min(days) * _DAY_MS, max(days) * _DAY_MS
     x: Spec = {
         "field": "x",
         "type": "temporal",
-        "scale": {"type": "utc", "domain": [first, last], "nice": False},
+        "scale": {"type": "utc", "nice": False},
         "axis": {
             "title": None,
             "grid": False,
@@ -81,7 +84,7 @@ def over_time(readout: Readout, metric: MetricReadout, readings: Sequence[Readin
 def by_week(readout: Readout, metric: MetricReadout, weeks: Sequence[Weekly], size: Size = WIDE) -> Spec:
     """One metric's effect by week since entry, with an interval each."""
     rows = [
-        _row(readout, metric, each.variant, each.week, each.effect, each.low, each.high)
+        {"week": each.week, **_row(readout, metric, each.variant, each.week, each.effect, each.low, each.high)}
         for each in weeks
         if each.effect is not None
     ]

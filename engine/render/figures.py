@@ -5,7 +5,7 @@ The names are parts of addresses. Specs and sheets alone: nothing is drawn here.
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast
 
@@ -18,6 +18,7 @@ from experiments.design import Role
 from experiments.readout import LineKind, MetricReadout, Readout
 from experiments.reporting.numbers import Scale
 
+_TOLD: Final = ("variant", "limit", "day", "week", "received", "value", "effect", "low", "high")
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -177,6 +178,19 @@ def _pointed(part: Any) -> Any:
     whole = cast("Spec", part)
     found: Spec = {name: each if name in ("data", "config") else _pointed(each) for name, each in whole.items()}
     mark: Any = found.get("mark")
-    if isinstance(mark, dict) and mark["type"] in ("point", "line", "rule") and "values" in found.get("data", {}):
-        found["mark"] = {**cast("Spec", mark), "tooltip": {"content": "data"}}
+    values: list[Spec] = found["data"]["values"] if "data" in found else []
+    told = list(_told(values[0])) if values else []
+    if isinstance(mark, dict) and mark["type"] in ("point", "line", "rule") and told:
+        found["encoding"] = {**found["encoding"], "tooltip": told}
+        if mark["type"] == "line":  # a line is told of where it has points, seen or not
+            found["mark"] = {"point": {"size": 90, "opacity": 0}, **cast("Spec", mark)}
     return found
+
+
+def _told(row: Mapping[str, Any]) -> Iterator[Spec]:
+    """Of what a mark stands for, what a person would ask for."""
+    for name in _TOLD:
+        if isinstance(row.get(name), str):
+            yield {"field": name, "type": "nominal"}
+        elif row.get(name) is not None:
+            yield {"field": name, "type": "quantitative", "format": ",.4~g"}

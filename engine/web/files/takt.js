@@ -40,6 +40,11 @@ function loaded(address) {
   return vega;
 }
 
+function inked(text) { // charts are drawn in a grey that does for every page: here it is this page's own ink
+  const ink = getComputedStyle(document.body).color;
+  return JSON.parse(text.replaceAll(`"${JSON.parse(text).config.text.fill}"`, JSON.stringify(ink)));
+}
+
 async function explore(button) {
   const stage = document.createElement("div");
   const charts = [...button.closest("figure").querySelectorAll(":scope > .chart")];
@@ -54,7 +59,7 @@ async function explore(button) {
   stage.setAttribute("aria-label", charts[0].getAttribute("aria-label"));
   charts[0].before(stage);
   // An interpreter of expressions and no styles of its own: the page's policy lets neither code nor styles in.
-  await embed(stage, await answer.json(), {
+  await embed(stage, inked(await answer.text()), {
     mode: "vega-lite", renderer: "canvas", ast: true, actions: false, defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
   });
