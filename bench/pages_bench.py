@@ -1,10 +1,10 @@
 """Every page of the demo: how long the service takes for it, and how many bytes a readout's page has. Part of
 `make bench-pages`.
 
-The demo is made once and kept in the scratch folder. One reader over one connection on the loopback address: the time
-from the request to the last byte, which is the service's and PostgreSQL's. Then the same of a copy with 100
-experiments, each with as many readouts as a month brings, and of a customer with 10,000 rows in the journal. Goals:
-100 ms in the median for each, and 300,000 bytes for a readout's page.
+The demo is played anew, for its pages change with what is played. One reader over one connection on the loopback
+address: the time from the request to the last byte, which is the service's and PostgreSQL's. Then the same of a copy
+with 100 experiments, each with as many readouts as a month brings, and of a customer with 10,000 rows in the journal.
+Goals: 100 ms in the median for each, and 300,000 bytes for a readout's page.
 """
 
 import asyncio
@@ -144,7 +144,7 @@ def _links(text: str, pattern: str) -> list[str]:
 
 
 def _demo(server: embedded.Server, scratch: Path) -> str:
-    """The database of a demo that this Takt made, in the server of the scratch folder."""
+    """The database of a new demo, in the server of the scratch folder."""
 
     def on_day(day: int) -> None:
         if day % 14 == 0:
@@ -152,7 +152,7 @@ def _demo(server: embedded.Server, scratch: Path) -> str:
 
     where = Where(server.url(), True)
     settings = Settings(data_dir=scratch)
-    return asyncio.run(making.made(where, settings, companies.demo(), fresh=False, on_day=on_day)).where.url
+    return asyncio.run(making.made(where, settings, companies.demo(), fresh=True, on_day=on_day)).where.url
 
 
 @contextmanager
