@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
+from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, event_key
 from engine.core.policy import DAY_US, Channel, Policy, SoftBounces
 from engine.core.suppression import LIFTED_BY_CONSENT, Consent, Scope, Suppression, SuppressionReason, fact, tombstone
 
@@ -49,6 +49,7 @@ _SUSPECT_SAID: Final = int(Flag.SUSPECT_SAID)  # asked of every event: a plain n
 _DETRACTORS_UP_TO: Final = 6
 _CASES_MAX: Final = 100
 _SOFT_BOUNCES_MAX: Final = 200
+_OF_ONE_MESSAGE_MAX: Final = 10  # of these: whoever retries a message for days pushes no other one out
 _NAME_MAX: Final = 100
 
 
@@ -62,12 +63,16 @@ class Case(NamedTuple):
 
 
 class SoftBounce(NamedTuple):
-    """A message that could not be delivered for now, to the address with this digest (empty: not known)."""
+    """A message that could not be delivered for now, to the address with this digest (empty: not known).
+
+    `message_key`: by which its other tries are known; the event's own key, where that names no message.
+    """
 
     channel: str
     digest: str
     at_us: int
     event_key: int
+    message_key: int
 
 
 @dataclass(frozen=True)
@@ -104,9 +109,8 @@ class Outcomes:
             was = cases.get((each.from_event, each.name), each)
             opened_us, closed_us = max(was.opened_us, each.opened_us), max(was.closed_us, each.closed_us)
             cases[each.from_event, each.name] = each._replace(opened_us=opened_us, closed_us=closed_us)
-        soft_bounces = sorted({*self.soft_bounces, *other.soft_bounces}, key=lambda each: (each.at_us, each))
-        seen = with_seen(self.seen, other.seen)
-        return Outcomes(tuple(sorted(cases.values())), seen, tuple(sorted(soft_bounces[-_SOFT_BOUNCES_MAX:])))
+        soft_bounces = _newest_bounces({*self.soft_bounces, *other.soft_bounces}, _SOFT_BOUNCES_MAX)
+        return Outcomes(tuple(sorted(cases.values())), with_seen(self.seen, other.seen), soft_bounces)
 
 
 NO_OUTCOMES = Outcomes()
@@ -243,16 +247,27 @@ def consents(known: tuple[Consent, ...], events: Iterable[Event]) -> tuple[Conse
 
 
 def soft_bounce_facts(soft_bounces: Iterable[SoftBounce], policy: SoftBounces) -> Iterator[Suppression]:
-    """A suppression for each address that bounced so often within so many days, as of the newest time that it had."""
-    instants: dict[tuple[str, str], list[int]] = {}
-    for each in soft_bounces:
-        instants.setdefault((each.channel, each.digest), []).append(each.at_us)
-    for (channel, digest), ats in instants.items():
-        ats.sort()
-        for index in range(len(ats) - 1, policy.suppress_after - 2, -1):
-            if ats[index] - ats[index - policy.suppress_after + 1] < policy.within_us:
-                yield fact(Scope(channel), SuppressionReason.SOFT_BOUNCES, ats[index], TAKT_SOURCE, digest or None)
-                break
+    """A suppression for each address from which so many messages bounced within so many days, as of the newest time
+    that it had. The tries of one message count once."""
+    of_address: dict[tuple[str, str], list[SoftBounce]] = {}
+    for each in sorted(soft_bounces, key=lambda each: each.at_us):
+        of_address.setdefault((each.channel, each.digest), []).append(each)
+    for (channel, digest), bounces in of_address.items():
+        newest_us = _newest_of_too_many(bounces, policy)
+        if newest_us is not None:
+            yield fact(Scope(channel), SuppressionReason.SOFT_BOUNCES, newest_us, TAKT_SOURCE, digest or None)
+
+
+def _newest_of_too_many(bounces: Iterable[SoftBounce], policy: SoftBounces) -> int | None:
+    """When for the last time as many messages had bounced within the days before as suppress; in order of time."""
+    newest_us: int | None = None
+    tried: dict[int, int] = {}  # by message, its last try
+    for each in bounces:
+        tried[each.message_key] = each.at_us
+        tried = {key: at_us for key, at_us in tried.items() if each.at_us - at_us < policy.within_us}
+        if len(tried) >= policy.suppress_after:
+            newest_us = each.at_us
+    return newest_us
 
 
 def _facts(event: Event) -> Iterator[Suppression]:
@@ -358,13 +373,24 @@ def _case_name(properties: Mapping[str, Any]) -> str:
 def _soft_bounces(
     known: Iterable[SoftBounce], events: Iterable[Event], policy: SoftBounces, now_us: int
 ) -> tuple[SoftBounce, ...]:
-    """Those of 400 days, at most the newest 200. A bounce that does not say that it is for good is for now."""
+    """Those of 400 days. A bounce that does not say that it is for good is for now."""
     found = {each for each in known if each.at_us > now_us - OLDEST_US}
     for event in events:
         if event.type == EventType.BOUNCED and not event.flags & Flag.HARD and event.channel is not None:
-            found.add(SoftBounce(event.channel, event.digest or "", event.at_us, event.key))
-    keep = max(_SOFT_BOUNCES_MAX, policy.suppress_after)
-    return tuple(sorted(sorted(found, key=lambda each: (each.at_us, each))[-keep:]))
+            message_key = event.key if event.message_id is None else event_key("", event.message_id)
+            found.add(SoftBounce(event.channel, event.digest or "", event.at_us, event.key, message_key))
+    return _newest_bounces(found, max(_SOFT_BOUNCES_MAX, policy.suppress_after))
+
+
+def _newest_bounces(found: Iterable[SoftBounce], most: int) -> tuple[SoftBounce, ...]:
+    """The newest so many, of no message more than the newest 10: the same in whatever order they came."""
+    tries: dict[int, int] = {}
+    kept: list[SoftBounce] = []
+    for each in sorted(found, key=lambda each: (each.at_us, each), reverse=True):
+        tries[each.message_key] = tries.get(each.message_key, 0) + 1
+        if tries[each.message_key] <= _OF_ONE_MESSAGE_MAX and len(kept) < most:
+            kept.append(each)
+    return tuple(sorted(kept))
 
 
 _PUSH: Final = Scope(Channel.PUSH.value)

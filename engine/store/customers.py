@@ -170,8 +170,13 @@ def outcomes_of(data: Mapping[str, Any]) -> Outcomes:
     return Outcomes(
         tuple(Case(*each) for each in data.get("cases", ())),
         MappingProxyType(dict(data.get("seen", {}))),
-        tuple(SoftBounce(*each) for each in data.get("soft_bounces", ())),
+        tuple(_soft_bounce(*each) for each in data.get("soft_bounces", ())),
     )
+
+
+def _soft_bounce(channel: str, digest: str, at_us: int, event_key: int, message_key: int | None = None) -> SoftBounce:
+    """Those that were kept before their messages were told apart each count as a message of their own."""
+    return SoftBounce(channel, digest, at_us, event_key, event_key if message_key is None else message_key)
 
 
 def addresses_data(addresses: Iterable[Address]) -> list[list[str]]:

@@ -1,20 +1,23 @@
 """Invariant 7: outcome events in any order, in any grouping, with any duplicates, leave the same state."""
 
+import random
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from engine.core.events import Event, EventType, Flag
-from engine.core.outcomes import acts
-from engine.core.policy import DAY_US, HOUR_US, MINUTE_US
+from engine.core.outcomes import NO_OUTCOMES, Outcomes, acts, soft_bounce_facts
+from engine.core.policy import DAY_US, HOUR_US, MINUTE_US, SoftBounces
 from engine.core.suppression import Consent, Suppression
 from engine.operations.happened import Happened
 from engine.operations.resolve import ReleaseCommand
-from tests.operations.held_world import ADDRESS, NOW_US, OTHER_ADDRESS, RULES, World
+from engine.store.customers import outcomes_data, outcomes_of
+from tests.operations.held_world import ADDRESS, NOW_US, OTHER_ADDRESS, RULES, World, event
 
 
 class Told(NamedTuple):
@@ -122,6 +125,36 @@ def test_it_does_not_matter_when_events_arrive(data: st.DataObject) -> None:
     assert found[:4] == expected[:4]
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_soft_bounces_in_any_order_and_grouping_leave_the_same_and_suppress_by_messages(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - to be repeated
+    policy, span_us = SoftBounces(chance.choice((2, 5)), 10 * DAY_US), chance.choice((20, 390)) * DAY_US
+    messages = [None, *map(str, range(chance.choice((3, 40))))]
+    told = [
+        event("bounced", chance.randrange(span_us), f"b{number}", channel="email", message_id=chance.choice(messages))
+        for number in range(chance.choice((4, 60, 500)))
+    ]
+    expected = heard([told])
+    again = [*told, *chance.choices(told, k=20)]
+    chance.shuffle(again)
+    assert heard([again[start : start + 7] for start in range(0, len(again), 7)]) == expected
+    facts = list(soft_bounce_facts(expected.soft_bounces, policy))
+    bounces = [(each.at_us, each.message_id or each.event_id + "?") for each in told]
+    late = [
+        at_us
+        for at_us, _ in bounces
+        if len({name for of_us, name in bounces if 0 <= at_us - of_us < policy.within_us}) >= policy.suppress_after
+    ]
+    assert [each.at_us for each in facts] == sorted(late)[-1:]
+
+
+def heard(groups: Sequence[Sequence[Event]]) -> Outcomes:
+    found = NO_OUTCOMES
+    for group in groups:
+        found = found.told(group, RULES.policy, NOW_US)
+    return found
+
+
 @hypothesis_settings(max_examples=100)
 @given(st.data())
 def test_events_that_do_not_act_change_nothing_but_when_somebody_was_seen(data: st.DataObject) -> None:
@@ -134,3 +167,10 @@ def test_events_that_do_not_act_change_nothing_but_when_somebody_was_seen(data: 
     assert customer.outcomes.soft_bounces == ()
     assert not world.held.account.contacts
     assert world.batch.events == events
+
+
+def test_soft_bounces_kept_before_messages_were_told_apart_are_of_a_message_each() -> None:
+    old = outcomes_of({"soft_bounces": [["email", "", NOW_US - number, number] for number in range(3)]})
+    assert outcomes_of(outcomes_data(old)) == old
+    assert list(soft_bounce_facts(old.soft_bounces, SoftBounces(3, DAY_US)))
+    assert not list(soft_bounce_facts(old.soft_bounces, SoftBounces(4, DAY_US)))

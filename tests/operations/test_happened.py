@@ -172,6 +172,24 @@ def test_soft_bounces_suppress_after_the_number_of_the_policy_within_its_days() 
     assert not allowed(9, 0, 5, digest=ADDRESS)
 
 
+def test_the_tries_of_one_message_are_one_soft_bounce() -> None:
+    def allowed(*messages: str | None, days_ago: int = 0) -> bool:
+        world = World()
+        for number, message_id in enumerate(messages):
+            at = days_ago * DAY_US if number == 0 else number
+            world.tell(event("bounced", at, f"b{number}", channel="email", message_id=message_id))
+        return world.allows()
+
+    assert allowed(*["m"] * 30)
+    assert allowed(*["m"] * 30, "n", *["m"] * 30)
+    assert not allowed(*["m"] * 30, "n", "o")
+    assert not allowed("o", *["m"] * 300, "n"), "nor does one message push the others out"
+    assert not allowed("m", "n", None)
+    assert not allowed(None, None, None)
+    assert allowed("m", "n", "o", days_ago=11)
+    assert not allowed("m", "n", "o", "m", days_ago=11), "the last try counts, not the first"
+
+
 def test_soft_bounces_of_different_addresses_do_not_add_up() -> None:
     world = World()
     for number in range(4):
