@@ -12,23 +12,14 @@ from engine.core.errors import NotFound
 from engine.operations.experiments import State, Whole, day_of, whole
 from engine.operations.readouts import Kept, Readouts
 from engine.operations.ship import planned_us
-from engine.store import experiments, snapshots
 from engine.store import programme as store
+from engine.store import snapshots
 from engine.store.database import Database, clock_us
-from engine.store.experiments import Record
-from engine.store.programme import Result, Total
+from engine.store.programme import Line, Result, Total
 
 SHOWN_MAX: Final = 1_000
 RESULTS_MAX: Final = 1_000
 _DAYS_SHOWN: Final = 120
-
-
-class Line(NamedTuple):
-    """An experiment; `call` and `computed_us` are of its newest readout, None where there is none."""
-
-    record: Record
-    call: str | None
-    computed_us: int | None
 
 
 class Seen(NamedTuple):
@@ -58,9 +49,7 @@ class Programme(NamedTuple):
 async def lines(database: Database, state: State | None = None) -> list[Line]:
     """The newest experiment first."""
     async with database.connection() as connection:
-        records = await experiments.experiments(connection, state, SHOWN_MAX)
-        calls = await snapshots.newest_calls(connection)
-    return [Line(each, *calls.get(each.number, (None, None))) for each in records]
+        return await store.lines(connection, state, SHOWN_MAX)
 
 
 async def seen(database: Database, readouts: Readouts, key: str, at_us: int | None = None) -> Seen:

@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from engine.core.breaker import DELIVERED_LEAST, STOP_AT, WARN_AT, Level
-from engine.render.experiment import Line
 from engine.render.frame import Frame, name, page, stopped
 from engine.render.page import TONES
 from engine.store.alarms import Alarm
 from engine.store.outcomes import Rates
+from engine.store.programme import Line
 from engine.store.volumes import Tally
 
 _CALLS: Final = {each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()}

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any, Final, NamedTuple
 
 from engine.store.database import Connection
-from engine.store.experiments import Holdout
+from engine.store.experiments import Holdout, Record, experiments
 from experiments.design import Role
 from experiments.reporting.endings import Ending, ending
 from experiments.reporting.json_form import SCHEMA
@@ -32,6 +32,12 @@ LEFT JOIN LATERAL (
          WHERE m ->> 'role' IN ('primary', 'guardrail')) AS metrics
     WHERE d.document ->> 'schema' = %s
 ) f ON true
+"""
+_VERDICTS: Final = """
+SELECT e.number, n.call, n.computed_us, CASE WHEN d.document ->> 'schema' = %s THEN d.document -> 'verdicts' END
+FROM unnest(%s::int[]) e(number) CROSS JOIN LATERAL (
+    SELECT call, computed_us, readout FROM snapshots WHERE experiment = e.number ORDER BY computed_us DESC LIMIT 1
+) n CROSS JOIN LATERAL (SELECT n.readout -> 'readout' AS document OFFSET 0) d
 """
 _RESULTS: Final = f"""
 SELECT e.number, e.key, e.state, e.shipped, e.plan ->> 'hypothesis', e.started_us, e.ended_us, e.plan ->> 'end',
@@ -63,6 +69,16 @@ LEFT JOIN LATERAL (
 ) n ON true
 ORDER BY h.from_us, h.name
 """
+
+
+class Line(NamedTuple):
+    """An experiment in a list. `call`, `computed_us` and the `verdicts`, by variant, are of its newest readout: None,
+    and none, where there is none; no verdicts where another version of Takt made it."""
+
+    record: Record
+    call: str | None
+    computed_us: int | None
+    verdicts: tuple[tuple[str, str], ...]
 
 
 class Effect(NamedTuple):
@@ -141,6 +157,14 @@ class Total(NamedTuple):
     read_days: tuple[int, ...]
 
 
+async def lines(connection: Connection, state: str | None, limit: int) -> list[Line]:
+    """The newest experiment first; those in one state, if it is given."""
+    records = await experiments(connection, state, limit)
+    cursor = await connection.execute(_VERDICTS, (str(SCHEMA), [each.number for each in records]))
+    found = {number: rest for number, *rest in await cursor.fetchall()}
+    return [_line(each, *found.get(each.number, (None, None, None))) for each in records]
+
+
 async def results(connection: Connection, today: date, now_us: int, limit: int) -> list[Result]:
     """The newest end first; those that wait for a decision before all."""
     cursor = await connection.execute(_RESULTS, (today.isoformat(), now_us, limit, str(SCHEMA), now_us))
@@ -157,6 +181,10 @@ async def states(connection: Connection) -> dict[str, int]:
     """How many experiments there are in each state."""
     cursor = await connection.execute("SELECT state, count(*) FROM experiments GROUP BY state")
     return dict(await cursor.fetchall())
+
+
+def _line(record: Record, call: str | None, computed_us: int | None, verdicts: Any) -> Line:
+    return Line(record, call, computed_us, tuple((each["variant"], each["call"]) for each in verdicts or ()))
 
 
 def _result(row: Sequence[Any]) -> Result:

@@ -51,15 +51,6 @@ async def newest(connection: Connection, experiment: int, at_us: int | None = No
     return Snapshot._make(row) if row else None
 
 
-async def newest_calls(connection: Connection) -> dict[int, tuple[str, int]]:
-    """What the newest readout of each experiment says in a word, and when it was computed."""
-    cursor = await connection.execute(
-        "SELECT e.number, s.call, s.computed_us FROM experiments e CROSS JOIN LATERAL (SELECT call, computed_us"
-        " FROM snapshots WHERE experiment = e.number ORDER BY computed_us DESC LIMIT 1) s"
-    )
-    return {number: (call, computed_us) for number, call, computed_us in await cursor.fetchall()}
-
-
 async def days(connection: Connection, experiment: int, limit: int) -> list[tuple[int, str]]:
     """When the last readout of each day (UTC) was computed and what it says in a word, the newest first."""
     cursor = await connection.execute(

@@ -19,7 +19,6 @@ from engine.render.courses import Reading
 from engine.render.drawing import drawn
 from engine.render.experiment import (
     Held,
-    Line,
     Read,
     Refused,
     Subject,
@@ -49,8 +48,7 @@ Fields = Mapping[str, str]
 async def listed(request: Request, who: Reader, state: State | None = None) -> Response:
     found = await programme.lines(database_of(request), state)
     frame = await framed(request, who, "Experiments", _PLACE)
-    lines = [Line(each.record, each.call, each.computed_us) for each in found]
-    return of_html(experiments_page(frame, lines, state and state.value))
+    return of_html(experiments_page(frame, found, state and state.value))
 
 
 @router.get("/experiments/{key}")

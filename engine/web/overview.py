@@ -8,7 +8,6 @@ from engine.operations import programme
 from engine.operations.experiments import State
 from engine.operations.jobs import Standing
 from engine.operations.overview import USUAL_DAYS, Overview, overview
-from engine.render.experiment import Line
 from engine.render.overview import JobLine, Now, overview_page
 from engine.web.answers import PageRoute, of_html
 from engine.web.asking import database_of
@@ -24,9 +23,7 @@ async def first(request: Request, who: Reader) -> Response:
     frame = await framed(request, who, "Overview", "/")
     found = await overview(database_of(request))
     running = await programme.lines(database_of(request), State.RUNNING)
-    return of_html(
-        overview_page(frame, _now(found), [Line(each.record, each.call, each.computed_us) for each in running])
-    )
+    return of_html(overview_page(frame, _now(found), running))
 
 
 def _now(found: Overview) -> Now:

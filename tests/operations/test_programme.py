@@ -6,7 +6,8 @@ import pytest
 
 from engine.core.policy import DAY_US
 from engine.operations import policies, watch
-from engine.operations.programme import programme
+from engine.operations.experiments import State
+from engine.operations.programme import lines, programme
 from engine.operations.readouts import Readouts
 from engine.store.database import Database
 from engine.store.programme import Effect, Said
@@ -74,6 +75,18 @@ async def test_what_was_never_read_or_by_another_takt_is_there_all_the_same(data
     assert unread.ending is Ending.UNDECIDED
     assert old.found is not None
     assert (old.found.call, old.found.said) == ("ship", ())
+
+
+async def test_a_list_tells_the_newest_verdict_on_each_variant(database: Database) -> None:
+    ended(database.url, "unread", None)
+    ended(database.url, "read", a_result(0.0, 0.01, 0.06), older=a_result(0.05, 0.01), state="shipped")
+    ended(database.url, "old", a_result(0.05, 0.01), told={"schema": 0, "verdicts": "who knows"})
+    found = {each.record.key: each for each in await lines(database)}
+    assert list(found) == ["old", "read", "unread"]
+    assert (found["read"].call, found["read"].verdicts) == ("stop", (("three", "stop"),))
+    assert (found["old"].call, found["old"].verdicts) == ("ship", ())
+    assert found["unread"][1:] == (None, None, ())
+    assert [each.record.key for each in await lines(database, State.SHIPPED)] == ["read"]
 
 
 async def test_what_runs_is_a_result_once_its_planned_end_has_passed(database: Database) -> None:
