@@ -20,6 +20,7 @@ _AXIS_PX: Final = 44
 _DAY_MS: Final = 86_400_000
 _DAY_US: Final = 1_000 * _DAY_MS
 _MARKED_MOST: Final = 31
+_DRAWN_MOST: Final = 61
 _TICKS: Final = {False: 8, True: 4}
 
 
@@ -51,7 +52,9 @@ class Weekly(NamedTuple):
 
 
 def over_time(readout: Readout, metric: MetricReadout, readings: Sequence[Reading], size: Size = WIDE) -> Spec:
-    """One metric's effect over the days on which it was read, a line a variant."""
+    """One metric's effect over the days on which it was read, a line a variant; of many days some, evenly chosen."""
+    drawn = set(dates_shown(readings, _DRAWN_MOST))
+    readings = [each for each in readings if each.as_of_us in drawn]
     days = [each.day for each in readings]
     rows = [
         {

@@ -12,6 +12,7 @@ from engine.render.frame import Frame, page
 from engine.render.page import TONES, Addresses, Chart, chart_of, values
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
+from engine.store.programme import Line
 from engine.store.snapshots import Snapshot
 from experiments.design import Experiment
 from experiments.readout import MetricReadout, Readout
@@ -24,14 +25,7 @@ _CALLS: Final[Mapping[str, tuple[str, str]]] = {
     each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()
 }
 _ROWS_MOST: Final = 12
-
-
-class Line(NamedTuple):
-    """An experiment in the list; `call` and `computed_us` are of its newest readout, None where there is none."""
-
-    record: Record
-    call: str | None
-    computed_us: int | None
+_DAYS_LISTED: Final = 60
 
 
 class Effect(NamedTuple):
@@ -140,6 +134,7 @@ def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) ->
             "plan": subject.plan,
             "snapshot": snapshot,
             "here": here,
+            "days": subject.days[:_DAYS_LISTED],
             "document": snapshot.readout if snapshot and readout else None,
             "unreadable": found.unreadable,
             "has_readout": readout is not None,

@@ -169,16 +169,16 @@ def curve_name(place: int, kind: LineKind) -> str:
     return f"{kind.value}-{place + 1}"
 
 
-def _pointed(part: Any) -> Any:
-    """A copy whose marks tell what they stand for."""
+def _pointed(part: Any, above: Sequence[Spec] = ()) -> Any:
+    """A copy whose marks tell what they stand for: rows of their own data, or of what lies above."""
     if isinstance(part, list):
-        return [_pointed(each) for each in cast("list[Any]", part)]
+        return [_pointed(each, above) for each in cast("list[Any]", part)]
     if not isinstance(part, dict):
         return part
     whole = cast("Spec", part)
-    found: Spec = {name: each if name in ("data", "config") else _pointed(each) for name, each in whole.items()}
+    values: Sequence[Spec] = whole["data"]["values"] if "data" in whole else above
+    found: Spec = {name: each if name in ("data", "config") else _pointed(each, values) for name, each in whole.items()}
     mark: Any = found.get("mark")
-    values: list[Spec] = found["data"]["values"] if "data" in found else []
     told = list(_told(values[0])) if values else []
     if isinstance(mark, dict) and mark["type"] in ("point", "line", "rule") and told:
         found["encoding"] = {**found["encoding"], "tooltip": told}
