@@ -1,6 +1,6 @@
 """Tokens (invariant 12): none that was not sealed here is accepted, and none can be read.
 
-`TAKT_TOKENS=1000000 .venv/bin/pytest tests/operations/test_links.py` tries a million; the gate a hundred thousand.
+`make chaos` tries a million (`TAKT_TOKENS`); the gate a hundred thousand.
 """
 
 import os
