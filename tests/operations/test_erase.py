@@ -21,7 +21,8 @@ from engine.operations.resolve import ConfirmCommand
 from engine.operations.verify import verify
 from engine.store.totals import Counted
 from tests.operations.persons import ASK, dump, events_of, fill
-from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World, random_world
+from tests.operations.random_worlds import random_world
+from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World
 from tests.operations.test_readout import BUDGET, NOW_US, PLAIN, assert_equal, computed
 
 pytestmark = pytest.mark.anyio

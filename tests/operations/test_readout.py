@@ -21,8 +21,9 @@ from experiments.design import Columns, Experiment
 from experiments.readout import Readout
 from experiments.reporting.weekly import Weekly, weekly
 from experiments.tables import aggregate
+from tests.operations.random_worlds import random_world
 from tests.operations.readout_plans import BUDGET, PLAIN, arms, computed, opened
-from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World, events, exposures, moment, random_world
+from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World, events, exposures, moment
 
 NOW_US = START_US + 45 * DAY_US
 
