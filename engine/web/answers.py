@@ -1,6 +1,7 @@
 """How a page is answered: whole, with a policy that lets nothing in from elsewhere; and what an error looks like."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -62,11 +63,17 @@ def error_page(request: Request, error: TaktError, frame: Frame | None = None) -
     """What went wrong, in a sentence, and where to go from there."""
     request.app.state.metrics.errors.labels(error.code).inc()
     status, title = next((said for kind, said in _STATUS.items() if isinstance(error, kind)), _FAULT)
-    shown = frame or bare(title)
+    shown = replace(frame, title=title) if frame else bare(title)
     response = html("error.html", shown, status, title=title, message=sentence(error.message))
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
+
+
+async def told(request: Request, error: TaktError) -> Response:
+    """The same for whoever is signed in: with the way to all pages around it, unless the database is what failed."""
+    frame: Frame | None = None if isinstance(error, Unavailable) else await request.app.state.frame_of(request)
+    return error_page(request, error, frame)
 
 
 def sentence(message: str) -> str:
@@ -94,8 +101,8 @@ class PageRoute(APIRoute):
                 wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
                 return see("/sign-in" if wanted == "/" else f"/sign-in?next={quote(wanted, safe='')}")
             except TaktError as error:
-                return error_page(request, error)
+                return await told(request, error)
             except RequestValidationError:
-                return error_page(request, NotFound("This address says something that no page of Takt understands."))
+                return await told(request, NotFound("This address says something that no page of Takt understands."))
 
         return answered

@@ -1,17 +1,19 @@
 """What stands around a page, for whoever looks at it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 from urllib.parse import urlencode
 
 from fastapi import Request
 
+from engine.core.errors import TaktError
 from engine.core.policy import PolicyMode
 from engine.core.tokens import Scope
 from engine.operations.authenticate import may
 from engine.operations.surroundings import surroundings
 from engine.render.frame import Frame
-from engine.web.signing_in import Viewer
+from engine.web.signing_in import Viewer, reader
 from engine.web.static import VERSION
 
 NOTICES: Final[Mapping[str, str]] = {  # what was just done, by the word of it that an address carries
@@ -53,3 +55,12 @@ async def framed(request: Request, who: Viewer, title: str, here: str | None = N
         pauses=around.pauses,
         notice=NOTICES.get(request.query_params.get("done", "")),
     )
+
+
+async def frame_of(request: Request) -> Frame | None:
+    """The frame of whatever this request is answered with, for whoever may see pages; None for all others."""
+    try:
+        frame = await framed(request, await reader(request), "")
+    except TaktError:
+        return None
+    return frame if request.method == "GET" else replace(frame, back="/")

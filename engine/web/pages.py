@@ -18,7 +18,8 @@ from engine.web import (
     signing_in,
     static,
 )
-from engine.web.answers import error_page
+from engine.web.answers import told
+from engine.web.framing import frame_of
 
 ROUTERS: Final = tuple(
     each.router
@@ -29,6 +30,7 @@ _OF_PROGRAMS: Final = ("/v1/", "/ofrep/", "/u/")
 
 def add_pages(app: FastAPI) -> None:
     """Let the service show pages too. A program's paths answer as before."""
+    app.state.frame_of = frame_of
     for router in ROUTERS:
         app.include_router(router)
     before = app.exception_handlers[HTTPException]
@@ -40,7 +42,7 @@ def add_pages(app: FastAPI) -> None:
             and not request.url.path.startswith(_OF_PROGRAMS)
             and "text/html" in request.headers.get("accept", "")
         ):
-            return error_page(request, NotFound("No page has this address."))
+            return await told(request, NotFound("No page has this address."))
         return await before(request, error)  # type: ignore[misc]
 
     app.add_exception_handler(HTTPException, on_http_error)

@@ -215,3 +215,21 @@ def test_a_page_lets_nothing_in_from_elsewhere(ada: Browser) -> None:
         for forbidden in ("http:", "https:", "<style", " onclick", " style=", "javascript:"):
             assert forbidden not in re.sub(r">[^<]*<", "><", shown.text), forbidden
         assert all(re.search(r'src="/static/', each) for each in re.findall(r"<script[^>]*>", shown.text))
+
+
+def test_an_error_leads_on_whoever_is_signed_in_and_shows_others_nothing(browser: Browser) -> None:
+    stranger = browser.get("/nothing")
+    assert stranger.status_code == 404
+    assert "Look up a customer" not in stranger.text
+    browser.sign_in(browser.service.make_key(Scope.DECIDE))
+    assert "Look up a customer" not in browser.get("/experiments").text
+    browser.sign_in(browser.service.make_key(Scope.READ))
+    for path in ("/nothing", "/experiments/none", "/customer?id=nobody-at-all", "/customer?id="):
+        lost = browser.get(path)
+        assert lost.status_code == 404, path
+        assert 'href="/experiments"' in lost.text, path
+        assert "Look up a customer" in lost.text, path
+        assert "<title>There is nothing here" in lost.text, path
+    refused = browser.post("/pauses", **forms(browser.get("/").text)["/sign-out"], name="x")
+    assert refused.status_code == 403
+    assert forms(refused.text)["/sign-out"]["back"] == "/"
