@@ -10,8 +10,9 @@ from engine.core.levels import FORGOTTEN_DAYS
 from engine.core.policy import Channel
 from engine.core.verdict import Code
 from engine.render.frame import Frame, name, page
+from engine.render.page import Chart
 from engine.render.stacks import Day, Filled, by_day, by_level
-from engine.render.style import NARROW, WIDE, Spec
+from engine.render.style import NARROW, WIDE, Spec, as_written
 from engine.render.svg import svg
 from engine.store.hourly_reading import Crowding
 from engine.store.levels import Levels
@@ -55,14 +56,6 @@ class Crowd(NamedTuple):
     looked_at: int
 
 
-class Picture(NamedTuple):
-    """The same chart for a screen and for a phone."""
-
-    wide: Markup
-    narrow: Markup
-    description: str
-
-
 def specs(shown: Volumes) -> list[Spec]:
     """The charts of the page, to be drawn before it is made."""
     return [each for pair in _charts(shown).values() for each in pair]
@@ -70,13 +63,13 @@ def specs(shown: Volumes) -> list[Spec]:
 
 def budgets_page(frame: Frame, shown: Volumes, address: str) -> str:
     """The page. `address`: of what it shows as a file, without the name of its form."""
-    pictures = {key: _picture(*pair) for key, pair in _charts(shown).items()}
+    charts = {key: _chart(key, *pair) for key, pair in _charts(shown).items()}
     return page(
         "budgets.html",
         frame,
         shown=shown,
-        over_time=pictures.get("days"),
-        fullness=pictures.get("levels"),
+        over_time=charts.get("days"),
+        fullness=charts.get("levels"),
         address=address,
         periods=PERIODS,
         channels=[each.value for each in Channel],
@@ -89,6 +82,7 @@ def budgets_page(frame: Frame, shown: Volumes, address: str) -> str:
         topic_lines=_lines(shown.topics),
         levels=[(each, _shares(each)) for each in shown.levels if each.sampled],
         forgotten_days=FORGOTTEN_DAYS,
+        as_written=as_written,
         crowd=crowd(shown.crowding),
         rule_name=rule_name,
         kind=kind,
@@ -165,8 +159,8 @@ def _charts(shown: Volumes) -> dict[str, tuple[Spec, Spec]]:
     return found
 
 
-def _picture(wide: Spec, narrow: Spec) -> Picture:
-    return Picture(Markup(svg(wide)), Markup(svg(narrow)), wide["description"])  # noqa: S704 (svg escapes its names)
+def _chart(key: str, wide: Spec, narrow: Spec) -> Chart:
+    return Chart(key, Markup(svg(wide)), Markup(svg(narrow)), wide["description"])  # noqa: S704 (svg escapes its names)
 
 
 def _shares(each: Levels) -> tuple[float, ...]:

@@ -1,25 +1,19 @@
 """What the page of budgets shows as one sheet of long form: a figure a row, as it is counted and not rounded."""
 
-import csv
-import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from engine.render.figures import Sheet
 from engine.store.volumes import Ruled, Tally, Volumes
 
 COLUMNS: Final = ("part", "name", "of", "figure", "value")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_csv(found: Volumes) -> str:
-    """The sheet as spreadsheets read it. What begins like a formula is kept from being one."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(each) for each in row] for row in rows(found))
-    return text.getvalue()
+def sheet(found: Volumes) -> Sheet:
+    """Everything, a figure a row."""
+    return Sheet(COLUMNS, list(rows(found)))
 
 
 def rows(found: Volumes) -> Iterator[tuple[Any, ...]]:
@@ -51,7 +45,3 @@ def _rule(part: str, each: Ruled) -> Iterator[tuple[Any, ...]]:
     yield part, each.rule, code, "messages" if part == "shadow" else "deferred", each.deferred
     if part != "shadow":
         yield part, each.rule, code, "denied", each.denied
-
-
-def _cell(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from markupsafe import Markup, escape
+
 from experiments.reporting.numbers import PEOPLE, Scale
 
 Spec: TypeAlias = dict[str, Any]
@@ -75,6 +77,15 @@ def visible(text: str) -> str:
     'one\ufffdtwo'
     """
     return _UNSEEN.sub("\ufffd", text)
+
+
+def as_written(text: str) -> Markup:
+    """The text for an attribute that is sent back: escaped, with what nobody can see as references.
+
+    >>> as_written('<one\u202etwo')
+    Markup('&lt;one&#8238;two')
+    """
+    return Markup(_UNSEEN.sub(lambda found: f"&#{ord(found[0])};", str(escape(text))))  # noqa: S704 (it is escaped)
 
 
 def short(name: str, most: int = NAME_MOST) -> str:

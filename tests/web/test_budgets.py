@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -46,7 +47,8 @@ def count(url: str) -> str:
         finally:
             await database.close()
 
-    return asyncio.run(counted())
+    with ThreadPoolExecutor(1) as pool:  # in a thread of its own: Playwright leaves no room for a loop in its own
+        return pool.submit(asyncio.run, counted()).result()
 
 
 def play(takt: Caller) -> None:
@@ -82,11 +84,10 @@ def test_the_page_tells_who_asked_who_was_refused_and_because_of_whom(ada: Brows
     page = ada.get("/budgets")
     shown = words(page.text).replace("\xa0", " ")
     assert "60 messages were asked for in these 4 weeks: 36 allowed, 24 refused (40 %)." in shown
-    assert "push-weekly refused the most (24" not in shown
     assert "push-weekly refused the most: 24 (budget)." in shown
     assert "agency goes past 0 0 0 1 0" in shown
     assert "callers goes past 0 0 0 0 1" in shown
-    assert "care 12 0 0 % 12 0 0" in shown
+    assert "care 12 0 12 0 0" in shown
     assert "About 12 of 24 messages that budgets refused (50 %) would have had room" in shown
     assert "tighter 12 33.33 %" in shown, "what the budget in shadow would have refused of the allowed"
     assert "Enforced, they would have refused" in shown
