@@ -59,7 +59,8 @@ async function explore(button) {
   stage.setAttribute("aria-label", charts[0].getAttribute("aria-label"));
   charts[0].before(stage);
   // An interpreter of expressions and no styles of its own: the page's policy lets neither code nor styles in.
-  await embed(stage, inked(await answer.text()), {
+  const canvas = stage.appendChild(document.createElement("div")); // what draws there has words of its own for it
+  await embed(canvas, inked(await answer.text()), {
     mode: "vega-lite", renderer: "canvas", ast: true, actions: false, defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
   });
