@@ -17,6 +17,7 @@ PAGES = {
     "overview": "/",
     "experiments": "/experiments",
     "experiment": "/experiments/push-more",
+    "programme": "/programme",
     "policy": "/policy",
     "policy-edit": "/policy/edit",
     "customers": "/customers",
