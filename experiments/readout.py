@@ -150,7 +150,8 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricReadout:
-    """One metric over all variants. `unit` says what a ratio's numbers are counted in, or the currency of money.
+    """One metric over all variants. `title` is what sentences call it, where the plan says so. `unit` says what a
+    ratio's numbers are counted in, or the currency of money.
 
     `immature`: customers whose window is not over, who are in no arm here. `with_suspects`: the arms with suspect
     events counted, where there are any; they decide nothing. `note` is what the metric itself has to say.
@@ -169,6 +170,12 @@ class MetricReadout:
     with_suspects: tuple[Arm, ...] = ()
     curves: tuple[Line, ...] = ()
     note: str = ""
+    title: str | None = None
+
+    @property
+    def called(self) -> str:
+        """The title, or the name where it has none."""
+        return self.title or self.name
 
     def arm(self, variant: str) -> Arm:
         return next(each for each in self.arms if each.variant == variant)
@@ -261,7 +268,7 @@ class Readout:
         ]
         metric = self.metric(chosen.metric)
         undecided = [each.variant for each in metric.comparisons if not _is_better(metric, each.estimate)]
-        of = "value" if metric.scale is Scale.MONEY else metric.name
+        of = "value" if metric.scale is Scale.MONEY else metric.called
         return recommended(chosen.table, allowed, metric.direction, undecided, of)
 
     def metric(self, name: str) -> MetricReadout:

@@ -58,10 +58,14 @@ end: {end}
 min_days: 7
 inference: fixed
 metrics:
-  - {name: reachable_28, kind: reachable, channel: push, day: 28, role: primary, direction: increase}
-  - {name: bought_28, kind: rate, event: purchase, within_days: 28, role: guardrail, direction: increase, margin: 0.08}
-  - {name: push_off_28, kind: rate, event: push_disabled, within_days: 28, role: secondary, direction: decrease}
-  - {name: spend_28, kind: mean, event: purchase, value: value, within_days: 28, role: secondary, direction: increase}
+  - {name: reachable_28, title: share reachable by push on day 28, kind: reachable, channel: push, day: 28,
+     role: primary, direction: increase}
+  - {name: bought_28, title: share who bought within 28 days, kind: rate, event: purchase, within_days: 28,
+     role: guardrail, direction: increase, margin: 0.08}
+  - {name: push_off_28, title: share who turned push off within 28 days, kind: rate, event: push_disabled,
+     within_days: 28, role: secondary, direction: decrease}
+  - {name: spend_28, title: spending within 28 days, kind: mean, event: purchase, value: value, within_days: 28,
+     role: secondary, direction: increase}
 """
 
 _SHORT_NEWSLETTER: Final = """\
@@ -74,9 +78,10 @@ start: {start}
 end: {end}
 min_days: 7
 metrics:
-  - {name: clicked_14, kind: rate, event: clicked, channel: email, within_days: 14, role: primary, direction: increase}
-  - {name: unsubscribed_14, kind: rate, event: unsubscribed, within_days: 14, role: guardrail, direction: decrease,
-     margin: 0.04}
+  - {name: clicked_14, title: share who clicked in an e-mail within 14 days, kind: rate, event: clicked, channel: email,
+     within_days: 14, role: primary, direction: increase}
+  - {name: unsubscribed_14, title: share who unsubscribed within 14 days, kind: rate, event: unsubscribed,
+     within_days: 14, role: guardrail, direction: decrease, margin: 0.04}
 """
 
 _CHECKOUT_AA: Final = """\
@@ -89,8 +94,10 @@ start: {start}
 end: {end}
 min_days: 7
 metrics:
-  - {name: bought_14, kind: rate, event: purchase, within_days: 14, role: primary, direction: increase}
-  - {name: spend_14, kind: mean, event: purchase, value: value, within_days: 14, role: secondary, direction: increase}
+  - {name: bought_14, title: share who bought within 14 days, kind: rate, event: purchase, within_days: 14,
+     role: primary, direction: increase}
+  - {name: spend_14, title: spending within 14 days, kind: mean, event: purchase, value: value, within_days: 14,
+     role: secondary, direction: increase}
 """
 
 _LOUD_SUBJECTS: Final = """\
@@ -103,9 +110,10 @@ start: {start}
 end: {end}
 min_days: 7
 metrics:
-  - {name: clicked_7, kind: rate, event: clicked, channel: email, within_days: 7, role: primary, direction: increase}
-  - {name: unsubscribed_7, kind: rate, event: unsubscribed, within_days: 7, role: guardrail, direction: decrease,
-     margin: 0.01}
+  - {name: clicked_7, title: share who clicked in an e-mail within 7 days, kind: rate, event: clicked, channel: email,
+     within_days: 7, role: primary, direction: increase}
+  - {name: unsubscribed_7, title: share who unsubscribed within 7 days, kind: rate, event: unsubscribed, within_days: 7,
+     role: guardrail, direction: decrease, margin: 0.01}
 """
 
 _PUSH_SHOP: Final = Campaign(name="daily-deals", team="shop", channel="push", topic="promotions", share=1.3)

@@ -87,18 +87,21 @@ def _until(outcome: Outcome, days: int) -> Outcome:
 
 
 def _stretched(metrics: tuple[Metric, ...], days: int) -> Iterator[Metric]:
-    """Each under a name that says the day; of two that have become the same, the one that matters more."""
+    """Each under a name that says the day; of two that have become the same, the one that matters more.
+
+    A title goes with what it was the title of.
+    """
     taken: set[str] = set()
     kept: list[Metric] = []
     for metric in sorted(metrics, key=lambda each: _ROLES.index(each.role)):
         found = watched(metric, days)
         if any(_is_same(found, each) for each in kept):
             continue
-        name = metric.name if found == metric else _named(metric, days)
+        name, title = (metric.name, metric.title) if found == metric else (_named(metric, days), None)
         while name in taken:
             name += "_"
         taken.add(name)
-        kept.append(replace(found, name=name))
+        kept.append(replace(found, name=name, title=title))
     yield from kept
 
 
@@ -106,7 +109,7 @@ def _is_same(one: Metric, other: Metric) -> bool:
     """Whether they would say the same; a guardrail stays for its margin, whatever else counts its outcome."""
     if one.role is Role.GUARDRAIL and (other.role, other.margin) != (one.role, one.margin):
         return False
-    return replace(one, role=other.role, margin=other.margin, name=other.name) == other
+    return replace(one, role=other.role, margin=other.margin, name=other.name, title=other.title) == other
 
 
 def _named(metric: Metric, days: int) -> str:

@@ -113,9 +113,11 @@ def _with_leaves(metric: Metric) -> Metric:
 def _standard(
     channels: Iterable[str], days: int, reached_on: int, *, has_margins: bool, has_refusals: bool
 ) -> list[Metric]:
+    span = f"within {days} days"
     found: list[Metric] = [
         Reachable(
             name=f"reachable_{days}_{each}",
+            title=f"share reachable by {each.replace('_', '-')} on day {reached_on}",
             role=Role.SECONDARY,
             direction=_INCREASE,
             day=reached_on,
@@ -125,34 +127,38 @@ def _standard(
         for each in channels
     ]
     found += [
-        _rate("unsubscribed", EventType.UNSUBSCRIBED, days, Role.SECONDARY),
-        _rate("complained", EventType.COMPLAINED, days, Role.SECONDARY),
-        _rate("opted_down", EventType.OPTED_DOWN, days),
-        replace(_rate("returned", RETURNED, days), direction=_INCREASE),
-        replace(_count("active_weeks", ACTIVE_WEEK, days), direction=_INCREASE),
-        _count("contacts", EventType.SENT, days),
-        _rate("three_in_24h", THREE_IN_24H, days),
-        _rate("complained_again", COMPLAINED_AGAIN, days),
-        _rate("bounced_again", BOUNCED_AGAIN, days),
+        _rate("unsubscribed", EventType.UNSUBSCRIBED, days, f"share who unsubscribed {span}", Role.SECONDARY),
+        _rate("complained", EventType.COMPLAINED, days, f"share who complained {span}", Role.SECONDARY),
+        _rate("opted_down", EventType.OPTED_DOWN, days, f"share who opted down {span}"),
+        replace(_rate("returned", RETURNED, days, f"share who came back {span}"), direction=_INCREASE),
+        replace(_count("active_weeks", ACTIVE_WEEK, days, f"number of active weeks {span}"), direction=_INCREASE),
+        _count("contacts", EventType.SENT, days, f"number of contacts received {span}"),
+        _rate("three_in_24h", THREE_IN_24H, days, f"share with three contacts in 24 hours, {span}"),
+        _rate("complained_again", COMPLAINED_AGAIN, days, f"share who complained twice or more {span}"),
+        _rate("bounced_again", BOUNCED_AGAIN, days, f"share with two bounces or more {span}"),
     ]
     if has_refusals:
-        found += [_count("refused", REFUSED, days), _rate("refused_again", REFUSED_AGAIN, days)]
+        found += [
+            _count("refused", REFUSED, days, f"number of messages refused {span}"),
+            _rate("refused_again", REFUSED_AGAIN, days, f"share refused two messages or more {span}"),
+        ]
     if has_margins:
         lost = Outcome(event=EventType.UNSUBSCRIBED.value, within_days=days)
         margin = Outcome(event=EventType.PURCHASE.value, value="margin", within_days=days)
-        common: dict[str, Any] = {"role": Role.SECONDARY, "direction": _INCREASE}
+        common: dict[str, Any] = {"role": Role.SECONDARY, "direction": _INCREASE, "title": f"net value {span}"}
         found.append(Value(name=f"net_value_{days}", revenue=margin, lost_reach=lost, **common))
     return found
 
 
-def _rate(name: str, event: str, days: int, role: Role = Role.DESCRIPTIVE) -> Rate:
+def _rate(name: str, event: str, days: int, title: str, role: Role = Role.DESCRIPTIVE) -> Rate:
     outcome = Outcome(event=str(event), within_days=days)
-    return Rate(name=f"{name}_{days}", role=role, direction=_DECREASE, outcome=outcome)
+    return Rate(name=f"{name}_{days}", title=title, role=role, direction=_DECREASE, outcome=outcome)
 
 
-def _count(name: str, event: str, days: int) -> Mean:
+def _count(name: str, event: str, days: int, title: str) -> Mean:
     outcome = Outcome(event=str(event), within_days=days)
-    return Mean(name=f"{name}_{days}", role=Role.DESCRIPTIVE, direction=_DECREASE, outcome=outcome, is_count=True)
+    common: dict[str, Any] = {"role": Role.DESCRIPTIVE, "direction": _DECREASE, "title": title}
+    return Mean(name=f"{name}_{days}", outcome=outcome, is_count=True, **common)
 
 
 def _is_same(standard: Metric, other: Metric) -> bool:

@@ -22,6 +22,7 @@ class Kind(StrEnum):
 
 
 LATER: Final = ("nps", "quantile")
+_COMMON: Final = ("name", "title", "kind", "role", "direction", "margin")
 
 
 def read_metric(reading: Reading, horizon_days: object, path: str, value: object) -> Any:
@@ -33,8 +34,10 @@ def read_metric(reading: Reading, horizon_days: object, path: str, value: object
     kind = reading.choice(f"{path}.kind", everything.get("kind", ABSENT), Kind, later=LATER)
     if kind is None:
         return UNREAD
-    given = reading.fields(path, everything, ("name", "kind", "role", "direction", "margin", *_FIELDS[kind])) or {}
-    common = picked(given, ("name", "role", "direction"), ("margin",))
+    given = (
+        reading.fields(path, everything, ("name", "title", "kind", "role", "direction", "margin", *_FIELDS[kind])) or {}
+    )
+    common = picked(given, ("name", "role", "direction"), ("margin", "title"))
     match kind:
         case Kind.RATE:
             return reading.build(path, Rate, {**common, "outcome": _outcome(reading, path, given)}, _SHORT)

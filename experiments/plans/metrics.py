@@ -77,12 +77,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnyMetric:
-    """What all metrics have. `margin`: how much worse a guardrail may get, in the metric's own unit, always above 0."""
+    """What all metrics have. `margin`: how much worse a guardrail may get, in the metric's own unit, always above 0.
+
+    `title`: what sentences call it, a noun in the singular ("share who unsubscribed"); its name where there is none.
+    """
 
     name: str
     role: Role
     direction: Direction
     margin: float | None = None
+    title: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +289,8 @@ def _checks(metric: AnyMetric, is_share: bool = False) -> Checks:
     """Begin the checks of a metric: its name, role, direction and margin."""
     check = Checks()
     check.text("name", metric.name)
+    if metric.title is not None:
+        check.text("title", metric.title)
     role = check.choice("role", metric.role, Role)
     set_field(metric, "role", role)
     set_field(metric, "direction", check.choice("direction", metric.direction, Direction))

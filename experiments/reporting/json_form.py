@@ -17,14 +17,17 @@ from typing import Any, Final, NoReturn, cast, get_args, get_origin, get_type_hi
 
 from experiments.estimates import Estimate
 from experiments.estimators.value import BreakEven
-from experiments.readout import Check, Readout
+from experiments.readout import Check, MetricReadout, Readout
 from experiments.reporting.agreement import check_agreement
 
 SCHEMA = 1
 _DERIVED = ("verdicts", "recommendation")
 _INFINITE = {"infinity": inf, "-infinity": -inf}
 _OPEN_ENDED: Final[Mapping[type, Collection[str]]] = {Estimate: ("low", "high"), BreakEven: ("parts",)}
-_NEWER: Final[Mapping[type, Collection[str]]] = {Check: ("effect_size",)}  # than the schema's first documents
+_NEWER: Final[Mapping[type, Collection[str]]] = {
+    Check: ("effect_size",),
+    MetricReadout: ("title",),
+}  # than the schema's first documents
 _LARGEST = 2**53  # of whole numbers: beyond, JSON's readers round them
 
 

@@ -50,6 +50,7 @@ def measure(
         at_end_only=family.anytime is None,
         curves=tuple(line for name in order for line in curves(name, totals[name])) if curves else (),
         note=family.note,
+        title=metric.title,
     )
 
 

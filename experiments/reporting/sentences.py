@@ -182,7 +182,7 @@ def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
     estimate = found.bound if is_stop and found.bound else found.estimate
     if not estimate.is_known:
         against = f" against its margin of {sized(metric, metric.margin)}" if metric.margin else ""
-        return f"{metric.name} could not be judged{against} ({estimate_text(metric, estimate)})"
+        return f"{metric.called} could not be judged{against} ({estimate_text(metric, estimate)})"
     low, high = _ends(estimate)
     span = interval(low, high, metric.scale)
     how = standing(result(metric, verdict.variant), Interval(low, high))
@@ -190,17 +190,17 @@ def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
         margin = sized(metric, metric.margin or 0.0)
         match how:
             case Standing.GOOD:
-                return f"{metric.name} stays inside its margin of {margin} ({span})"
+                return f"{metric.called} stays inside its margin of {margin} ({span})"
             case Standing.BAD:
-                return f"{metric.name} is worse by more than its margin of {margin} ({span})"
+                return f"{metric.called} is worse by more than its margin of {margin} ({span})"
             case _:
-                return f"{metric.name} is not shown to stay inside its margin of {margin} ({span})"
+                return f"{metric.called} is not shown to stay inside its margin of {margin} ({span})"
     if how in (Standing.GOOD, Standing.BAD):
         verb = "rises" if (estimate.effect or 0.0) > 0 else "falls"
-        return f"{metric.name} {verb} by {sized(metric, abs(estimate.effect or 0.0))} ({span})"
+        return f"{metric.called} {verb} by {sized(metric, abs(estimate.effect or 0.0))} ({span})"
     if verdict.call is Call.INCONCLUSIVE:
-        return f"{metric.name} may have moved by {span} {measured_in(metric)}, more is excluded".replace("  ", " ")
-    return f"{metric.name} moved by {span} {measured_in(metric)}".rstrip()
+        return f"{metric.called} may have moved by {span} {measured_in(metric)}, more is excluded".replace("  ", " ")
+    return f"{metric.called} moved by {span} {measured_in(metric)}".rstrip()
 
 
 def _money(metric: MetricReadout, variant: str) -> str:
@@ -209,7 +209,7 @@ def _money(metric: MetricReadout, variant: str) -> str:
         return ""
     low, high = (end * PEOPLE for end in _ends(estimate))
     people = f"{metric.unit} from {PEOPLE:,} customers"
-    return f"{metric.name} {measured(estimate.effect * PEOPLE, low, high, Scale.NUMBER, people)}"
+    return f"{metric.called} {measured(estimate.effect * PEOPLE, low, high, Scale.NUMBER, people)}"
 
 
 def _reads(metric: MetricReadout, variant: str) -> str:

@@ -70,7 +70,7 @@ def _changed(readout: Readout) -> Iterator[str]:
         if len(metric_rows) < 2 or not any(found.is_known for _, found in metric_rows):
             continue
         metric = readout.metric(doses.metric)
-        yield f"  {metric.name}, against {readout.control}, for all doses at once{read_when(readout, metric)}"
+        yield f"  {metric.called}, against {readout.control}, for all doses at once{read_when(readout, metric)}"
         for row, found in metric_rows:
             label = f"  {row.variant}" if row.dose is None else f"  {row.variant}, limit {plain(row.dose)}"
             yield f"  {label:{_NAME}} {estimate_text(metric, found)}"
@@ -85,7 +85,7 @@ def _comparisons(readout: Readout, variant: str) -> str:
 
 def _metric(metric: MetricReadout, variant: str, control: str) -> Iterator[str]:
     rows = [
-        (metric.name, effect_line(metric, variant)),
+        (metric.called, effect_line(metric, variant)),
         (f"  {role_line(metric)}", arms_line(metric, variant, control)),
     ]
     tie = metric.comparison(variant).break_even
@@ -121,20 +121,20 @@ def _method(metric: MetricReadout) -> Iterator[str]:
         )
         estimate = sample.estimate
         how = f"{estimate.estimand}, by {estimate.method}, {level(estimate.level)}"
-        yield f"{metric.name}: {how}. {found}." if found else f"{metric.name}: {how}."
+        yield f"{_full(metric)}: {how}. {found}." if found else f"{_full(metric)}: {how}."
         for each in shared:
             for other in each.beside:
-                yield f"{metric.name}, beside it, of {each.variant}: {beside_text(other)}."
+                yield f"{_full(metric)}, beside it, of {each.variant}: {beside_text(other)}."
     for tie in {each.break_even.method: each.break_even for each in metric.comparisons if each.break_even}.values():
-        yield f"{metric.name}, break-even: {tie.estimand}, by {tie.method}, {level(tie.level)}."
+        yield f"{_full(metric)}, break-even: {tie.estimand}, by {tie.method}, {level(tie.level)}."
     if metric.note:
-        yield f"{metric.name}: {metric.note}"
+        yield f"{_full(metric)}: {metric.note}"
     if metric.with_suspects and metric.with_suspects != metric.arms:
         arms = "; ".join(f"{each.variant} {arm_text(metric, each)}" for each in metric.with_suspects)
-        yield f"{metric.name} with suspect events counted: {arms}."
+        yield f"{_full(metric)} with suspect events counted: {arms}."
     bounds = [each for each in metric.comparisons if each.bound and not _is_shown(each)]
     if bounds:
-        yield f"{metric.name}, bound for stopping: {'; '.join(_bound(metric, each) for each in bounds)}."
+        yield f"{_full(metric)}, bound for stopping: {'; '.join(_bound(metric, each) for each in bounds)}."
 
 
 def _dose_methods(metric: MetricReadout, doses: Doses) -> Iterator[str]:
@@ -147,7 +147,12 @@ def _dose_methods(metric: MetricReadout, doses: Doses) -> Iterator[str]:
     if len(effects) > 1 and any(own[variant] != each for variant, each in effects.items()):
         for way, variants in ways.items():
             of = f" ({', '.join(variants)})" if len(ways) > 1 else ""
-            yield f"{metric.name}, for all doses at once{of}: {way}."
+            yield f"{_full(metric)}, for all doses at once{of}: {way}."
+
+
+def _full(metric: MetricReadout) -> str:
+    """The name, which the plan and the JSON have, after what sentences call it."""
+    return metric.name if metric.title is None else f"{metric.title} ({metric.name})"
 
 
 def _is_shown(found: Comparison) -> bool:

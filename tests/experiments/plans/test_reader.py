@@ -193,6 +193,10 @@ def test_what_is_not_given_has_the_defaults_that_the_reference_names() -> None:
                 **SECONDARY,
             ),
         ),
+        (
+            "kind: rate, column: visit, title: share who visited",
+            Rate(name="m", title="share who visited", outcome=Outcome(column="visit"), **SECONDARY),
+        ),
         ("kind: rate, column: visit, margin: null", Rate(name="m", outcome=Outcome(column="visit"), **SECONDARY)),
     ],
 )

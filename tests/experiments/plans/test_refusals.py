@@ -70,6 +70,8 @@ METRICS: list[tuple[str, str, str, str]] = [
     ("kind: rate, event: a, horizon: 5", "horizon", "an unknown field", "one of name"),
     ("kind: rate, event: a, value: b", "value", "'b'", "kind mean sums values"),
     ("kind: rate, event: a, within_days: 0", "within_days", "0", "from 1"),
+    ("kind: rate, event: a, title: ' a'", "title", "' a'", "without blanks around them"),
+    ("kind: rate, event: a, title: 3", "title", "3", "a text"),
     ("kind: rate, event: a, margin: 0.1", "margin", "0.1", "no margin: the role is secondary"),
     ("kind: mean, event: a", "value", "nothing", "kind count counts events"),
     ("kind: ratio, numerator: {event: a}", "denominator", "nothing", "a mapping"),

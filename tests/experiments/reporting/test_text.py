@@ -52,6 +52,14 @@ def test_a_ship_says_how_many_people_and_how_much_money() -> None:
     ) in flat(SHIPPING)
 
 
+def test_sentences_call_a_metric_by_its_title_and_methods_say_whose_it_is() -> None:
+    titled = replace(REACHABLE, title="share reachable by push on day 28")
+    page = flat(a_readout(titled, UNSUBSCRIBED, VALUE))
+    assert "share reachable by push on day 28 rises by 112 in 10,000 customers (+31 to +193)" in page
+    assert f"share reachable by push on day 28 ({REACHABLE.name}):" in page
+    assert page.count(REACHABLE.name) == page.count(f"({REACHABLE.name})")
+
+
 def test_a_ship_at_the_horizon_is_no_short_run() -> None:
     assert "short run" not in flat(replace(SHIPPING, as_of=END))
 
