@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import json
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -138,7 +139,8 @@ def _asked(process: subprocess.Popen[bytes], what: str, text: str) -> bytes:
 
 
 def main() -> None:
-    """What the process does."""
+    """What the process does. Ctrl-C is for whoever started it: it ends when its input does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = sys.stdout.buffer
     while select.select([sys.stdin.buffer], [], [], _IDLE_S)[0]:
         line = sys.stdin.buffer.readline()  # whole lines, one after each answer: nothing is left over in a buffer

@@ -118,17 +118,6 @@ def test_effects_by_week_hold_every_week() -> None:
     svg.svg(spec)
 
 
-@pytest.mark.parametrize("name", NASTY)
-def test_any_name_stays_a_name_in_every_chart(name: str) -> None:
-    readout = a_full_readout(("one", name, "five"))
-    for each in figures(readout, course(readout, 5), weeks(readout)).values():
-        for spec in (each.wide, each.narrow):
-            drawn = svg.svg(spec)
-            assert "<script" not in drawn
-            assert "\u202e" not in drawn
-            texts(drawn)
-
-
 def test_what_is_left_out_of_a_drawing_is_nothing_that_it_says() -> None:
     name = 'a opacity="1" d="3.14159"'
     readout = a_full_readout(("one", name, "five"))
@@ -181,6 +170,29 @@ def test_a_page_with_every_chart_and_four_months_of_readouts_is_within_its_size(
     assert {"time-1", "weeks-5", "doses", "incidence-5"} <= found.figures.keys()
     assert page.count('class="chart wide"') == len(found.figures) - 1  # the others have a table, and files
     assert len(page.encode()) < PAGE_BYTES_MAX
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_any_name_stays_a_name_on_the_whole_page_and_in_every_chart(name: str) -> None:
+    readout = a_full_readout(("one", name, "five"))
+    effects = [{"week": each.week, "effect": each.effect, "low": None, "high": 0.5} for each in weeks(FULL)[:3]]
+    own = [
+        {"metric": "time_to_unsubscribe", "variant": each, "cohort": {"one": 7, each: 8}, "effects": effects}
+        for each in readout.treatments
+    ]
+    subject = a_subject(readout, 3, own)
+    found = read(subject.snapshot, subject.readings)
+    page = experiment_page(Frame(name, NOW_US, "1", who=name), subject, found, "/static/vega.js")
+    assert page.count("<script") == 1, "the frame's own"
+    assert "\u202e" not in page
+    for heading in ("By week since entry", "Over time, as it was read", "At each tested limit", "Keep this readout"):
+        assert heading in page
+    for each in found.figures.values():
+        if each.name != "others":
+            drawn = svg.svg(each.narrow)
+            assert "<script" not in drawn
+            assert "\u202e" not in drawn
+            texts(drawn)
 
 
 @pytest.mark.parametrize("broken", [{}, {"readout": None}, {"readout": {"schema": 0}}, {"readout": {"schema": 1}}])
