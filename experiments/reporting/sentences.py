@@ -184,7 +184,8 @@ def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
         against = f" against its margin of {sized(metric, metric.margin)}" if metric.margin else ""
         return f"{metric.called} could not be judged{against} ({estimate_text(metric, estimate)})"
     low, high = _ends(estimate)
-    span = interval(low, high, metric.scale)
+    is_other = _ends(estimate) != _ends(found.estimate)  # than the one that stands in the tables
+    span = interval(low, high, metric.scale) + (", valid at any time" if is_other else "")
     how = standing(result(metric, verdict.variant), Interval(low, high))
     if metric.role is Role.GUARDRAIL:
         margin = sized(metric, metric.margin or 0.0)

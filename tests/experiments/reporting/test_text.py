@@ -137,7 +137,7 @@ def test_a_guardrail_is_read_against_its_margin_and_a_primary_against_nothing() 
                     bound=an_estimate(-0.02, -0.03, -0.01),
                 )
             ),
-            "Stop three: visit falls by 200 in 10,000 customers (-300 to -100).",
+            "Stop three: visit falls by 200 in 10,000 customers (-300 to -100, valid at any time).",
         ),
         (
             replace(SHIPPING, checks=(Check(CheckCode.SRM, True, "The variants do not hold the shares planned."),)),
