@@ -16,6 +16,7 @@ from engine.core.policy import DAY_US, HOUR_US
 from engine.core.rules import Rules
 from engine.core.treatments import rules_for
 from engine.core.verdict import Ask
+from engine.operations import hours
 from engine.operations.rulebook import Rulebook
 from engine.store import accounts, hourly, journal_rows
 from engine.store import crowding as store
@@ -30,7 +31,7 @@ from engine.store.labels import Labels
 FIRST_DAYS: Final = 28
 AT_ONCE: Final = 100  # refusals of an hour that are looked at
 HOURS_A_ROUND: Final = 60
-_CLOSED_US: Final = 2 * HOUR_US  # after its beginning an hour is not counted anew any more
+_CLOSED_US: Final = HOUR_US + hours.MARGIN_US  # after its beginning an hour is not counted anew any more
 
 
 class Round(NamedTuple):
@@ -49,7 +50,7 @@ async def look(database: Database, most: int = HOURS_A_ROUND) -> Round:
             if not await hourly.alone(connection):
                 return Round(looked_at, is_behind=True)
             counted_us = await hourly.until_us(connection, hourly.ASKS) or 0
-            end_us = (counted_us - _CLOSED_US) // HOUR_US * HOUR_US + HOUR_US
+            end_us = hours.hour_of(counted_us - _CLOSED_US) + HOUR_US
             begin_us = await hourly.until_us(connection, hourly.CROWDING) or end_us - FIRST_DAYS * DAY_US
             found = await store.hours(connection, begin_us, end_us, 1)
             if not found:

@@ -43,6 +43,7 @@ async def volumes(
             topics=told.named(found.topics),
             parties=told.parties(found.parties),
             crowding=sorted(await hourly_reading.crowding(connection, stretch), key=lambda each: -each.messages),
+            crowding_since_us=await hourly_reading.crowding_since_us(connection, stretch),
             crowding_us=await hourly.until_us(connection, hourly.CROWDING),
             levels=levels,
             levels_us=levels_us,

@@ -134,6 +134,13 @@ async def crowding(connection: Connection, stretch: Stretch) -> list[Crowding]:
     return [Crowding._make(row) for row in await cursor.fetchall()]
 
 
+async def crowding_since_us(connection: Connection, stretch: Stretch) -> int | None:
+    """The first hour of a stretch of which such refusals were looked at."""
+    query = "SELECT min(hour_us) FROM hourly_crowding WHERE hour_us >= %s AND hour_us < %s"
+    row = await (await connection.execute(query, stretch[:2])).fetchone()
+    return row[0] if row else None
+
+
 async def names(connection: Connection, from_us: int) -> tuple[list[str], list[str]]:
     """The topics and the teams that were asked about since an instant, in order."""
     found: dict[str, list[str]] = {"topic": [], "team": []}

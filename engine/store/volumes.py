@@ -92,8 +92,8 @@ class Named(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Volumes:
     """A stretch of time. `until_us`: how far is counted, None where nothing ever was; `is_late`: that is longer ago
-    than it should be. `days` are all of the stretch, the oldest first. `crowding_us`: how far refusals by other teams
-    are looked for."""
+    than it should be. `days` are all of the stretch, the oldest first. `crowding_since_us` and `crowding_us`: from when
+    on, and how far, refusals by other teams are looked for."""
 
     stretch: Stretch
     days_shown: int
@@ -110,6 +110,7 @@ class Volumes:
     topics: list[Named]
     parties: list[Party]
     crowding: list[Crowding]
+    crowding_since_us: int | None
     crowding_us: int | None
     levels: list[Levels]
     levels_us: int | None

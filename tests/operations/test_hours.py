@@ -10,7 +10,7 @@ import pytest
 from engine.core.account import Kind
 from engine.core.policy import DAY_US, HOUR_US
 from engine.core.verdict import Ask, Verdict
-from engine.operations import hours, policies
+from engine.operations import crowding, hours, policies
 from engine.operations.decide import AskCommand
 from engine.operations.decider import Decider
 from engine.operations.erase import erase
@@ -233,3 +233,34 @@ async def test_merging_and_erasing_leave_counts_as_they_were(decider: Decider, d
     await erase(decider, "eve")
     await hours.count(decider.database)
     assert counted(database_url) == before, "an hour that is closed stays as it was"
+
+
+async def test_hours_far_back_become_days_and_say_the_same(decider: Decider, database_url: str) -> None:
+    history = await busy(decider, database_url)
+    for _ in range(2):
+        history.jump(9 * DAY_US)
+        await history.busy(steps=5, at_once=20)
+    await behind_the_last_stamp(database_url)
+    await settled(decider)
+    whole = by_hand(await entries(decider))
+    before = Counter({key[1:]: 0 for key in whole})
+    for key, (asks, _) in whole.items():
+        before[key[1:]] += asks
+    while (await crowding.look(decider.database)).is_behind:
+        pass
+    now_us, found = await decider.database.clock_us(), whole
+    for _ in range(2):
+        await settled(decider)
+        found = counted(database_url)
+        after: Counter[tuple[Any, ...]] = Counter()
+        for key, (asks, _) in found.items():
+            after[key[1:]] += asks
+        assert after == before
+        old = {key[0] for key in found if key[0] < now_us - (hours.HOURLY_DAYS + 1) * DAY_US}
+        assert old
+        assert not {each % DAY_US for each in old} - {0}
+    assert len(found) < len(whole)
+    offset = rows(database_url, "SELECT clock_offset_us FROM deployment")[0][0]
+    set_clock(database_url, offset - 30 * DAY_US)  # into a day that is folded
+    await settled(decider)
+    assert sum(asks for asks, _ in counted(database_url).values()) == before.total()

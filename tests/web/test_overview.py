@@ -43,7 +43,7 @@ def test_it_tells_today_and_what_customers_make_of_it(ada: Browser, takt: Caller
             takt.ask(f"o{number}", f"m{message}", channel="email", topic="newsletter")
         takt.confirm(f"o{number}", "m0")
     now = datetime.now(UTC).isoformat()
-    of = {"source": "provider", "at": now, "channel": "email", "topic": "newsletter"}
+    of: dict[str, object] = {"source": "provider", "at": now, "channel": "email", "topic": "newsletter"}
     events: list[dict[str, object]] = [
         {"id": f"{type_}{number}", "customer_id": f"o{number}", "type": type_, "message_id": "m0", **of}
         for type_, most in (("delivered", 8), ("complained", 1))
