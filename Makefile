@@ -23,9 +23,9 @@ lint: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-chaos: $(VENV)/.dev  ## Ten minutes of kills and faults; writes docs/chaos.md. And a million forged tokens
+chaos: $(VENV)/.dev  ## Ten minutes of kills and faults; writes docs/chaos.md. And a million forged tokens, and a list whole
 	$(BIN)/python -m tests.chaos
-	TAKT_TOKENS=1000000 $(BIN)/pytest -q tests/operations/test_links.py
+	TAKT_TOKENS=1000000 TAKT_SAMPLE_EVERY=1 $(BIN)/pytest -q tests/operations/test_links.py tests/scenarios/test_hillstrom.py
 
 mutants: $(VENV)/.dev  ## Deliberate faults, each of which must be caught
 	$(BIN)/python -m tests.chaos.mutants
