@@ -52,6 +52,14 @@ def test_the_form_leads_to_the_page_and_back_from_who_is_not_known(ada: Browser)
         assert ada.get(bad).status_code == 404, bad
 
 
+def test_an_id_is_found_that_was_pasted_with_spaces(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m", channel="in_app")
+    assert ada.get(page(f" {anna}  ")).headers["location"] == page(anna)
+    takt.ask(f"{anna} ", "m", channel="in_app")
+    assert ada.get(page(f"{anna} ")).status_code == 200, "somebody may be called so"
+    assert ada.get(page("  ")).status_code == 404
+
+
 @pytest.mark.parametrize(
     "name", ["a/b", "a&b=c#d?", "<script>alert(1)</script>", "\u05d0\u05d1\u05d2", "😀" * 20, "x" * 200]
 )
