@@ -1,5 +1,6 @@
 """The company of the demo, and a small one whose truth is known, for whoever checks readouts against it."""
 
+from dataclasses import replace
 from typing import Final
 
 from engine.demo.company import Campaign, Company, Trial
@@ -66,6 +67,11 @@ metrics:
      within_days: 28, role: secondary, direction: decrease}
   - {name: spend_28, title: spending within 28 days, kind: mean, event: purchase, value: value, within_days: 28,
      role: secondary, direction: increase}
+"""
+
+_UNTIL_PUSH_OFF: Final = """\
+  - {name: until_push_off, title: share who turned push off, kind: survival, event: push_disabled, horizon: 42,
+     role: secondary, direction: decrease}
 """
 
 _SHORT_NEWSLETTER: Final = """\
@@ -200,7 +206,7 @@ def demo(customers: int = 3_000, days: int = 84) -> Company:
             ),
         ),
         trials=(
-            _push_budget(first, days - first),
+            replace(_push_budget(first, days - first), plan=_PUSH_BUDGET + _UNTIL_PUSH_OFF, is_watched=True),
             _short_newsletter(first, days - first),
             _checkout_aa(second, days - second),
             _loud_subjects(second, days - second),

@@ -42,7 +42,7 @@ class Trial:
     `plan` is YAML with {start} and {end} to be filled in; it runs for `days`. About a budget: `limits` by variant, the
     control's first, on `channel`. Else variants differ in `campaign`, where `dislike` multiplies the chance that a
     message makes somebody leave, and `appeal` adds to the log odds of a click; without a campaign customers meet it in
-    the shop, and it does nothing.
+    the shop, and it does nothing. One that `is_watched` is read every week.
     """
 
     key: str
@@ -51,6 +51,7 @@ class Trial:
     start_day: int
     days: int
     on_harm: str = "alert"
+    is_watched: bool = False
     limits: tuple[int, ...] = ()
     channel: str | None = None
     campaign: str | None = None

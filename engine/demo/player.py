@@ -145,7 +145,7 @@ class _Player:
                         await self._meet(trial, page.customer.tolist())
 
     async def _experiments(self, day: int) -> None:
-        """Start what is due; look, once a week, at those that must stop when they harm."""
+        """Start what is due; look, once a week, at those that must stop when they harm, or that somebody watches."""
         database = self._decider.database
         for trial in self._company.trials:
             if trial.start_day == day:
@@ -157,7 +157,8 @@ class _Player:
 
     def _is_due(self, trial: Trial, day: int) -> bool:
         since = day - trial.start_day
-        return trial.on_harm == "stop" and is_running(trial, day, self._stopped) and since % _WEEK == 0
+        is_looked_at = trial.on_harm == "stop" or trial.is_watched
+        return is_looked_at and is_running(trial, day, self._stopped) and since % _WEEK == 0
 
     async def _look(self, trial: Trial) -> bool:
         """Compute a readout as of now, and act on it as the scheduler does; whether that ended the experiment."""

@@ -172,7 +172,7 @@ def _panel(
         layers.append({"data": {"values": banded}, "mark": interval, "encoding": base | ends})
     layers.append({"data": {"values": rows}, "mark": value, "encoding": base | {"y": {"field": "effect", **y}}})
     title: Spec = {
-        "text": short(metric.name, 60),
+        "text": short(metric.called, 60),
         "subtitle": measured_in(metric),
         "anchor": "start",
         "frame": "bounds",

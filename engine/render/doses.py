@@ -87,7 +87,7 @@ def _row(readout: Readout, doses: Doses, size: Size) -> Spec:
     received = [each for each in values if each["received"] is not None]
     if received:
         panels.append(_panel(received, by_contacts, color, width, is_first=False))
-    title: Spec = {"text": short(metric.name, 60), "subtitle": measured_in(metric), "anchor": "start"}
+    title: Spec = {"text": short(metric.called, 60), "subtitle": measured_in(metric), "anchor": "start"}
     title |= {"color": INK, "subtitleColor": INK, "fontSize": TEXT_PX, "subtitleFontSize": SMALL_PX, "fontWeight": 600}
     return {"title": title, "hconcat": panels, "spacing": _GAP_PX, "resolve": {"scale": {"y": "shared"}}}
 

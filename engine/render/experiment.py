@@ -187,7 +187,8 @@ def _by_week(readout: Readout, drawn: Mapping[str, Figure], snapshot: Snapshot) 
         effects = [{one["week"]: one for one in each["effects"]} for each in own]
         rows = [(week, [_said(metric, **_ends(each.get(week))) for each in effects]) for week in sorted(effects[0])]
         variants = [each["variant"] for each in own]
-        yield Course(metric.name, chart_of(drawn[f"weeks-{place + 1}"]), variants, rows, True, own[0]["cohort"])
+        cohort = {each.variant: own[0]["cohort"].get(each.variant, 0) for each in readout.groups}
+        yield Course(metric.called, chart_of(drawn[f"weeks-{place + 1}"]), variants, rows, True, cohort)
 
 
 def _over_time(readout: Readout, drawn: Mapping[str, Figure], readings: Sequence[Reading]) -> Iterable[Course]:
@@ -200,7 +201,7 @@ def _over_time(readout: Readout, drawn: Mapping[str, Figure], readings: Sequence
             for at_us in reversed(dates_shown(own.values(), _ROWS_MOST))
         ]
         has_band = any(each.low is not None for each in own.values())
-        yield Course(metric.name, chart_of(drawn[f"time-{place + 1}"]), readout.treatments, rows, has_band, {})
+        yield Course(metric.called, chart_of(drawn[f"time-{place + 1}"]), readout.treatments, rows, has_band, {})
 
 
 def _ends(of: Reading | Mapping[str, Any] | None) -> dict[str, float | None]:
@@ -229,7 +230,7 @@ def _on_everyone(readout: Readout, snapshot: Snapshot) -> Iterable[Effect]:
         low = -inf if each["low"] is None else each["low"]
         high = inf if each["high"] is None else each["high"]
         unit = measured_in(metric, each["effect"])
-        yield Effect(metric.name, each["variant"], numbers.measured(each["effect"], low, high, metric.scale, unit))
+        yield Effect(metric.called, each["variant"], numbers.measured(each["effect"], low, high, metric.scale, unit))
 
 
 def _started_with(log: Sequence[Entry]) -> dict[str, Any] | None:

@@ -148,7 +148,7 @@ def _axis_title(metric: MetricReadout) -> Iterator[str]:
 
 def _texts(metric: MetricReadout, rows: list[_Row], frame: _Frame, size: Size) -> Iterator[Spec]:
     """The names: of the metric, of its role, of the variants, and the numbers beside their intervals."""
-    yield _text([{"text": short(metric.name, 32 if size.is_narrow else 60), "y": 9}], 0, "left", bold=True)
+    yield _text([{"text": short(metric.called, 36 if size.is_narrow else 60), "y": 9}], 0, "left", bold=True)
     yield _text([{"text": metric.role.value, "y": 9}], size.width_px, "right", small=True)
     yield _text([{"text": each.label, "y": each.top + frame.text} for each in rows], 0, "left")
     yield _text([{"text": each.text, "y": each.top + frame.text} for each in rows], size.width_px, "right")

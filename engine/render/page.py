@@ -203,7 +203,7 @@ def _cost(readout: Readout, variant: str) -> Iterator[str]:
 
 def _curves(readout: Readout, drawn: Mapping[str, Figure]) -> list[Curves]:
     return [
-        Curves(metric.name, _KINDS[kind], _method(metric, kind), chart_of(drawn[name]), _table(metric, kind))
+        Curves(metric.called, _KINDS[kind], _method(metric, kind), chart_of(drawn[name]), _table(metric, kind))
         for place, metric in enumerate(readout.metrics)
         for kind in curve.kinds(metric)
         if (name := curve_name(place, kind)) in drawn

@@ -158,7 +158,13 @@ def test_effects_by_week_stand_on_the_page_with_their_cohort(
         {"week": 2, "effect": None, "low": None, "high": None, "method": "m", "why_not": "not enough data"},
     ]
     kept = [
-        {"metric": "until_gone", "variant": name, "cohort": {"one": 17, name: 19}, "alpha": 0.05, "effects": effects}
+        {
+            "metric": "until_gone",
+            "variant": name,
+            "cohort": {"three": 19, "five": 23, "one": 17},
+            "alpha": 0.05,
+            "effects": effects,
+        }
         for name in ("three", "five")
     ]
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
@@ -168,7 +174,7 @@ def test_effects_by_week_stand_on_the_page_with_their_cohort(
         )
     shown = words(ada.get(address).text)
     assert "By week since entry" in shown
-    assert "one 17, three 19" in shown
+    assert "one 17, three 19, five 23" in shown
     assert "+625 (+312 to +938)" in shown
     sheet = rows(ada.get(f"{address}/charts/weeks-3.csv").text)
     assert [(each["variant"], each["week"], each["effect"]) for each in sheet] == [
