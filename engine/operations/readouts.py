@@ -16,7 +16,7 @@ from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.pruning import GRACE_DAYS
 from engine.store.snapshots import Past, Snapshot
 from experiments.design import Inference
-from experiments.reporting.json_form import SCHEMA
+from experiments.reporting import SCHEMA
 
 _DAYS_MAX: Final = 120
 _KEPT_MAX: Final = 4 * _DAYS_MAX

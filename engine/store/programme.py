@@ -11,7 +11,7 @@ from engine.store.database import Connection
 from engine.store.experiments import Holdout, Record, experiments
 from experiments.design import Role
 from experiments.reporting.endings import Ending, ending
-from experiments.reporting.json_form import SCHEMA
+from experiments.reporting import SCHEMA
 from experiments.reporting.numbers import Scale
 from experiments.reporting.verdicts import Call
 

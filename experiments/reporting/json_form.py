@@ -18,9 +18,9 @@ from typing import Any, Final, NoReturn, cast, get_args, get_origin, get_type_hi
 from experiments.estimates import Estimate
 from experiments.estimators.value import BreakEven
 from experiments.readout import Check, MetricReadout, Readout
+from experiments.reporting import SCHEMA
 from experiments.reporting.agreement import check_agreement
 
-SCHEMA = 1
 _DERIVED = ("verdicts", "recommendation")
 _INFINITE = {"infinity": inf, "-infinity": -inf}
 _OPEN_ENDED: Final[Mapping[type, Collection[str]]] = {Estimate: ("low", "high"), BreakEven: ("parts",)}
