@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from engine.store.database import Connection
 from engine.store.experiments import Holdout, Record, experiments
 from experiments.design import Role
-from experiments.reporting.endings import Ending, ending
 from experiments.reporting import SCHEMA
+from experiments.reporting.endings import Ending, ending
 from experiments.reporting.numbers import Scale
 from experiments.reporting.verdicts import Call
 
