@@ -24,6 +24,7 @@ from engine.api import (
     provider_rates,
     readouts,
     reference,
+    traffic,
 )
 from engine.api.limits import Edge
 from engine.core.errors import TaktError
@@ -92,6 +93,7 @@ def create_app(settings: Settings, database_url: str, leave: Callable[[], None] 
         policies.router,
         experiments.router,
         readouts.router,
+        traffic.router,
         assignments.router,
         choices.router,
         health.router,

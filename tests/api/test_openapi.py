@@ -53,6 +53,7 @@ OPERATIONS = {
     "get_holdout_readout",
     "refresh_holdout_readout",
     "refresh_readout",
+    "get_traffic",
     "assign",
     "show_choices",
     "choose",

@@ -20,14 +20,14 @@ def test_the_status_is_there_for_programs(service: Service) -> None:
     found = json.loads(takt(service, "scheduler", "status", "--json").out)
     assert found["leader"] is None
     assert {each["job"]: each["every_s"] for each in found["jobs"]} == {
-        "alarms": 60, "breaker": 600, "readouts": 3_600, "holdouts": 3_600, "prune": 86_400,
+        "alarms": 60, "breaker": 600, "traffic": 600, "readouts": 3_600, "holdouts": 3_600, "prune": 86_400,
     }  # fmt: skip
     assert (found["alarms"], found["alarms_waiting"]) == ([], 0)
 
 
 def test_an_unknown_job_is_told_with_those_there_are(service: Service) -> None:
     assert takt(service, "scheduler", "run", "readout").sentence == (
-        "takt: there is no job 'readout': there are alarms, breaker, readouts, holdouts, prune"
+        "takt: there is no job 'readout': there are alarms, breaker, traffic, readouts, holdouts, prune"
     )
 
 

@@ -125,5 +125,5 @@ async def test_every_job_runs_on_an_empty_database(database: Database) -> None:
 
 
 def test_an_unknown_job_is_named_with_those_there_are() -> None:
-    with pytest.raises(NotFound, match="alarms, breaker, readouts, holdouts, prune"):
+    with pytest.raises(NotFound, match="alarms, breaker, traffic, readouts, holdouts, prune"):
         jobs.job("readout")

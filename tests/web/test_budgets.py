@@ -117,6 +117,21 @@ def test_the_sheet_has_the_figures_of_the_page_and_no_formula(ada: Browser) -> N
     assert not [each for row in rows for each in row if each.startswith(("=", "+", "-", "@"))]
 
 
+def test_programs_get_the_same(ada: Browser, takt: Caller) -> None:
+    told = takt.call("GET", "/v1/traffic?days=7&channel=push")
+    assert (told["total"]["allowed"], told["total"]["deferred"], len(told["days"])) == (36, 24, 7)
+    assert sum(each["allowed"] for each in told["days"]) == 36
+    assert told["rules"] == [{"code": "limit", "rule": "push-weekly", "deferred": 24, "denied": 0}]
+    assert {each["name"]: each["exempt"] for each in told["parties"]} == {"shop": 0, "care": 12, HOSTILE: 0}
+    assert {(each["asker"], each["filler"], each["by_others"], each["looked_at"]) for each in told["crowding"]} == {
+        (HOSTILE, "shop", True, 12),
+        ("shop", "shop", False, 12),
+    }
+    assert takt.call("GET", "/v1/traffic?team=nobody")["total"]["asks"] == 0
+    assert takt.send("GET", "/v1/traffic?days=8").status_code == 422
+    assert takt.send("GET", "/v1/traffic?channel=fax").status_code == 422
+
+
 def test_counts_that_are_late_say_so(ada: Browser) -> None:
     set_clock(ada.service.database_url, 2 * DAY_US)
     ada.sign_in()
