@@ -28,8 +28,8 @@ ENDINGS: Final[Mapping[Ending, tuple[str, str, str]]] = {  # of results: (a badg
     Ending.UNDECIDED: ("undecided", "open", "ended undecided"),
 }
 COLUMNS: Final = (
-    "experiment", "result", "variant", "verdict", "metric", "role", "effect", "low", "high", "unit", "customers",
-    "started", "ended", "read", "shipped", "decided_by", "note", "hypothesis",
+    "experiment", "result", "variant", "verdict", "metric", "title", "role", "effect", "low", "high", "unit",
+    "customers", "started", "ended", "read", "shipped", "decided_by", "note", "hypothesis",
 )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _rows(result: Result) -> list[tuple[str | float | None, ...]]:
     effects = [(said, effect) for said in result.said for effect in said.effects]
     if not effects:
         calls = found.call if found else None
-        return [(result.key, result.ending.value, None, calls, *(None,) * 6, *after)]
+        return [(result.key, result.ending.value, None, calls, *(None,) * 7, *after)]
     return [
         (
             result.key,
@@ -144,6 +144,7 @@ def _rows(result: Result) -> list[tuple[str | float | None, ...]]:
             said.variant,
             said.call.value,
             effect.metric,
+            effect.title,
             effect.role.value,
             *(_scaled(each, effect.scale) for each in (effect.effect, effect.low, effect.high)),
             _unit(effect),

@@ -25,7 +25,7 @@ LEFT JOIN LATERAL (
     SELECT jsonb_path_query_array(d.document, '$.groups[*].units') AS units,
         (SELECT jsonb_agg(jsonb_build_array(v -> 'variant', v -> 'call', v -> 'because'))
          FROM jsonb_path_query(d.document, '$.verdicts[*]') v) AS verdicts,
-        (SELECT jsonb_agg(jsonb_build_array(m -> 'name', m -> 'role', m -> 'scale', m -> 'unit',
+        (SELECT jsonb_agg(jsonb_build_array(m -> 'name', m -> 'title', m -> 'role', m -> 'scale', m -> 'unit',
             (SELECT jsonb_agg(jsonb_build_array(c -> 'variant', c #> '{estimate,effect}', c #> '{estimate,low}',
                 c #> '{estimate,high}')) FROM jsonb_path_query(m, '$.comparisons[*]') c)))
          FROM jsonb_path_query(d.document, '$.metrics[*]') m
@@ -87,12 +87,18 @@ class Effect(NamedTuple):
 
     variant: str
     metric: str
+    title: str | None
     role: Role
     scale: Scale
     unit: str | None
     effect: float | None
     low: float | None
     high: float | None
+
+    @property
+    def called(self) -> str:
+        """The metric's title, or its name where the plan gives it none."""
+        return self.title or self.metric
 
 
 class Said(NamedTuple):
@@ -225,9 +231,9 @@ def _said(variant: str, call: str, because: Sequence[str], effects: Sequence[Eff
     return Said(variant, Call(call), tuple(shown))
 
 
-def _effects(name: str, role: str, scale: str, unit: str | None, comparisons: Any) -> list[Effect]:
+def _effects(name: str, title: str | None, role: str, scale: str, unit: str | None, comparisons: Any) -> list[Effect]:
     return [
-        Effect(variant, name, Role(role), Scale(scale), unit, _number(effect), _number(low), _number(high))
+        Effect(variant, name, title, Role(role), Scale(scale), unit, _number(effect), _number(low), _number(high))
         for variant, effect, low, high in comparisons or ()
     ]
 

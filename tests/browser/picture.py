@@ -23,7 +23,7 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 from tests.browser.conftest import PATIENCE_MS, program
 
 PICTURE: Final = Path(__file__).parents[2] / "docs" / "readout.png"
-SIZE: Final = ViewportSize(width=1280, height=920)
+SIZE: Final = ViewportSize(width=1280, height=1000)
 BYTES_MAX: Final = 300_000
 _PLAYED_S_MAX: Final = 900.0
 _COLOURS: Final = 128

@@ -22,7 +22,7 @@ def test_what_came_of_everything_is_read_and_saved_on_a_phone(
     page = signed_in(phone=True, dark=True)
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Programme").click()
     row = page.get_by_role("row").filter(has_text="helped")
-    expect(row).to_contain_text("kept +500 in 10,000 customers (+400 to +600)")
+    expect(row).to_contain_text("customers kept +500 in 10,000 customers (+400 to +600)")
     expect(row).to_contain_text("It keeps them.")
     page.screenshot(path=SCREENSHOTS / "programme-full-phone-dark.png", full_page=True)
     assert serious(page) == []

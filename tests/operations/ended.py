@@ -22,7 +22,9 @@ DAY_US = 86_400_000_000
 def a_result(effect: float, wide: float, lost: float = 0.0, *, is_valid: bool = True, as_of: date = END) -> Readout:
     """A primary and a guardrail, each so wide, of one variant against the control."""
     checks = () if is_valid else (Check(CheckCode.SRM, True, "The variants do not hold the shares planned."),)
-    kept = a_metric("kept", Role.PRIMARY, an_estimate(effect, effect - wide, effect + wide))
+    kept = replace(
+        a_metric("kept", Role.PRIMARY, an_estimate(effect, effect - wide, effect + wide)), title="customers kept"
+    )
     left = a_metric(
         "left", Role.GUARDRAIL, an_estimate(lost, lost - wide, lost + wide), direction=Direction.DECREASE, margin=0.02
     )

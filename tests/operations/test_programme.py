@@ -39,7 +39,7 @@ def told(readout: Readout) -> tuple[Said, ...]:
             verdict.call,
             tuple(
                 Effect(
-                    verdict.variant, metric.name, metric.role, metric.scale, metric.unit,
+                    verdict.variant, metric.name, metric.title, metric.role, metric.scale, metric.unit,
                     (found := metric.comparison(verdict.variant).estimate).effect, found.low, found.high,
                 )
                 for metric in readout.metrics

@@ -69,7 +69,7 @@ def test_each_result_is_told_with_its_interval_and_who_decided(ada: Browser, key
     ended(url_of(ada), f"{key}-w", a_result(0.05, 0.01), state="running")
     shipped = row_of(ada, key)
     assert "More is better." in shipped
-    assert "shipped three ship kept +500 in 10,000 customers (+400 to +600)" in shipped
+    assert "shipped three ship customers kept +500 in 10,000 customers (+400 to +600)" in shipped
     assert "42,617" in shipped
     assert "three shipped 22 Feb 2024 by ann It keeps them." in shipped
     harmful = row_of(ada, f"{key}-h")
@@ -87,9 +87,9 @@ def test_the_table_holds_what_the_page_shows_and_no_formula(ada: Browser, key: s
     ended(url_of(ada), key, a_result(0.05, 0.01), note="=HYPERLINK(1)", hypothesis="@SUM(1)")
     ended(url_of(ada), f"{key}-u", None)
     rows = [each for each in table(ada) if each["experiment"] == key]
-    assert [(each["metric"], each["role"], each["unit"]) for each in rows] == [
-        ("kept", "primary", "in 10,000 customers"),
-        ("left", "guardrail", "in 10,000 customers"),
+    assert [(each["metric"], each["title"], each["role"], each["unit"]) for each in rows] == [
+        ("kept", "customers kept", "primary", "in 10,000 customers"),
+        ("left", "", "guardrail", "in 10,000 customers"),
     ]
     assert [float(rows[0][each]) for each in ("effect", "low", "high")] == pytest.approx([500, 400, 600])
     assert (rows[0]["result"], rows[0]["verdict"], rows[0]["customers"]) == ("better", "ship", "42617")
@@ -127,7 +127,10 @@ def test_a_holdout_is_told_first_and_nothing_is_added_up(ada: Browser, key: str)
         )
         told = words(ada.get("/programme").text)
         assert "better after 28 days" in told
-        assert "Against the 5 % of customers who stayed under the budgets of 22 Feb 2024: kept +300 in 10,000" in told
+        assert (
+            "Against the 5 % of customers who stayed under the budgets of 22 Feb 2024: customers kept +300 in 10,000"
+            in told
+        )
         assert f"It is about {key} (three, 22 Feb 2024)" in told
         assert "Effects below are not added up." in told
         connection.execute("DELETE FROM holdout_readouts WHERE experiment = %s", (number,))
