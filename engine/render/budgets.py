@@ -12,7 +12,7 @@ from engine.core.verdict import Code
 from engine.render.frame import Frame, name, page
 from engine.render.page import Chart
 from engine.render.stacks import Day, Filled, by_day, by_level
-from engine.render.style import NARROW, WIDE, Spec, as_written
+from engine.render.style import NARROW, WIDE, Spec
 from engine.render.svg import svg
 from engine.store.hourly_reading import Crowding
 from engine.store.levels import Levels
@@ -82,7 +82,6 @@ def budgets_page(frame: Frame, shown: Volumes, address: str) -> str:
         topic_lines=_lines(shown.topics),
         levels=[(each, _shares(each)) for each in shown.levels if each.sampled],
         forgotten_days=FORGOTTEN_DAYS,
-        as_written=as_written,
         crowd=crowd(shown.crowding),
         rule_name=rule_name,
         kind=kind,

@@ -5,11 +5,11 @@ Whatever somebody once called a customer, a topic or an experiment is escaped; `
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from engine.render.style import visible
+from engine.render.style import as_written, visible
 
 FOLDER: Final = Path(__file__).parent / "templates"
 
@@ -17,13 +17,16 @@ FOLDER: Final = Path(__file__).parent / "templates"
 @lru_cache(maxsize=1)
 def templates() -> Environment:
     """Strict: a name that a template does not know is an error, not an empty place."""
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    known = cast(dict[str, object], made.globals)  # pyright: ignore[reportUnknownMemberType]
+    known["as_written"] = as_written  # for what a form sends back
+    return made
 
 
 def rendered(template: str, **values: Any) -> str:

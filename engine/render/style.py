@@ -80,12 +80,13 @@ def visible(text: str) -> str:
 
 
 def as_written(text: str) -> Markup:
-    """The text for an attribute that is sent back: escaped, with what nobody can see as references.
+    """The text for a field that is sent back: escaped, and with references for what `rendered` would change.
 
-    >>> as_written('<one\u202etwo')
-    Markup('&lt;one&#8238;two')
+    >>> as_written('<one\u202etwo, 5 %')
+    Markup('&lt;one&#8238;two, 5 &#37;')
     """
-    return Markup(_UNSEEN.sub(lambda found: f"&#{ord(found[0])};", str(escape(text))))  # noqa: S704 (it is escaped)
+    kept = _UNSEEN.sub(lambda found: f"&#{ord(found[0])};", str(escape(text))).replace("%", "&#37;")
+    return Markup(kept)  # noqa: S704 (it is escaped)
 
 
 def short(name: str, most: int = NAME_MOST) -> str:

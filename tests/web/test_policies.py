@@ -1,5 +1,8 @@
 """The policy's pages: words that say what the rules are, an editor that tells what is wrong, and what was before."""
 
+import re
+from html import unescape
+
 import pytest
 
 from engine.core.presets import PRESETS
@@ -109,6 +112,15 @@ def test_the_editor_tells_each_mistake_beside_the_text_and_changes_nothing(shop:
         assert 'value="oops"' in refused.text
         assert 'value="activate"' not in refused.text
     assert words(shop.get("/policy").text).partition("As of")[0] == before.partition("As of")[0]
+
+
+def test_the_editor_holds_the_text_to_the_letter(shop: Browser) -> None:
+    text = "# 5 % of \u202ethose\n" + SHOP
+    shown = shop.send("/policy/edit", "/policy/edit", yaml=text, note="5 %", do="check").text
+    area = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", shown, re.DOTALL)
+    assert area is not None
+    assert unescape(area[1]) == text
+    assert "\u202e" not in shown
 
 
 def test_a_change_is_shown_before_it_is_put_in_force(shop: Browser) -> None:
