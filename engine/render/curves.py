@@ -7,7 +7,7 @@ are left. Plain data; nothing is computed but places.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from engine.render.style import INK, SMALL_PX, WIDE, Size, Spec, colour, dash, labels, short, spec
+from engine.render.style import DASHES, INK, SMALL_PX, WIDE, Size, Spec, colour, dash, labels, short, spec
 from experiments.readout import Line, LineKind, MetricReadout, Point
 from experiments.reporting.numbers import count, plain
 
@@ -90,7 +90,8 @@ def _plot(shown: list[tuple[str, int, Line]], days: list[int], x: Spec, width: i
     shared: Spec = {"x": {"field": "day", **x, "axis": axis}, "color": {**keyed, "scale": colors, "legend": legend}}
     band: Spec = {"type": "area", "interpolate": "step-after", "opacity": 0.16}
     line: Spec = {"type": "line", "interpolate": "step-after", "strokeWidth": 2}
-    dashed: Spec = {"strokeDash": {**keyed, "scale": dashes, "legend": None}}
+    is_plain = all(dash(place) == DASHES[0] for _, place, _ in shown)  # as with up to seven treatments
+    dashed: Spec = {} if is_plain else {"strokeDash": {**keyed, "scale": dashes, "legend": None}}
     return {
         "width": width,
         "height": 220 if size.is_narrow else 260,

@@ -72,8 +72,8 @@ def interactive(spec: Spec) -> Spec:
     """A chart that answers to a pointer: what lies under it is told, and where there is one plot it can be zoomed."""
     found = _pointed(spec)
     if "layer" in found and "resolve" not in found:
-        last = found["layer"][-1]
-        if last["encoding"]["x"].get("type") in ("quantitative", "temporal"):
+        last = next((each for each in found["layer"] if _is_line(each)), None)
+        if last is not None and last["encoding"]["x"].get("type") == "temporal":
             zoom = {"name": "zoom", "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales"}
             last["params"] = [zoom]
     return found
@@ -182,9 +182,19 @@ def _pointed(part: Any, above: Sequence[Spec] = ()) -> Any:
     told = list(_told(values[0])) if values else []
     if isinstance(mark, dict) and mark["type"] in ("point", "line", "rule") and told:
         found["encoding"] = {**found["encoding"], "tooltip": told}
-        if mark["type"] == "line":  # a line is told of where it has points, seen or not
-            found["mark"] = {"point": {"size": 90, "opacity": 0}, **cast("Spec", mark)}
+    if "layer" in found:
+        found["layer"] = [*found["layer"], *(_points_of(each) for each in found["layer"] if _is_line(each))]
     return found
+
+
+def _is_line(layer: Spec) -> bool:
+    return layer["mark"]["type"] == "line"
+
+
+def _points_of(line: Spec) -> Spec:
+    """What a pointer finds on a line: points that nobody sees, with neither colour nor legend."""
+    encoding = {name: each for name, each in line["encoding"].items() if name in ("x", "y", "tooltip")}
+    return {**line, "mark": {"type": "point", "size": 90, "opacity": 0}, "encoding": encoding}
 
 
 def _told(row: Mapping[str, Any]) -> Iterator[Spec]:
