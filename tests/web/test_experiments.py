@@ -111,7 +111,7 @@ def test_what_is_wrong_with_a_step_is_told_at_its_form_and_nobody_types_again(ad
         if status != 404:
             form = refused.text.partition(f'action="{page}/{step}"')[2].partition("</form>")[0]
             assert 'role="alert"' in form
-            assert "Nothing was done. See why, at the form." in words(refused.text)
+            assert "Nothing was done. See why, at the form" in words(refused.text)
             for value in fields.values():
                 assert value.strip() == "" or f'value="{value}"' in form, (step, value)
     assert takt.call("GET", f"/v1/experiments/{key}")["state"] == "running"
