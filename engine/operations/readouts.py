@@ -74,8 +74,8 @@ class Readouts:
             record = await experiments.experiment(connection, key)
             snapshot = await snapshots.newest(connection, record.number, at_us)
             if snapshot is None:
-                when = "" if at_us is None else " from by then"
-                raise NotFound(f"there is no readout of {key!r}{when}: POST makes one at once")
+                when = "yet: it is read every hour, and whenever somebody wants it" if at_us is None else "from by then"
+                raise NotFound(f"there is no readout of {key!r} {when}")
             log = await experiments.log(connection, record.number)
             findings = [each for each in log if each.action == "note"]
             return Kept(record, snapshot, findings, await clock_us(connection))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -98,7 +97,7 @@ class Read(NamedTuple):
 
 def experiments_page(frame: Frame, lines: Sequence[Line], state: str | None) -> str:
     """The list, the newest first; `state`: only those in it are listed."""
-    return page("experiments.html", frame, lines=lines, state=state, states=_STATES, calls=_CALLS, day=_day)
+    return page("experiments.html", frame, lines=lines, state=state, states=_STATES, calls=_CALLS)
 
 
 def read(snapshot: Snapshot | HeldSnapshot | None, readings: Sequence[Reading] = ()) -> Read:
@@ -145,7 +144,6 @@ def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) ->
             "started_with": _started_with(subject.log),
             "refused": subject.refused,
             "calls": _CALLS,
-            "day": _day,
             "done": _done,
         },
     )
@@ -254,7 +252,3 @@ def _done(entry: Entry) -> str:
             return f"{data['asked']['variant']}."
         case _:
             return ""
-
-
-def _day(at: date) -> str:
-    return f"{at:%d %b %Y}".removeprefix("0")

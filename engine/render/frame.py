@@ -7,7 +7,7 @@ nobody can see.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -82,6 +82,11 @@ def at(at_us: int | None, *, day: bool = False) -> Markup:
     )
 
 
+def day(on: date | str) -> str:
+    """A day of a calendar, wherever one is: `5 Oct 2026`. A text is one as a plan's file has it."""
+    return f"{date.fromisoformat(on) if isinstance(on, str) else on:%d %b %Y}".removeprefix("0")
+
+
 def name(text: object) -> Markup:
     """A name that somebody gave: whatever direction it is written in, the text around it stays as it is."""
     return Markup("<bdi>{}</bdi>").format(visible(str(text)))
@@ -110,6 +115,7 @@ _SAID: Final[Mapping[str, Any]] = {
     "places": PLACES,
     "channels": [each.value for each in Channel],
     "at": at,
+    "day": day,
     "name": name,
     "stopped": stopped,
     "count": numbers.count,

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Final
 
@@ -66,7 +66,6 @@ def programme_page(frame: Frame, tried: Tried) -> str:
         effect_text=effect_text,
         breakable=breakable,
         small_call=_small_call,
-        day=_day,
     )
 
 
@@ -158,10 +157,6 @@ def _scaled(value: float | None, scale: Scale) -> float | None:
     if value is None or not isfinite(value):
         return None
     return value * numbers.PEOPLE if scale is Scale.SHARE else value
-
-
-def _day(on: date) -> str:
-    return f"{on:%d %b %Y}".removeprefix("0")
 
 
 def _instant(at_us: int | None) -> str | None:

@@ -3,6 +3,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportIncompatibleMethodOverride=false
 # APScheduler declares no types: what it returns is read off its code, and that of an abstract method is None.
 
+import asyncio
 import logging
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -78,3 +79,5 @@ async def _fire(database: Database, settings: Settings, clock: Clock, job: Job) 
         await jobs.run_slot(database, settings, job)
     except (TaktError, DatabaseError):  # the next slot comes
         log.warning("the job %s could not run", job.name, exc_info=True)
+    except asyncio.CancelledError:  # by `shutdown`: APScheduler would log it as a fault
+        return
