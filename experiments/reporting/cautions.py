@@ -3,7 +3,7 @@
 Reads the plan, the aggregates and the readout made of them; changes no number and no verdict.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from experiments.aggregates import Aggregates
 from experiments.design import (
@@ -21,7 +21,7 @@ from experiments.design import (
 )
 from experiments.estimators import checks
 from experiments.moments import Counts
-from experiments.readout import Caution, CautionCode, Readout
+from experiments.readout import Caution, CautionCode, MetricReadout, Readout
 from experiments.reporting.families import risk_tables
 from experiments.reporting.numbers import count, percent
 from experiments.reporting.verdicts import Call
@@ -61,12 +61,12 @@ def _about_estimates(readout: Readout) -> Iterator[Caution]:
         for each in metric.comparisons:
             if each.estimate.why_not is not None:
                 silent.setdefault(each.estimate.why_not, []).append(
-                    f"the {metric.role} {metric.name} of {each.variant}"
+                    f"the {metric.role} {metric.called} of {each.variant}"
                 )
     for why_not, names in silent.items():
         sentence = f"Without an estimate, and counted neither way: {_listed(names)} ({why_not})."
         yield Caution(CautionCode.NO_ESTIMATE, sentence)
-    late = [each.name for each in deciding if each.at_end_only]
+    late = [each.called for each in deciding if each.at_end_only]
     if late and readout.inference is Inference.ANYTIME and not readout.calendar.is_over:
         sentence = f"Decided at the end only, having no interval that may be read at any time: {_listed(late)}."
         yield Caution(CautionCode.AT_END_ONLY, sentence)
@@ -76,16 +76,25 @@ def _about_estimates(readout: Readout) -> Iterator[Caution]:
             "and acts on them is wrong more often than they say. The bounds for stopping may be read at any time."
         )
         yield Caution(CautionCode.AT_END_ONLY, sentence)
-    filling: dict[int, list[str]] = {}
+    filling: dict[int, list[MetricReadout]] = {}
     for metric in readout.metrics:
         if metric.immature:
-            filling.setdefault(metric.immature, []).append(metric.name)
-    for customers, names in filling.items():
+            filling.setdefault(metric.immature, []).append(metric)
+    for customers, metrics in filling.items():
         sentence = (
             f"Still filling, without {count(customers, 'customer')} not yet watched to the end of the window: "
-            f"{_listed(names)}. Who came early is often more active than who came late."
+            f"{_deciding_first(metrics)}. Who came early is often more active than who came late."
         )
         yield Caution(CautionCode.IMMATURE, sentence)
+
+
+def _deciding_first(metrics: Sequence[MetricReadout]) -> str:
+    """Those that decide, and how many do not."""
+    named = [each.called for each in metrics if each.role in _DECIDES]
+    rest = len(metrics) - len(named)
+    if rest:
+        named.append(f"{count(rest, 'metric')} that {'decides' if rest == 1 else 'decide'} nothing")
+    return _listed(named)
 
 
 def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) -> Iterator[Caution]:
@@ -95,12 +104,13 @@ def _about_survival(plan: Experiment, aggregates: Aggregates, readout: Readout) 
         days = count(metric.horizon_days, "day")
         for variant in plan.variants:
             table, early = _entered_early(metric, aggregates, variant.name, readout)
-            estimate = readout.metric(metric.name).arm(variant.name).value
+            shown = readout.metric(metric.name)
+            estimate = shown.arm(variant.name).value
             matured, how = _matured(early, metric.horizon_days, estimate or 0.0)
             found = checks.maturity(matured, table, metric.horizon_days)
             if found is not None:
                 sentence = (
-                    f"{metric.name} of {variant.name}: of those who entered early enough to be watched for the whole "
+                    f"{shown.called} of {variant.name}: of those who entered early enough to be watched for the whole "
                     f"{days} {how}{percent(found.matured)} had the event, of all {percent(found.estimate)} are "
                     "estimated to. Who came early differs from who came late, or being watched has to do with it."
                 )

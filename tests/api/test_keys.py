@@ -19,6 +19,7 @@ ROUTES = [
     ("POST", "/v1/contacts/release", Scope.DECIDE),
     ("POST", "/v1/contacts/record", Scope.INGEST),
     ("POST", "/v1/provider-rates", Scope.INGEST),
+    ("GET", "/v1/traffic", Scope.READ),
     ("PUT", "/v1/customers/ada", Scope.INGEST),
     ("POST", "/v1/customers/batch", Scope.INGEST),
     ("GET", "/v1/customers/ada", Scope.READ),

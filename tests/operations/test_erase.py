@@ -22,8 +22,9 @@ from engine.operations.verify import verify
 from engine.store.totals import Counted
 from tests.operations.persons import ASK, dump, events_of, fill
 from tests.operations.random_worlds import random_world
+from tests.operations.readout_files import NOW_US, assert_equal
+from tests.operations.readout_plans import BUDGET, PLAIN, computed
 from tests.operations.readout_worlds import DAY_US, HOUR_US, START_US, World
-from tests.operations.test_readout import BUDGET, NOW_US, PLAIN, assert_equal, computed
 
 pytestmark = pytest.mark.anyio
 WHO = "canary-7f3a@example.com"

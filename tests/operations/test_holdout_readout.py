@@ -27,9 +27,9 @@ from tests.operations.holdout_worlds import (
     side,
 )
 from tests.operations.persons import dump
+from tests.operations.readout_files import assert_equal
 from tests.operations.readout_plans import arms
 from tests.operations.readout_worlds import DAY_US, HOUR_US
-from tests.operations.test_readout import assert_equal
 
 STANDARD = ("contacts", "three_in_24h", "active_weeks", "complained_again", "returned")
 

@@ -34,9 +34,9 @@ from engine.store.totals import Counted
 from tests.operations.held_world import ADDRESS, NOW_US, OTHER_ADDRESS, RULES, World, event
 from tests.operations.histories import History
 from tests.operations.persons import dump, events_of, fill
+from tests.operations.readout_files import NOW_US as READ_US
+from tests.operations.readout_plans import PLAIN
 from tests.operations.readout_worlds import World as ReadoutWorld
-from tests.operations.test_readout import NOW_US as READ_US
-from tests.operations.test_readout import PLAIN
 
 pytestmark = pytest.mark.anyio
 POLICY = """\
