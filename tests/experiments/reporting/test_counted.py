@@ -19,7 +19,7 @@ from experiments.reporting.numbers import Scale
 from experiments.reporting.sentences import arm_text, beside_text, break_even_text, estimate_text, sized
 from experiments.risk import RiskTable
 from tests.experiments.handmade import REACHABLE, a_metric, a_readout, an_estimate
-from tests.experiments.planned import ALL, CHURN, START, TWO, VISIT, a_plan
+from tests.experiments.planned import ALL, CHURN, SPEND, START, TWO, VISIT, a_plan
 
 ONE_OF_SEVERAL = re.compile(r"(?<![\d.,+-])1 (?:customers|units|days|events|contacts|rows|comparisons)\b")
 CURVE = Line("three", LineKind.INCIDENCE, "share that had the event", "by hand", 0.05, ())
@@ -98,6 +98,18 @@ def test_days_lost_are_days_too_and_none_have_their_reason() -> None:
 def test_customers_not_yet_watched(count: int, said: str) -> None:
     found = ex.readout_of(a_plan(), replace(ALL, immature={"visit": count}))
     assert said in caution(found, CautionCode.IMMATURE)
+
+
+def test_of_metrics_that_decide_nothing_only_how_many_are_not_yet_watched() -> None:
+    other = replace(SPEND, role=Role.SECONDARY)
+    plan = a_plan(replace(VISIT, title="share who came"), other, replace(other, name="more"))
+    some = replace(ALL, outcomes={**ALL.outcomes, "more": ALL.outcomes["spend"]})
+    for immature, said in (
+        ({"visit": 5, "spend": 5}, "of the window: share who came and 1 metric that decides nothing."),
+        ({"visit": 5, "spend": 5, "more": 5}, "of the window: share who came and 2 metrics that decide nothing."),
+        ({"spend": 5}, "of the window: 1 metric that decides nothing."),
+    ):
+        assert said in caution(ex.readout_of(plan, replace(some, immature=immature)), CautionCode.IMMATURE)
 
 
 @pytest.mark.parametrize(("days", "said"), [(1, "A short run: 1 day, where"), (2, "A short run: 2 days, where")])
