@@ -69,7 +69,10 @@ metrics:
      role: secondary, direction: increase}
 """
 
-_UNTIL_PUSH_OFF: Final = """\
+# Of the demo alone: how soon they turn push off, and from which loss of reach on fewer pushes pay.
+_WHAT_PUSH_COSTS: Final = """\
+  - {name: net_value_28, title: net value within 28 days, kind: value, event: purchase, value: margin, within_days: 28,
+     lost_reach: {event: push_disabled}, role: secondary, direction: increase}
   - {name: until_push_off, title: share who turned push off, kind: survival, event: push_disabled, horizon: 42,
      role: secondary, direction: decrease}
 """
@@ -206,7 +209,7 @@ def demo(customers: int = 3_000, days: int = 84) -> Company:
             ),
         ),
         trials=(
-            replace(_push_budget(first, days - first), plan=_PUSH_BUDGET + _UNTIL_PUSH_OFF, is_watched=True),
+            replace(_push_budget(first, days - first), plan=_PUSH_BUDGET + _WHAT_PUSH_COSTS, is_watched=True),
             _short_newsletter(first, days - first),
             _checkout_aa(second, days - second),
             _loud_subjects(second, days - second),
