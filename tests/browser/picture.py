@@ -1,6 +1,6 @@
 """The picture in the README: the demo's push-budget experiment as a browser shows it. `make picture` writes it anew.
 
-The demo is played if it is not there. Somebody opens the link that it prints, and goes to the experiment from there.
+The demo is played for it, as the code of now plays it. Somebody opens the link that it prints, and goes to the experiment from there.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def demo() -> Generator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("takt")), "demo", "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("takt")), "demo", "--fresh", "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}) as process:
         try:
             link = _link(process)
