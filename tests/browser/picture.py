@@ -1,6 +1,7 @@
 """The picture in the README: the demo's push-budget experiment as a browser shows it. `make picture` writes it anew.
 
-The demo is played for it, as the code of now plays it. Somebody opens the link that it prints, and goes to the experiment from there.
+The demo is played for it, as the code of now plays it. Somebody opens the link that it prints, and goes to the
+experiment from there.
 """
 
 import argparse
