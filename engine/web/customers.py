@@ -97,7 +97,8 @@ async def forget(request: Request, who: Who) -> Response:
 
 
 def _id(fields: dict[str, str], name: str = "id") -> str:
-    found = fields.get(name, "").strip()
+    """To the letter: ids may have spaces at their ends, and whose page it is must be who is stopped or erased."""
+    found = fields.get(name, "")
     if not 0 < len(found) <= 200 or any(ord(each) < 32 or ord(each) == 127 for each in found):
         raise Invalid([Problem(name, repr(found[:20]), "an id of 1 to 200 printable characters")])
     return found

@@ -110,6 +110,16 @@ def test_contacts_are_stopped_from_the_page(ada: Browser, takt: Caller, anna: st
     assert ada.send(page(anna), "/customer/suppress", topic="none of ours").status_code == 422
 
 
+def test_steps_are_taken_on_whose_page_it_is_to_the_letter(ada: Browser, takt: Caller, anna: str) -> None:
+    for each in (anna, f"{anna} "):
+        takt.ask(each, "m", channel="in_app")
+    assert ada.send(page(f"{anna} "), "/customer/suppress", channel="push").status_code == 303
+    assert takt.ask(f"{anna} ", "n", channel="push")["reasons"][0]["code"] == "suppressed"
+    assert not takt.customer(anna)["suppressions"]
+    assert ada.send(page(f"{anna} "), "/customer/erase", sure=anna).status_code == 409
+    assert ada.get(page(anna)).status_code == 200
+
+
 def test_what_is_on_file_is_exported_merged_and_erased_from_the_page(ada: Browser, takt: Caller, anna: str) -> None:
     takt.ask(anna, "m", channel="in_app")
     takt.ask(f"{anna}-too", "m2", channel="in_app")

@@ -189,6 +189,7 @@ def test_a_variant_is_shipped_with_a_holdout(ada: Browser, takt: Caller) -> None
     refused = ada.send(page, f"{page}/ship", variant="three", holdout="50")
     assert refused.status_code == 422
     assert "a share from 0.05 to 0.1" in words(refused.text)
+    assert '<option value="three" selected>' in refused.text
     assert ada.send(page, f"{page}/ship", variant="three", holdout="much").status_code == 422
     assert ada.send(page, f"{page}/ship", variant="none").status_code == 422
     assert ada.send(page, f"{page}/ship", variant="three", holdout="7.5").status_code == 303
