@@ -64,12 +64,12 @@ async def _days(connection: Connection, today: int) -> dict[int, Tally]:
 
 
 async def _rates(connection: Connection, today: int) -> list[Rates]:
-    """Of every channel in which anything was sent or came of it in four weeks."""
+    """Of every channel in which anything was sent or came of it in four weeks, and of none."""
     stretch = Stretch((today - WEEKS_DAYS + 1) * DAY_US, (today + 1) * DAY_US)
     sent = {each.name: each.tally for each in volumes.named((await hourly_reading.added(connection, stretch)).channels)}
     days = await outcomes.since(connection, today - WEEKS_DAYS + 1, today)
     found: list[Rates] = []
-    for channel in (each.value for each in Channel):
+    for channel in (*(each.value for each in Channel), None):  # who leaves everything names no channel
         own = [each for each in days if each.channel == channel]
         week = [each for each in own if each.day > today - USUAL_DAYS]
         tally = sent.get(channel, Tally())

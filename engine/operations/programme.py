@@ -53,8 +53,8 @@ async def lines(database: Database, state: State | None = None) -> list[Line]:
 
 
 async def seen(database: Database, readouts: Readouts, key: str, at_us: int | None = None) -> Seen:
-    """With its newest readout, or the newest that was there at an instant. Raises `NotFound` for an experiment that is
-    not there, and for an instant before its first readout."""
+    """With its newest readout, or the one that was computed at an instant. Raises `NotFound` for an experiment that is
+    not there, and for an instant of which no readout is kept: another's numbers would stand under its address."""
     found = await whole(database, key)
     try:
         kept = await readouts.newest(key, at_us)
@@ -62,6 +62,8 @@ async def seen(database: Database, readouts: Readouts, key: str, at_us: int | No
         if at_us is not None:
             raise
         kept = None
+    if kept is not None and at_us not in (None, kept.snapshot.computed_us):
+        raise NotFound(f"no readout of {key!r} is kept from then: of days long ago there is the last one")
     async with database.connection() as connection:
         days = await snapshots.days(connection, found.record.number, _DAYS_SHOWN)
     newest_us = days[0][0] if days else None

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from engine.render.courses import Reading, Weekly, dates_shown
 from engine.render.figures import Figure, figures
 from engine.render.frame import Frame, page
-from engine.render.page import TONES, Addresses, Chart, chart_of, values
+from engine.render.page import CALLS, Addresses, Chart, chart_of, values
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.programme import Line
@@ -20,9 +20,6 @@ from experiments.reporting.json_form import from_document
 from experiments.reporting.sentences import measured_in
 
 _STATES: Final = ("draft", "running", "stopped", "shipped")
-_CALLS: Final[Mapping[str, tuple[str, str]]] = {
-    each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()
-}
 _ROWS_MOST: Final = 12
 _DAYS_LISTED: Final = 60
 
@@ -97,7 +94,7 @@ class Read(NamedTuple):
 
 def experiments_page(frame: Frame, lines: Sequence[Line], state: str | None) -> str:
     """The list, the newest first; `state`: only those in it are listed."""
-    return page("experiments.html", frame, lines=lines, state=state, states=_STATES, calls=_CALLS)
+    return page("experiments.html", frame, lines=lines, state=state, states=_STATES, calls=CALLS)
 
 
 def read(snapshot: Snapshot | HeldSnapshot | None, readings: Sequence[Reading] = ()) -> Read:
@@ -117,7 +114,7 @@ def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) ->
     here = f"/experiments/{subject.record.key}/readouts/{snapshot.computed_us}" if snapshot else None
     about: dict[str, Any] = {}
     if readout is not None and snapshot is not None:
-        about = values(readout, drawn, Addresses(f"{here}/charts", script))
+        about = values(readout, drawn, Addresses(f"{here}/charts", script), _doubts(snapshot.readout))
         about |= {
             "everyone": list(_on_everyone(readout, snapshot)),
             "by_week": list(_by_week(readout, drawn, snapshot)),
@@ -143,7 +140,7 @@ def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) ->
             "ahead": subject.ahead,
             "started_with": _started_with(subject.log),
             "refused": subject.refused,
-            "calls": _CALLS,
+            "calls": CALLS,
             "done": _done,
         },
     )
@@ -163,7 +160,7 @@ def holdout_page(frame: Frame, record: Record, holdout: Holdout, snapshot: HeldS
             "document": snapshot.readout if found.readout else None,
             "has_readout": found.readout is not None,
             "unreadable": found.unreadable,
-            "calls": _CALLS,
+            "calls": CALLS,
         },
     )
 
@@ -216,10 +213,16 @@ def _said(metric: MetricReadout, effect: float | None, low: float | None, high: 
     return numbers.effect(effect, -inf if low is None else low, inf if high is None else high, metric.scale)
 
 
+def _doubts(document: Mapping[str, Any]) -> int:
+    """How many things only the service knows that could make a readout wrong."""
+    pauses: Mapping[str, Any] = document.get("pauses") or {}
+    return sum(map(len, (document.get("cautions", ()), document.get("concurrent", ()), pauses.get("stretches", ()))))
+
+
 def _on_everyone(readout: Readout, snapshot: Snapshot) -> Iterable[Effect]:
     """What decides, for all who were eligible and not only for those whose answers ever differed."""
     of = {each.name: each for each in readout.metrics}
-    eligible: dict[str, Any] | None = snapshot.readout["eligible"]
+    eligible: dict[str, Any] | None = snapshot.readout.get("eligible")
     found: list[dict[str, Any]] = eligible["effects"] if eligible else []
     for each in found:
         metric = of.get(each["metric"])

@@ -8,13 +8,12 @@ from markupsafe import Markup
 
 from engine.core.breaker import DELIVERED_LEAST, STOP_AT, WARN_AT, Level
 from engine.render.frame import Frame, name, page, stopped
-from engine.render.page import TONES
+from engine.render.page import CALLS
 from engine.store.alarms import Alarm
 from engine.store.outcomes import Rates
 from engine.store.programme import Line
 from engine.store.volumes import Tally
 
-_CALLS: Final = {each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()}
 _LEVELS: Final = {Level.QUIET: ("calm", "good"), Level.WARN: ("near", "open"), Level.STOP: ("too many", "bad")}
 
 
@@ -64,7 +63,7 @@ def overview_page(frame: Frame, now: Now, running: Sequence[Line]) -> str:
         least=DELIVERED_LEAST,
         whole=round,
         lines=running,
-        calls=_CALLS,
+        calls=CALLS,
     )
 
 
@@ -90,5 +89,6 @@ def troubles(frame: Frame, now: Now) -> list[Markup]:
             found.append(Markup("The job {} has not run when it should have.").format(each.name))
     for rate in now.rates:
         if rate.week.level is not Level.QUIET:
-            found.append(Markup("Complaints in {} come near what mail providers bear.").format(rate.channel))
+            how = "are more than" if rate.week.level is Level.STOP else "come near"
+            found.append(Markup("Complaints in {} {} what mail providers bear.").format(rate.channel, how))
     return found

@@ -34,6 +34,16 @@ TONES: Final = {
     Call.INCONCLUSIVE: "open",
     Call.KEEP_RUNNING: "open",
 }
+
+
+class _Calls(dict[str, tuple[str, str]]):
+    """A verdict in words, and its tone; one that only another version of Takt knows by its own word."""
+
+    def __missing__(self, call: str) -> tuple[str, str]:
+        return call.replace("_", " "), "open"
+
+
+CALLS: Final = _Calls({each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()})
 COLOURS: Final = {"ink": INK, "colours": {"good": GOOD, "bad": BAD, "open": OPEN}}  # of the style sheet
 _KINDS: Final = {
     LineKind.INCIDENCE: "share with the event so far",
@@ -87,14 +97,17 @@ def page(readout: Readout) -> str:
     return rendered("readout.html", policy=POLICY, **values(readout, figures(readout)))
 
 
-def values(readout: Readout, drawn: Mapping[str, Figure], addresses: Addresses | None = None) -> dict[str, Any]:
+def values(
+    readout: Readout, drawn: Mapping[str, Figure], addresses: Addresses | None = None, also: int = 0
+) -> dict[str, Any]:
     """What the parts of a page about a readout are made of, with those charts on it. Without `addresses` nothing leads
     to a chart alone."""
     first = deciding(readout)
     rest = tuple(each for each in readout.metrics if each not in first)
     return {
         "readout": readout,
-        "answers": {each: _answers(readout, each) for each in readout.treatments},
+        "answers": {each: _answers(readout, each, also) for each in readout.treatments},
+        "also": also,
         "deciding": first,
         "others": rest,
         "charts": {name: chart_of(each) for name, each in drawn.items() if name != "others"},
@@ -162,8 +175,8 @@ _SAID: Final[tuple[Callable[..., str], ...]] = (
 )
 
 
-def _answers(readout: Readout, variant: str) -> Answers:
-    return Answers(_received(readout, variant), _sure(readout, variant), list(_cost(readout, variant)))
+def _answers(readout: Readout, variant: str, also: int) -> Answers:
+    return Answers(_received(readout, variant), _sure(readout, variant, also), list(_cost(readout, variant)))
 
 
 def _received(readout: Readout, variant: str) -> str | None:
@@ -175,10 +188,10 @@ def _received(readout: Readout, variant: str) -> str | None:
     return f"{own} a customer and week, {f'as under {readout.control}' if is_same else f'instead of {other}'}."
 
 
-def _sure(readout: Readout, variant: str) -> str:
+def _sure(readout: Readout, variant: str, also: int) -> str:
     """The level of what decides, and how much speaks against it."""
     levels = {level(each.comparison(variant).estimate.level) for each in readout.metrics if each.role is Role.PRIMARY}
-    against = len({*readout.problems, *(each.sentence for each in readout.cautions)})
+    against = also + len({*readout.problems, *(each.sentence for each in readout.cautions)})
     doubts = f"{numbers.count(against, 'thing')} could make it wrong" if against else "nothing found speaks against it"
     return f"Intervals of {' and '.join(sorted(levels)) or level(Level(readout.alpha))}; {doubts}."
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from engine.core.cells import as_csv
 from engine.render.frame import Frame, page
-from engine.render.page import TONES, breakable
+from engine.render.page import CALLS, breakable
 from engine.store.programme import Effect, Result, Total
 from experiments.reporting import numbers
 from experiments.reporting.endings import Ending
@@ -62,7 +62,7 @@ def programme_page(frame: Frame, tried: Tried) -> str:
         tried=tried,
         endings=ENDINGS,
         lead=_lead(tried.counts),
-        calls={each.value: (each.value.replace("_", " "), tone) for each, tone in TONES.items()},
+        calls=CALLS,
         effect_text=effect_text,
         breakable=breakable,
         small_call=_small_call,

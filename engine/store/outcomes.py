@@ -55,7 +55,7 @@ class Rates(NamedTuple):
     """What became of a channel's messages over some weeks. `contacts` were allowed, or sent past Takt: what is left to
     divide by where nobody tells what was delivered. `week`: the last seven days as the complaint breaker judges."""
 
-    channel: str
+    channel: str | None
     contacts: int
     delivered: int
     audible: int

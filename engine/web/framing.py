@@ -44,7 +44,7 @@ async def framed(request: Request, who: Viewer, title: str, here: str | None = N
         now_us=around.now_us,
         version=VERSION,
         here=here,
-        back=request.url.path + (f"?{query}" if query else ""),
+        back=request.url.path + (f"?{query}" if query else "") if request.method == "GET" else here or "/",
         who=who.key.name,
         csrf=who.session.csrf,
         may_manage=may(who.key, Scope.MANAGE),

@@ -86,7 +86,9 @@ def test_a_readout_stands_on_its_page_and_under_an_address_of_its_own(ada: Brows
     assert "an older readout" not in shown
     ada.send(page, f"{page}/readout")
     assert "an older readout" in words(ada.get(address).text)
-    assert ada.get(f"{page}/readouts/1").status_code == 404
+    for other in ("1", address.rsplit("/", 1)[1] + "0", str(int(address.rsplit("/", 1)[1]) + 1)):
+        assert ada.get(f"{page}/readouts/{other}").status_code == 404
+        assert ada.get(f"{page}/readouts/{other}/readout.json").status_code == 404
     assert ada.get("/experiments/none").status_code == 404
 
 
@@ -190,6 +192,7 @@ def test_a_variant_is_shipped_with_a_holdout(ada: Browser, takt: Caller) -> None
     assert refused.status_code == 422
     assert "a share from 0.05 to 0.1" in words(refused.text)
     assert '<option value="three" selected>' in refused.text
+    assert forms(refused.text)["/pauses"]["back"] == "/experiments", "a step's own address is for its form alone"
     assert ada.send(page, f"{page}/ship", variant="three", holdout="much").status_code == 422
     assert ada.send(page, f"{page}/ship", variant="none").status_code == 422
     assert ada.send(page, f"{page}/ship", variant="three", holdout="7.5").status_code == 303
@@ -223,13 +226,31 @@ def test_a_readout_of_another_version_is_told_by_its_word(ada: Browser, takt: Ca
     ada.send(page, f"{page}/readout")
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
         connection.execute(
-            "UPDATE snapshots SET readout = jsonb_set(readout, '{readout,schema}', '0'), call = 'inconclusive'"
+            "UPDATE snapshots SET readout = jsonb_set(readout, '{readout,schema}', '0'), call = 'wait_a_bit'"
             " WHERE experiment = (SELECT number FROM experiments WHERE key = %s)",
             (key,),
         )
     shown = ada.get(page)
     assert shown.status_code == 200
-    assert "It says inconclusive, and was made by another version of Takt" in words(shown.text)
+    assert "It says wait a bit, and was made by another version of Takt" in words(shown.text)
+    for path in ("/", "/experiments", "/programme"):
+        assert ada.get(path).status_code == 200, path
+    assert "wait a bit" in words(ada.get("/experiments").text)
+
+
+def test_a_readout_without_what_newer_ones_have_is_shown(ada: Browser, takt: Caller) -> None:
+    key = begun(takt)
+    page = f"/experiments/{key}"
+    ada.send(page, f"{page}/readout")
+    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE snapshots SET readout = jsonb_build_object('readout', readout -> 'readout')"
+            " WHERE experiment = (SELECT number FROM experiments WHERE key = %s)",
+            (key,),
+        )
+    shown = ada.get(page)
+    assert shown.status_code == 200
+    assert "What could make this wrong" in words(shown.text)
 
 
 def test_who_may_only_read_takes_no_step(browser: Browser, takt: Caller) -> None:

@@ -54,6 +54,7 @@ def test_it_tells_today_and_what_customers_make_of_it(ada: Browser, takt: Caller
     )
     # Not of those who were just sent something: so soon, it would be a machine.
     events += [{"id": f"no{each}", "customer_id": f"p{each}", "type": "unsubscribed", **of} for each in range(2)]
+    events.append({"id": "all", "customer_id": "p9", "type": "unsubscribed", "source": "app", "at": now})
     events.append({"id": "off", "customer_id": "o9", "type": "push_disabled", "source": "app", "at": now})
     takt.call("POST", "/v1/events", {"events": events})
     count(ada.service.database_url)
@@ -64,6 +65,7 @@ def test_it_tells_today_and_what_customers_make_of_it(ada: Browser, takt: Caller
     assert "Yesterday 0 nothing was asked" in shown
     assert "email 9 delivered 2 22.22 % 1 12.50 % too few to judge: 8 of 5,000" in shown
     assert "push 0 allowed or told of 1 0 no event tells what was delivered" in shown
+    assert "no channel named 0 allowed or told of 1 0" in shown, "who leaves everything names none"
 
 
 def test_it_names_what_somebody_should_look_at(ada: Browser, takt: Caller) -> None:
