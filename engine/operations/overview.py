@@ -1,5 +1,6 @@
 """What the first page says of now: how much was asked, what customers make of it, and whether everything runs."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from engine.core.breaker import judge
@@ -8,9 +9,9 @@ from engine.operations import jobs
 from engine.operations.jobs import Status
 from engine.operations.volumes import is_late
 from engine.store import hourly, hourly_reading, outcomes, volumes
-from engine.store.database import Connection, Database, clock_us
-from engine.store.hourly_reading import Stretch
-from engine.store.outcomes import Rates
+from engine.store.database import Database, clock_us
+from engine.store.hourly_reading import Added, Stretch
+from engine.store.outcomes import DayOutcomes, Rates
 from engine.store.volumes import Tally
 
 WEEKS_DAYS: Final = 28
@@ -40,11 +41,13 @@ async def overview(database: Database) -> Overview:
         now_us = await clock_us(connection)
         until_us = await hourly.until_us(connection, hourly.ASKS)
         today = now_us // DAY_US
-        days = await _days(connection, today)
+        stretch = Stretch((today - WEEKS_DAYS + 1) * DAY_US, (today + 1) * DAY_US)
+        counted = await hourly_reading.added(connection, stretch)
+        days = dict(volumes.by_day(counted, stretch))
         usual = Tally()
         for day in range(today - 1 - USUAL_DAYS, today - 1):
             usual = usual.plus(days.get(day, Tally()))
-        rates = await _rates(connection, today)
+        told = await outcomes.since(connection, today - WEEKS_DAYS + 1, today)
     recent = [each for each in status.alarms if each.at_us > now_us - _ALARM_DAYS * DAY_US]
     return Overview(
         now_us,
@@ -53,21 +56,14 @@ async def overview(database: Database) -> Overview:
         days.get(today, Tally()),
         days.get(today - 1, Tally()),
         usual,
-        rates,
+        _rates(counted, told, today),
         status._replace(alarms=recent),
     )
 
 
-async def _days(connection: Connection, today: int) -> dict[int, Tally]:
-    stretch = Stretch((today - 1 - USUAL_DAYS) * DAY_US, (today + 1) * DAY_US)
-    return dict(volumes.by_day(await hourly_reading.added(connection, stretch), stretch))
-
-
-async def _rates(connection: Connection, today: int) -> list[Rates]:
+def _rates(counted: Added, days: Sequence[DayOutcomes], today: int) -> list[Rates]:
     """Of every channel in which anything was sent or came of it in four weeks, and of none."""
-    stretch = Stretch((today - WEEKS_DAYS + 1) * DAY_US, (today + 1) * DAY_US)
-    sent = {each.name: each.tally for each in volumes.named((await hourly_reading.added(connection, stretch)).channels)}
-    days = await outcomes.since(connection, today - WEEKS_DAYS + 1, today)
+    sent = {each.name: each.tally for each in volumes.named(counted.channels)}
     found: list[Rates] = []
     for channel in (*(each.value for each in Channel), None):  # who leaves everything names no channel
         own = [each for each in days if each.channel == channel]

@@ -3,8 +3,6 @@
 The names are parts of addresses. Specs and sheets alone: nothing is drawn here.
 """
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, cast
@@ -19,7 +17,6 @@ from experiments.readout import LineKind, MetricReadout, Readout
 from experiments.reporting.numbers import Scale
 
 _TOLD: Final = ("variant", "limit", "day", "week", "received", "value", "effect", "low", "high")
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Sheet(NamedTuple):
@@ -59,15 +56,6 @@ def deciding(readout: Readout) -> tuple[MetricReadout, ...]:
     )
 
 
-def as_csv(sheet: Sheet) -> str:
-    """A sheet as spreadsheets read it. What begins like a formula is kept from being one."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(sheet.columns)
-    writer.writerows([_cell(each) for each in row] for row in sheet.rows)
-    return text.getvalue()
-
-
 def interactive(spec: Spec) -> Spec:
     """A chart that answers to a pointer: what lies under it is told, and where there is one plot it can be zoomed."""
     found = _pointed(spec)
@@ -77,12 +65,6 @@ def interactive(spec: Spec) -> Spec:
             zoom = {"name": "zoom", "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales"}
             last["params"] = [zoom]
     return found
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_FORMULAS):
-        return f"'{value}"
-    return value
 
 
 def intervals(readout: Readout, metrics: Iterable[MetricReadout] | None = None) -> Sheet:

@@ -5,11 +5,11 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
+from engine.core.cells import as_csv
 from engine.operations.volumes import volumes
 from engine.render.budgets import budgets_page, specs
 from engine.render.budgets_file import sheet
 from engine.render.drawing import drawn
-from engine.render.figures import as_csv
 from engine.store.volumes import Volumes
 from engine.web.answers import PageRoute, of_html, saved
 from engine.web.asking import database_of
@@ -38,7 +38,7 @@ async def as_file(
     request: Request, _who: Reader, days: Days = "28", channel: Channels = "", topic: Label = "", team: Label = ""
 ) -> Response:
     found = await _found(request, days, channel, topic, team)
-    return saved(as_csv(sheet(found)), "text/csv; charset=utf-8", f"budgets-{days}-days.csv")
+    return saved(as_csv(*sheet(found)), "text/csv; charset=utf-8", f"budgets-{days}-days.csv")
 
 
 async def _found(request: Request, days: str, channel: str, topic: str, team: str) -> Volumes:

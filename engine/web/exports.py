@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from engine.core.cells import as_csv
 from engine.core.errors import NotFound
 from engine.render.drawing import png
 from engine.render.experiment import Read
-from engine.render.figures import Figure, as_csv, interactive, intervals
+from engine.render.figures import Figure, interactive, intervals
 from engine.render.page import page
 from engine.web.answers import PageRoute, saved
 from engine.web.experiments import At, Day, Key, draw, seen_at
@@ -40,7 +41,7 @@ async def as_file(key: Key, at_us: At, request: Request, _who: Reader) -> Respon
 async def as_sheet(key: Key, at_us: At, request: Request, _who: Reader) -> Response:
     """One interval a metric and variant, as it decides."""
     _, found, _ = await seen_at(request, key, at_us)
-    return saved(as_csv(intervals(_readable(found))), "text/csv", f"{key}-{at_us}.csv")
+    return saved(as_csv(*intervals(_readable(found))), "text/csv", f"{key}-{at_us}.csv")
 
 
 @router.get("/experiments/{key}/readouts/{at_us}/charts/{chart}.png")
@@ -53,7 +54,7 @@ async def chart_as_png(key: Key, at_us: At, chart: Name, request: Request, _who:
 async def chart_as_sheet(key: Key, at_us: At, chart: Name, request: Request, _who: Reader) -> Response:
     """The numbers that a chart shows, not rounded."""
     figure = await _figure(request, key, at_us, chart)
-    return saved(as_csv(figure.sheet), "text/csv", f"{key}-{at_us}-{chart}.csv")
+    return saved(as_csv(*figure.sheet), "text/csv", f"{key}-{at_us}-{chart}.csv")
 
 
 @router.get("/experiments/{key}/readouts/{at_us}/charts/{chart}.json")

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from engine.render.figures import Sheet, as_csv
+from engine.core.cells import as_csv
+from engine.render.figures import Sheet
 from experiments.readout import Readout
 from tests.api.caller import Caller
 from tests.operations.plans import POLICY, THREE_ARMS
@@ -195,7 +196,7 @@ def test_what_lets_charts_answer_is_kept_by_browsers_and_bears_its_version(ada: 
 
 
 def test_a_sheet_holds_no_formula_and_any_text() -> None:
-    text = as_csv(Sheet(("name", "effect"), [("=1+1", -0.5), ('a "b", c', None), ("-x\n😀", 1e-9)]))
+    text = as_csv(*Sheet(("name", "effect"), [("=1+1", -0.5), ('a "b", c', None), ("-x\n😀", 1e-9)]))
     assert list(csv.reader(io.StringIO(text))) == [
         ["name", "effect"],
         ["'=1+1", "-0.5"],
