@@ -14,7 +14,7 @@ from engine.store.database import Connection, Database, clock_us
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.pruning import GRACE_DAYS
-from engine.store.snapshots import Past, Snapshot
+from engine.store.snapshots import Past, Reading, Snapshot
 from experiments.design import Inference
 from experiments.reporting import SCHEMA
 
@@ -39,18 +39,6 @@ class HeldKept(NamedTuple):
     holdout: Holdout
     snapshot: HeldSnapshot
     now_us: int
-
-
-class Read(NamedTuple):
-    """An effect as it was read as of an instant; the ends are those of an interval that holds at every look, None where
-    the metric has none."""
-
-    as_of_us: int
-    metric: str
-    variant: str
-    effect: float
-    low: float | None
-    high: float | None
 
 
 class Due(NamedTuple):
@@ -80,7 +68,7 @@ class Readouts:
             findings = [each for each in log if each.action == "note"]
             return Kept(record, snapshot, findings, await clock_us(connection))
 
-    async def course(self, number: int, until_us: int) -> list[Read]:
+    async def course(self, number: int, until_us: int) -> list[Reading]:
         """How the effects that decide went, a reading a day, up to the readout computed at an instant; oldest first.
 
         What a snapshot says never changes, so it is read once: a page of a long experiment costs what is new.
@@ -171,14 +159,14 @@ class Readouts:
         return found is not None and found.computed_us >= asked_us
 
 
-def _read(past: Past) -> Read | None:
+def _read(past: Past) -> Reading | None:
     """Under `anytime` what decides holds at every look; else what may stop does."""
     is_anytime = past.inference == Inference.ANYTIME
     effect = _number(past.effect)
     if effect is None:
         return None
     ends = (past.low, past.high) if is_anytime else (past.bound_low, past.bound_high)
-    return Read(past.as_of_us, past.metric, past.variant, effect, *map(_number, ends))
+    return Reading(past.as_of_us, past.metric, past.variant, effect, *map(_number, ends))
 
 
 def _number(found: object) -> float | None:

@@ -11,6 +11,7 @@ from math import isfinite
 from typing import Final, NamedTuple
 
 from engine.render.style import BAD, INK, SMALL_PX, TEXT_PX, WIDE, Size, Spec, colour, labels, scaled, short, spec
+from engine.store.snapshots import Reading
 from experiments.design import Direction, Role
 from experiments.readout import MetricReadout, Readout
 from experiments.reporting.sentences import measured_in
@@ -22,22 +23,6 @@ _DAY_US: Final = 1_000 * _DAY_MS
 _MARKED_MOST: Final = 31
 _DRAWN_MOST: Final = 61
 _TICKS: Final = {False: 8, True: 4}
-
-
-class Reading(NamedTuple):
-    """An effect as it was read at an instant; `low` and `high` are of the anytime interval, None without one."""
-
-    as_of_us: int
-    metric: str
-    variant: str
-    effect: float
-    low: float | None
-    high: float | None
-
-    @property
-    def day(self) -> int:
-        """The day in UTC before whose end it was read, counted from 1970."""
-        return (self.as_of_us - 1) // _DAY_US
 
 
 class Weekly(NamedTuple):

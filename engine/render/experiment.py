@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, NamedTuple
 
-from engine.render.courses import Reading, Weekly, dates_shown
+from engine.render.courses import Weekly, dates_shown
 from engine.render.figures import Figure, figures
 from engine.render.frame import Frame, page
 from engine.render.page import CALLS, Addresses, Chart, chart_of, values
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.programme import Line
-from engine.store.snapshots import Snapshot
+from engine.store.snapshots import Reading, Snapshot
 from experiments.design import Experiment
 from experiments.readout import MetricReadout, Readout
 from experiments.reporting import numbers

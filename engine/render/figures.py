@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple, cast
 
 from engine.render import courses, doses
 from engine.render import curves as curve
-from engine.render.courses import Reading, Weekly
+from engine.render.courses import Weekly
 from engine.render.forest import forest
 from engine.render.style import NARROW, WIDE, Spec
+from engine.store.snapshots import Reading
 from experiments.design import Role
 from experiments.readout import LineKind, MetricReadout, Readout
 from experiments.reporting.numbers import Scale

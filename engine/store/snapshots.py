@@ -9,6 +9,7 @@ from psycopg import Connection as SyncConnection
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from engine.core.policy import DAY_US
 from engine.store.database import Connection
 
 _SNAPSHOT = "experiment, computed_us, as_of_us, took_us, call, readout"
@@ -38,6 +39,23 @@ class Past(NamedTuple):
     high: Any
     bound_low: Any
     bound_high: Any
+
+
+class Reading(NamedTuple):
+    """An effect as it was read as of an instant; `low` and `high` are of an interval that holds at every look, None
+    where the metric has none."""
+
+    as_of_us: int
+    metric: str
+    variant: str
+    effect: float
+    low: float | None
+    high: float | None
+
+    @property
+    def day(self) -> int:
+        """The day in UTC before whose end it was read, counted from 1970."""
+        return (self.as_of_us - 1) // DAY_US
 
 
 async def newest(connection: Connection, experiment: int, at_us: int | None = None) -> Snapshot | None:

@@ -15,7 +15,6 @@ from engine.operations.programme import Seen
 from engine.operations.readouts import Readouts
 from engine.operations.ship import LEAST_HELD, MOST_HELD, end_holdout, readouts_us, ship
 from engine.render import explorer
-from engine.render.courses import Reading
 from engine.render.drawing import drawn
 from engine.render.experiment import (
     Held,
@@ -28,6 +27,7 @@ from engine.render.experiment import (
     read,
 )
 from engine.store.database import Database
+from engine.store.snapshots import Reading
 from engine.web.answers import PageRoute, of_html, see, sentence
 from engine.web.asking import Who, database_of
 from engine.web.framing import framed
@@ -177,8 +177,7 @@ async def seen_at(request: Request, key: str, at_us: int | None) -> tuple[Seen, 
     if seen.kept is None:
         return seen, read(None), []
     snapshot = seen.kept.snapshot
-    course = await readouts.course(snapshot.experiment, snapshot.computed_us)
-    readings = [Reading(*each) for each in course]
+    readings = await readouts.course(snapshot.experiment, snapshot.computed_us)
     return seen, await asyncio.to_thread(read, snapshot, readings), readings
 
 

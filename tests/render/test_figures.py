@@ -9,7 +9,7 @@ import pytest
 
 from engine.operations.plan_file import read_plan
 from engine.render import drawing, svg
-from engine.render.courses import Reading, Weekly, by_week, dates_shown, over_time
+from engine.render.courses import Weekly, by_week, dates_shown, over_time
 from engine.render.doses import dose_chart
 from engine.render.experiment import Subject, experiment_page, read
 from engine.render.figures import figures, interactive
@@ -17,7 +17,7 @@ from engine.render.frame import Frame
 from engine.render.style import INK, NARROW, WIDE
 from engine.render.svg import ChartError
 from engine.store.experiments import Entry, Record
-from engine.store.snapshots import Snapshot
+from engine.store.snapshots import Reading, Snapshot
 from experiments.design import Role
 from experiments.readout import Doses, Readout
 from experiments.reporting.json_form import document
