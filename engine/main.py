@@ -25,6 +25,10 @@ from engine.settings import Settings
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+# Longer than senders and load balancers keep an idle connection (a minute, mostly): whichever side closes first while
+# the other sends, the caller sees a connection that broke.
+IDLE_S_MAX = 75
+
 
 class CannotListen(TaktError):
     """Raised at start where the address is taken, or is none of this machine's."""
@@ -163,6 +167,7 @@ def _configured(application: "str | FastAPI", *, factory: bool = False, workers:
         loop="uvloop",
         http="engine.api.heads:BoundedHeads",
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=IDLE_S_MAX,
     )
 
 

@@ -34,7 +34,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 _BATCH_BYTES = 8 * 1024 * 1024
 _BACKOFF_S = 0.1
 _BACKOFF_S_MAX = 5.0
-_KEEPALIVE_S = 4.0  # uvicorn closes idle connections after 5 s: ours are gone by then
+KEEPALIVE_S = 60.0  # Takt closes idle connections after 75 s: ours are gone by then
 _AGAIN = frozenset({429, 502, 503, 504})
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _OUR_FAULT = (httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -96,7 +96,7 @@ class Conversations:
         self.transport_options: dict[str, Any] = {
             "base_url": base,
             "headers": {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
-            "limits": httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=_KEEPALIVE_S),
+            "limits": httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=KEEPALIVE_S),
         }
 
     def ask(self, ask: Ask) -> Steps[Answer]:

@@ -45,7 +45,8 @@ class Caller:
             base_url=service.url,
             headers={"X-API-Key": key or service.key},
             timeout=timeout_s,
-            limits=httpx.Limits(max_connections=64),
+            # none is kept: httpx may close an idle one under the thread that has just been given it
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=0),
         )
 
     def __enter__(self) -> "Caller":
