@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import pickle
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -29,22 +30,25 @@ def main() -> int:
     parser.add_argument("--customers", type=int, default=2_000)
     parser.add_argument("--days", type=int, default=63)
     parser.add_argument("--workers", type=int, default=2, help="seeds that are played at the same time; 2 if not given")
+    parser.add_argument(
+        "--kept", type=Path, help="a folder of scores: what is there, by the same code, is not played again"
+    )
     parser.add_argument("--report", type=Path, default=ROOT / "docs" / "calibration-service.md")
     given = parser.parse_args()
-    started = time.monotonic()
-    scores = played(range(given.first, given.first + given.seeds), given.customers, given.days, given.workers)
+    seeds = range(given.first, given.first + given.seeds)
+    scores = played(seeds, given.customers, given.days, given.workers, given.kept)
     found = findings(scores)
-    given.report.write_text(report(found, scores, given.customers, given.days, time.monotonic() - started))
+    given.report.write_text(report(found, scores, given.customers, given.days))
     for each in found:
         print(f"{each.verdict:13}  {each.tally.coverage:.3f} of {each.tally.known}  {each.case.name}")
     return 1 if any(each.verdict is Verdict.FAILS for each in found) else 0
 
 
-def played(seeds: range, customers: int, days: int, workers: int) -> list[Score]:
+def played(seeds: range, customers: int, days: int, workers: int, kept: Path | None = None) -> list[Score]:
     """In the order of the seeds; each in a process, on a database of its own."""
     with embedded.attach(TEST_DATA_DIR), ProcessPoolExecutor(workers) as pool:
         started = time.monotonic()
-        waiting = [pool.submit(partial(one, seed, customers, days)) for seed in seeds]
+        waiting = [pool.submit(partial(one, seed, customers, days, kept)) for seed in seeds]
         scores: list[Score] = []
         for future in as_completed(waiting):
             each = future.result()
@@ -55,9 +59,18 @@ def played(seeds: range, customers: int, days: int, workers: int) -> list[Score]
     return sorted(scores, key=lambda each: each.seed)
 
 
-def one(seed: int, customers: int, days: int) -> Score:
+def one(seed: int, customers: int, days: int, kept: Path | None = None) -> Score:
+    there = kept / f"{seed}-{customers}-{days}.pickle" if kept else None
+    if there and there.exists():
+        return pickle.loads(there.read_bytes())
     with embedded.attach(TEST_DATA_DIR) as server, own_database(server) as url:
-        return score(asyncio.run(seen(url, small(customers, days), seed)))
+        found = score(asyncio.run(seen(url, small(customers, days), seed)))
+    if there:
+        there.parent.mkdir(parents=True, exist_ok=True)
+        beside = there.with_suffix(".part")
+        beside.write_bytes(pickle.dumps(found))
+        beside.rename(there)
+    return found
 
 
 if __name__ == "__main__":

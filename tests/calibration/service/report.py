@@ -28,7 +28,6 @@ end.
 | | |
 |---|---|
 | seeds | {first} to {last} |
-| seconds | {seconds:,.0f} |
 """
 _SIGNS = """
 ## The sign that correlation gets wrong
@@ -43,7 +42,7 @@ push off less often, though every push makes some leave. Means over seeds, with 
 """
 
 
-def report(findings: Sequence[Finding], scores: Sequence[Score], customers: int, days: int, seconds: float) -> str:
+def report(findings: Sequence[Finding], scores: Sequence[Score], customers: int, days: int) -> str:
     failed = sum(each.verdict is Verdict.FAILS for each in findings)
     summary = f"**{failed} of {len(findings)} claims are excluded.**" if failed else "**No claim is excluded.**"
     text = _INTRODUCTION.format(
@@ -55,7 +54,6 @@ def report(findings: Sequence[Finding], scores: Sequence[Score], customers: int,
         summary=summary,
         first=scores[0].seed,
         last=scores[-1].seed,
-        seconds=seconds,
     )
     sections: dict[str, list[Finding]] = {}
     for each in findings:

@@ -55,7 +55,7 @@ def test_every_seed_counts_what_arithmetic_counts(plays: Plays):
 def test_no_claim_is_excluded_and_the_page_says_what_was_found(plays: Plays):
     found = findings(plays.scores)
     assert [each.case.name for each in found if each.verdict is Verdict.FAILS] == []
-    text = report(found, plays.scores, CUSTOMERS, DAYS, 1.0)
+    text = report(found, plays.scores, CUSTOMERS, DAYS)
     assert "**No claim is excluded.**" in text
     assert "Counted wrong" not in text
 
@@ -93,4 +93,4 @@ def test_a_seed_that_counts_wrong_fails_its_claim_and_is_on_the_page(plays: Play
     assert [each.case.name for each in found if each.verdict is Verdict.FAILS] == [
         "customers, outcomes or contacts are counted otherwise than by arithmetic"
     ]
-    assert "* Seed 1: push-budget, one: 3 entered, 2 by arithmetic" in report(found, scores, CUSTOMERS, DAYS, 1.0)
+    assert "* Seed 1: push-budget, one: 3 entered, 2 by arithmetic" in report(found, scores, CUSTOMERS, DAYS)
