@@ -92,13 +92,13 @@ def is_running(trial: Trial, day: int, stopped: Mapping[str, int]) -> bool:
     return trial.start_day <= day < stopped.get(trial.key, 2**30)
 
 
-def truth(company: Company, seed: int, key: str, stopped: Mapping[str, int]) -> dict[str, Truth]:
-    """By metric, for the rates, means and reachable shares of one experiment's plan.
+def truth(company: Company, seed: int, key: str, stopped: Mapping[str, int], until_us: int) -> dict[str, Truth]:
+    """By metric, for the rates, means and reachable shares of one experiment's plan, watched until an instant that
+    counts from the first day.
 
     The others assign and stop as they did; `stopped` is what a play returned.
     """
     trial = next(each for each in company.trials if each.key == key)
-    until_us = stopped.get(key, company.days) * DAY_US
     lived: dict[str, Fate] = {}
     for place, name in enumerate(trial.variants):
         all_in_one = {**formula(company), key: np.full(company.customers, place, dtype=np.int64)}

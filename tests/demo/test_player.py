@@ -1,7 +1,5 @@
 """A simulated company plays through the operations, and what Takt makes of it is what arithmetic says."""
 
-import json
-
 import numpy as np
 import psycopg
 import pytest
@@ -12,11 +10,10 @@ from engine.demo.company import HOUR_US, Company
 from engine.demo.fates import Fate, fate, formula, outcome, plan_of, truth, window_us
 from engine.demo.player import Played, play
 from engine.operations.decider import Decider
-from engine.operations.readouts import Readouts
 from engine.operations.verify import verify
 from engine.settings import Settings
 from experiments.design import Direction, Outcome, Rate, Role
-from experiments.readout import Readout
+from tests.calibration.service.playing import kept
 
 SEED = 3
 
@@ -34,16 +31,6 @@ async def played(url: str, company: Company) -> Played:
         await decider.close()
 
 
-async def readout(url: str, key: str) -> Readout:
-    decider = Decider(url, Settings(lanes=1))
-    await decider.open()
-    try:
-        kept = await Readouts(decider.database).newest(key)
-        return Readout.from_json(json.dumps(kept.snapshot.readout["readout"]))
-    finally:
-        await decider.close()
-
-
 @pytest.mark.anyio
 async def test_takt_does_what_arithmetic_says_in_every_message_entry_and_sum(database_url: str) -> None:
     """Two accounts of one policy, and of one analysis, that share no code."""
@@ -56,9 +43,9 @@ async def test_takt_does_what_arithmetic_says_in_every_message_entry_and_sum(dat
             assert not len(differing), (day, campaign.name, differing[:5])
     assert sum(int(each.sum()) for sent in of.sent for each in sent.values()) > 500
     assert_entered(database_url, company, of, by_hand)
+    reads = await kept(database_url, of, [each.key for each in company.trials])
     for trial in company.trials:
-        found = await readout(database_url, trial.key)
-        until_us = of.stopped.get(trial.key, company.days) * DAY_US
+        found, until_us = reads[trial.key]
         for metric in plan_of(trial).metrics:
             entered = by_hand.entered_us[trial.key]
             mature = (entered >= 0) & (entered + window_us(metric) <= until_us)
@@ -129,5 +116,5 @@ def test_who_is_sent_most_leaves_least_though_each_push_more_makes_customers_lea
         received += (sent["daily-deals"] | sent["we-miss-you"]) & inside
     gone = outcome(company, lived, left, entered)
     assert np.corrcoef(received[mature], gone[mature])[0, 1] < 0
-    true = truth(company, seed, "push-budget", {})["push_off_28"]
+    true = truth(company, seed, "push-budget", {}, company.days * DAY_US)["push_off_28"]
     assert true.effect("one", "three") < 0 < true.effect("five", "three")

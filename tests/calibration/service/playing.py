@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from engine.core.account import State
+from engine.core.policy import DAY_US
 from engine.demo.company import Company
 from engine.demo.fates import Fate, Truth, fate, formula, truth
 from engine.demo.player import Played, play
@@ -20,10 +21,18 @@ from engine.settings import Settings
 from engine.store import embedded
 from engine.store import experiments as records
 from engine.store.database import clock_us
+from engine.store.snapshots import Snapshot
 from experiments.readout import Readout
 from tests.conftest import clean_database, migrated_template
 
 _HESITATES: Final = 4  # of so many customers asked about, one has a message that is reserved first and then given back
+
+
+class Read(NamedTuple):
+    """A readout, and until when it watches: an instant counted from the company's first day."""
+
+    readout: Readout
+    until_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Seen:
     company: Company
     seed: int
     played: Played
-    readouts: Mapping[str, Readout]
+    reads: Mapping[str, Read]
     fate: Fate
     truths: Mapping[str, Mapping[str, Truth]]
 
@@ -77,12 +86,12 @@ async def seen(url: str, company: Company, seed: int) -> Seen:
         played = await play(decider, company, seed)
     finally:
         await decider.close()
-    truths = {each.key: truth(company, seed, each.key, played.stopped) for each in company.trials}
-    by_hand = fate(company, seed, formula(company), played.stopped)
-    return Seen(company, seed, played, await kept(url, [each.key for each in company.trials]), by_hand, truths)
+    reads = await kept(url, played, [each.key for each in company.trials])
+    truths = {key: truth(company, seed, key, played.stopped, each.until_us) for key, each in reads.items()}
+    return Seen(company, seed, played, reads, fate(company, seed, formula(company), played.stopped), truths)
 
 
-async def kept(url: str, keys: Sequence[str]) -> dict[str, Readout]:
+async def kept(url: str, played: Played, keys: Sequence[str]) -> dict[str, Read]:
     """The newest readouts, by experiment."""
     decider = Decider(url, Settings(lanes=1))
     await decider.open()
@@ -91,10 +100,18 @@ async def kept(url: str, keys: Sequence[str]) -> dict[str, Readout]:
         newest = {key: await readouts.newest(key) for key in keys}
     finally:
         await decider.close()
-    return {key: Readout.from_json(json.dumps(each.snapshot.readout["readout"])) for key, each in newest.items()}
+    return {key: _read(each.snapshot, played, played.stopped.get(key)) for key, each in newest.items()}
 
 
-async def read_again(url: str, key: str) -> dict[str, Readout]:
+def _read(snapshot: Snapshot, played: Played, stopped: int | None) -> Read:
+    """What was stopped is watched until then, whatever the readout says; what was not, until it was read."""
+    until_us = snapshot.as_of_us - played.day_zero_us
+    if stopped is not None and stopped < len(played.days):
+        until_us = stopped * DAY_US
+    return Read(Readout.from_json(json.dumps(snapshot.readout["readout"])), until_us)
+
+
+async def read_again(url: str, played: Played, key: str) -> dict[str, Read]:
     """The readout of one experiment, computed now and in this process."""
     decider = Decider(url, Settings(lanes=1))
     await decider.open()
@@ -105,4 +122,4 @@ async def read_again(url: str, key: str) -> dict[str, Readout]:
     finally:
         await decider.close()
     refresh(url, number, now_us)
-    return await kept(url, [key])
+    return await kept(url, played, [key])

@@ -10,11 +10,10 @@ from engine.demo.company import Trial
 from engine.demo.fates import formula, outcome, plan_of, window_us
 from experiments.design import Metric
 from experiments.estimates import Estimate
-from experiments.readout import Readout
 from experiments.reporting.verdicts import Call
 from experiments.simulation.lives import Flags, Floats
 from tests.calibration.counting import is_torn
-from tests.calibration.service.playing import Seen
+from tests.calibration.service.playing import Read, Seen
 
 _CONTACT_DAYS = 28
 _CONTACTS = f"contacts_{_CONTACT_DAYS}"
@@ -50,40 +49,40 @@ class Score:
 
 
 def score(seen: Seen) -> Score:
-    calls = {(key, verdict.variant): verdict.call for key, each in seen.readouts.items() for verdict in each.verdicts}
-    wrong = tuple(miscounted(seen, seen.readouts))
+    calls = {(key, verdict.variant): verdict.call for key, (each, _) in seen.reads.items() for verdict in each.verdicts}
+    wrong = tuple(miscounted(seen, seen.reads))
     return Score(seen.seed, wrong, tuple(_spots(seen)), calls, seen.played.stopped, _naive(seen))
 
 
-def miscounted(seen: Seen, readouts: Mapping[str, Readout]) -> Iterator[str]:
+def miscounted(seen: Seen, reads: Mapping[str, Read]) -> Iterator[str]:
     """Where these readouts count other customers or events than arithmetic does."""
-    for trial in (each for each in seen.company.trials if each.key in readouts):
-        readout = readouts[trial.key]
+    for trial in (each for each in seen.company.trials if each.key in reads):
+        readout = reads[trial.key].readout
         entered, variants = seen.fate.entered_us[trial.key], formula(seen.company)[trial.key]
         for place, group in enumerate(readout.groups):
             own = int(((entered >= 0) & (variants == place)).sum())
             if group.units != own:
                 yield f"{trial.key}, {group.variant}: {group.units} entered, {own} by arithmetic"
         for metric in plan_of(trial).metrics:
-            yield from _miscounted(seen, trial, readout, metric)
-        yield from _contacts_miscounted(seen, trial, readout)
+            yield from _miscounted(seen, trial, reads[trial.key], metric)
+        yield from _contacts_miscounted(seen, trial, reads[trial.key])
 
 
-def _miscounted(seen: Seen, trial: Trial, readout: Readout, metric: Metric) -> Iterator[str]:
+def _miscounted(seen: Seen, trial: Trial, read: Read, metric: Metric) -> Iterator[str]:
     entered, variants = seen.fate.entered_us[trial.key], formula(seen.company)[trial.key]
-    mature = _mature(seen, trial, window_us(metric))
+    mature = _mature(seen, trial, read, window_us(metric))
     numbers = outcome(seen.company, seen.fate, metric, entered)
     for place, name in enumerate(trial.variants):
-        arm, own = readout.metric(metric.name).arm(name), mature & (variants == place)
+        arm, own = read.readout.metric(metric.name).arm(name), mature & (variants == place)
         units, total = int(own.sum()), float(numbers[own].sum())
         if arm.units != units or abs(arm.numerator - total) > _NEAR * max(1.0, total):
             said = f"{arm.numerator:g} of {arm.units} customers, {total:g} of {units} by arithmetic"
             yield f"{trial.key}, {metric.name}, {name}: {said}"
 
 
-def _contacts_miscounted(seen: Seen, trial: Trial, readout: Readout) -> Iterator[str]:
+def _contacts_miscounted(seen: Seen, trial: Trial, read: Read) -> Iterator[str]:
     """What was sent in the window, give or take what was sent on its first and last day: the same noon as entry."""
-    mature = _mature(seen, trial, _CONTACT_DAYS * DAY_US)
+    mature = _mature(seen, trial, read, _CONTACT_DAYS * DAY_US)
     first = seen.fate.entered_us[trial.key] // DAY_US
     variants = formula(seen.company)[trial.key]
     surely, perhaps = np.zeros(len(first)), np.zeros(len(first))
@@ -92,21 +91,20 @@ def _contacts_miscounted(seen: Seen, trial: Trial, readout: Readout) -> Iterator
         surely += count * ((day > first) & (day < first + _CONTACT_DAYS))
         perhaps += count * ((day == first) | (day == first + _CONTACT_DAYS))
     for place, name in enumerate(trial.variants):
-        arm, own = readout.metric(_CONTACTS).arm(name), mature & (variants == place)
+        arm, own = read.readout.metric(_CONTACTS).arm(name), mature & (variants == place)
         low, high = float(surely[own].sum()), float((surely + perhaps)[own].sum())
         if not low <= arm.numerator <= high:
             yield f"{trial.key}, {_CONTACTS}, {name}: {arm.numerator:g}, {low:g} to {high:g} by arithmetic"
 
 
-def _mature(seen: Seen, trial: Trial, window: int) -> Flags:
+def _mature(seen: Seen, trial: Trial, read: Read, window_us: int) -> Flags:
     entered = seen.fate.entered_us[trial.key]
-    until_us = seen.played.stopped.get(trial.key, seen.company.days) * DAY_US
-    return (entered >= 0) & (entered + window <= until_us)
+    return (entered >= 0) & (entered + window_us <= read.until_us)
 
 
 def _spots(seen: Seen) -> Iterator[Spot]:
     for trial in seen.company.trials:
-        readout, control = seen.readouts[trial.key], trial.variants[0]
+        readout, control = seen.reads[trial.key].readout, trial.variants[0]
         for name, truth in seen.truths[trial.key].items():
             for each in readout.metric(name).comparisons:
                 effect = truth.effect(each.variant, control) if truth.units else 0.0
@@ -126,7 +124,8 @@ def _naive(seen: Seen) -> float:
     trial = next(each for each in seen.company.trials if each.limits)
     pushes = [each.name for each in seen.company.campaigns if each.channel == trial.channel and each.sells]
     first = seen.fate.entered_us[trial.key] // DAY_US
-    chosen = _mature(seen, trial, _CONTACT_DAYS * DAY_US) & (formula(seen.company)[trial.key] == 0)
+    mature = _mature(seen, trial, seen.reads[trial.key], _CONTACT_DAYS * DAY_US)
+    chosen = mature & (formula(seen.company)[trial.key] == 0)
     received, left = np.zeros(len(first)), np.zeros(len(first))
     for day, (sent, pages) in enumerate(zip(seen.played.sent, seen.played.days, strict=True)):
         inside = (first >= 0) & (day >= first) & (day < first + _CONTACT_DAYS)

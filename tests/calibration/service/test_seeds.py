@@ -78,12 +78,12 @@ def test_who_gets_more_leaves_less_yet_no_readout_says_that_sending_less_drives_
 @pytest.mark.parametrize(("substitute", "key"), ALL, ids=lambda each: getattr(each, "__name__", each))
 def test_a_wrong_readout_is_caught(plays: Plays, substitute: Substitution, key: str, monkeypatch: pytest.MonkeyPatch):
     substitute(monkeypatch)
-    assert list(miscounted(plays.first, asyncio.run(read_again(plays.url, key))))
+    assert list(miscounted(plays.first, asyncio.run(read_again(plays.url, plays.first.played, key))))
 
 
 @pytest.mark.parametrize("key", ["push-budget", "loud-subjects"])
 def test_a_right_readout_that_is_read_again_is_not_caught(plays: Plays, key: str):
-    assert list(miscounted(plays.first, asyncio.run(read_again(plays.url, key)))) == []
+    assert list(miscounted(plays.first, asyncio.run(read_again(plays.url, plays.first.played, key)))) == []
 
 
 def test_a_seed_that_counts_wrong_fails_its_claim_and_is_on_the_page(plays: Plays):
