@@ -89,7 +89,7 @@ def exposed_when_allowed(patch: pytest.MonkeyPatch) -> None:
         joined = exposures.join(first, "customer_id")
         return joined.mutate(entered_at=joined["allowed_at"]).drop("allowed_at"), events
 
-    _replace_tables(patch, wrong)
+    replace_tables(patch, wrong)
 
 
 def grouped_by_contacts_received(patch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def grouped_by_contacts_received(patch: pytest.MonkeyPatch) -> None:
         arm = ibis.cases((joined["contacts"] > OFTEN, "five"), else_="one")
         return joined.mutate(variant=arm).select(exposures.columns), events
 
-    _replace_tables(patch, wrong)
+    replace_tables(patch, wrong)
 
 
 def inactive_as_left(patch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def inactive_as_left(patch: pytest.MonkeyPatch) -> None:
         silent = silent.select(events.columns).filter(lambda each: each["at"] <= last)
         return exposures, events.filter(events["type"] != "left").union(silent)
 
-    _replace_tables(patch, wrong)
+    replace_tables(patch, wrong)
 
 
 def suspects_counted(patch: pytest.MonkeyPatch) -> None:
@@ -150,9 +150,9 @@ def student_beside_welch(patch: pytest.MonkeyPatch) -> None:
     right = means.difference
 
     def wrong(strata: Sequence[Stratum[Moments]], level: Level, cap: float | None = None) -> Estimate:
+        found = right(strata, level, cap)
         one, other = ((arm.mean, arm.variance**0.5, arm.count) for arm in (strata[0].control, strata[0].treatment))
-        p_value = _p_value_of(stats.ttest_ind_from_stats(*other, *one))
-        return replace(right(strata, level, cap), p_value=p_value)
+        return found if found.why_not else replace(found, p_value=_p_value_of(stats.ttest_ind_from_stats(*other, *one)))
 
     patch.setattr(means, "difference", wrong)
 
@@ -195,7 +195,7 @@ def _replace_outcomes(
     patch.setattr(tables, "aggregate", aggregate)
 
 
-def _replace_tables(patch: pytest.MonkeyPatch, wrong: Callable[[Table, Table], tuple[Table, Table]]) -> None:
+def replace_tables(patch: pytest.MonkeyPatch, wrong: Callable[[Table, Table], tuple[Table, Table]]) -> None:
     right = long.prepare
 
     def prepare(plan: Experiment, engine: Any, exposures: Table, events: Table, as_of: Any) -> long.LongForm:

@@ -93,25 +93,17 @@ async def seen(url: str, company: Company, seed: int) -> Seen:
 
 async def kept(url: str, played: Played, keys: Sequence[str]) -> dict[str, Read]:
     """The newest readouts, by experiment."""
-    decider = Decider(url, Settings(lanes=1))
-    await decider.open()
-    try:
-        readouts = Readouts(decider.database)
-        newest = {key: await readouts.newest(key) for key in keys}
-    finally:
-        await decider.close()
-    return {key: _read(each.snapshot, played, played.stopped.get(key)) for key, each in newest.items()}
+    return {key: watched(played, key, each) for key, each in (await _newest(url, keys)).items()}
 
 
-def _read(snapshot: Snapshot, played: Played, stopped: int | None) -> Read:
+def watched(played: Played, key: str, snapshot: Snapshot) -> Read:
     """What was stopped is watched until then, whatever the readout says; what was not, until it was read."""
     until_us = snapshot.as_of_us - played.day_zero_us
-    if stopped is not None and stopped < len(played.days):
-        until_us = stopped * DAY_US
-    return Read(Readout.from_json(json.dumps(snapshot.readout["readout"])), until_us)
+    stopped = played.stopped.get(key, len(played.days))
+    return Read(readout_in(snapshot), stopped * DAY_US if stopped < len(played.days) else until_us)
 
 
-async def read_again(url: str, played: Played, key: str) -> dict[str, Read]:
+async def read_again(url: str, key: str) -> Snapshot:
     """The readout of one experiment, computed now and in this process."""
     decider = Decider(url, Settings(lanes=1))
     await decider.open()
@@ -122,4 +114,18 @@ async def read_again(url: str, played: Played, key: str) -> dict[str, Read]:
     finally:
         await decider.close()
     refresh(url, number, now_us)
-    return await kept(url, played, [key])
+    return (await _newest(url, [key]))[key]
+
+
+async def _newest(url: str, keys: Sequence[str]) -> dict[str, Snapshot]:
+    decider = Decider(url, Settings(lanes=1))
+    await decider.open()
+    try:
+        readouts = Readouts(decider.database)
+        return {key: (await readouts.newest(key)).snapshot for key in keys}
+    finally:
+        await decider.close()
+
+
+def readout_in(snapshot: Snapshot) -> Readout:
+    return Readout.from_json(json.dumps(snapshot.readout["readout"]))

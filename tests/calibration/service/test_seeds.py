@@ -14,7 +14,7 @@ from engine.store import embedded
 from experiments.reporting.verdicts import Call
 from tests.calibration.claims import Verdict
 from tests.calibration.service.claiming import findings
-from tests.calibration.service.playing import Seen, own_database, read_again, seen
+from tests.calibration.service.playing import Read, Seen, own_database, read_again, seen, watched
 from tests.calibration.service.report import report
 from tests.calibration.service.scoring import Score, miscounted, score
 from tests.calibration.service.wrong_readouts import ALL, Substitution
@@ -48,6 +48,11 @@ def plays(server: embedded.Server) -> Generator[Plays]:
         yield Plays(urls[0], all_seen[0], [score(each) for each in all_seen])
 
 
+def again(plays: Plays, key: str) -> dict[str, Read]:
+    """The first seed's readout of an experiment, computed once more."""
+    return {key: watched(plays.first.played, key, asyncio.run(read_again(plays.url, key)))}
+
+
 def test_every_seed_counts_what_arithmetic_counts(plays: Plays):
     assert [each.wrong for each in plays.scores] == [()] * len(SEEDS)
 
@@ -78,12 +83,12 @@ def test_who_gets_more_leaves_less_yet_no_readout_says_that_sending_less_drives_
 @pytest.mark.parametrize(("substitute", "key"), ALL, ids=lambda each: getattr(each, "__name__", each))
 def test_a_wrong_readout_is_caught(plays: Plays, substitute: Substitution, key: str, monkeypatch: pytest.MonkeyPatch):
     substitute(monkeypatch)
-    assert list(miscounted(plays.first, asyncio.run(read_again(plays.url, plays.first.played, key))))
+    assert list(miscounted(plays.first, again(plays, key)))
 
 
 @pytest.mark.parametrize("key", ["push-budget", "loud-subjects"])
 def test_a_right_readout_that_is_read_again_is_not_caught(plays: Plays, key: str):
-    assert list(miscounted(plays.first, asyncio.run(read_again(plays.url, plays.first.played, key)))) == []
+    assert list(miscounted(plays.first, again(plays, key))) == []
 
 
 def test_a_seed_that_counts_wrong_fails_its_claim_and_is_on_the_page(plays: Plays):

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
+import ibis
 import pytest
 
 from engine.core.policy import DAY_US
 from engine.operations import readout
 from engine.store import analysis_sql
+from engine.store.analysis import COLUMNS
 from experiments.aggregates import Aggregate, Aggregates
 from experiments.design import Experiment, Rate
 from experiments.moments import Counts, Moments
@@ -66,6 +68,23 @@ def read_beyond_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(readout, "Analysis", lambda connection, wanted, _until_us: right(connection, wanted))
 
 
+def inactive_as_left(patch: pytest.MonkeyPatch) -> None:
+    """Who has not come for fourteen days has closed the account, whatever they said."""
+
+    def wrong(exposures: Any, events: Any) -> tuple[Any, Any]:
+        sessions = events.filter(events[COLUMNS.event] == "session")
+        until_us = sessions[COLUMNS.at] + wrong_analyses.SILENCE_DAYS * DAY_US
+        next_us = sessions[COLUMNS.at].lead().over(ibis.window(group_by=COLUMNS.unit, order_by=COLUMNS.at))
+        silent = sessions.mutate(following=next_us).mutate(
+            **{COLUMNS.at: until_us, COLUMNS.event: ibis.literal("account_closed")}
+        )
+        silent = silent.filter(silent["following"].isnull() | (silent["following"] > silent[COLUMNS.at]))
+        others = events.filter(events[COLUMNS.event] != "account_closed")
+        return exposures, others.union(silent.select(events.columns))
+
+    wrong_analyses.replace_tables(patch, wrong)
+
+
 def per_message(patch: pytest.MonkeyPatch) -> None:
     """A rate of customers becomes one of messages."""
     right = readout.aggregate
@@ -100,13 +119,19 @@ ALL: Final[tuple[tuple[Substitution, str], ...]] = (
     (suspects_counted, "loud-subjects"),
     (read_beyond_the_end, "loud-subjects"),
 )
-"""With an experiment in whose readout each shows.
+"""With an experiment of the small company in whose readout each shows."""
 
-Not planted here, of those in `tests.experiments.wrong_analyses`: phases pooled (no plan of the small company has any),
-inactive as left, 1 - Kaplan-Meier and hazards beside incidence (none has a survival metric or one of leaving), and the
-p-values that are not their interval's (Fisher, Student, uncorrected, fixed beside anytime): they count all right, and
-what is checked here are counts. Only where an interval comes to leave 0 out does such a p-value say something else.
-"""
+OF_DESIGNED: Final[tuple[tuple[Substitution, str], ...]] = (
+    (wrong_analyses.phases_pooled, "phases"),
+    (inactive_as_left, "fixed"),
+    (wrong_analyses.one_minus_kaplan_meier, "fixed"),
+    (wrong_analyses.hazards_beside_incidence, "fixed"),
+    (wrong_analyses.fisher_beside_a_score_interval, "fixed"),
+    (wrong_analyses.student_beside_welch, "fixed"),
+    (wrong_analyses.uncorrected_beside_simultaneous, "fixed"),
+    (wrong_analyses.fixed_beside_anytime, "anytime"),
+)
+"""With one of `designed` in whose readout each shows."""
 
 
 def _expose(patch: pytest.MonkeyPatch, variant: str, diverged: str) -> None:
