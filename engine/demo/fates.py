@@ -154,7 +154,7 @@ def _reachable(company: Company, of: Fate, channel: str, until: Ints) -> Floats:
     on = np.ones(company.customers)
     for day, pages in enumerate(of.days):
         told = [each for each in pages if each.type in (*_LOSSES[channel], *_LIFTS[channel]) and not each.is_suspect]
-        for page in sorted(told, key=lambda each: each.type in _LOSSES[channel]):
+        for page in sorted(told, key=lambda each: each.type in _LIFTS[channel]):  # of a day, whoever returns left before
             if page.channel not in (None, channel):
                 continue
             inside = day * DAY_US + page.at < until[page.customer]
