@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from engine.core.quiet import QuietPeriod
 from engine.core.windows import Calendar
@@ -174,6 +174,13 @@ class Budget:
     hold_back: HoldBack | None = None
     shadow: bool = False
     is_gap: bool = False
+
+
+class Change(NamedTuple):
+    """A budget as the policy has it, and as a variant of an experiment does."""
+
+    before: Budget
+    after: Budget
 
 
 @dataclass(frozen=True, slots=True)

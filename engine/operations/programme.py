@@ -6,16 +6,21 @@ promise too much. A holdout is compared with all that came after it at once.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
-from engine.core.errors import NotFound
+from engine.core.errors import InvalidPolicy, NotFound
+from engine.core.policy import Change, Policy
+from engine.core.policy_reader import read_policy
 from engine.operations.experiments import State, Whole, day_of, whole
+from engine.operations.plan_file import budgets_changed, patched, read_plan
 from engine.operations.readouts import Kept, Readouts
 from engine.operations.ship import planned_us
+from engine.store import policies, snapshots
 from engine.store import programme as store
-from engine.store import snapshots
 from engine.store.database import Database, clock_us
 from engine.store.programme import Line, Result, Total
+from experiments.design import Experiment
 
 SHOWN_MAX: Final = 1_000
 RESULTS_MAX: Final = 1_000
@@ -24,9 +29,12 @@ _DAYS_SHOWN: Final = 120
 
 class Seen(NamedTuple):
     """One experiment with all there is to know of it. `kept` is None before the first readout; `days` are the last
-    readouts of each day, the newest first, and `is_newest` whether `kept` is the newest of all."""
+    readouts of each day, the newest first, and `is_newest` whether `kept` is the newest of all. `changes`: of each
+    variant that changes budgets, what they were when it was started, and what they are under it."""
 
     whole: Whole
+    plan: Experiment
+    changes: dict[str, list[Change]]
     kept: Kept | None
     days: list[tuple[int, str]]
     is_newest: bool
@@ -64,10 +72,25 @@ async def seen(database: Database, readouts: Readouts, key: str, at_us: int | No
         kept = None
     if kept is not None and at_us not in (None, kept.snapshot.computed_us):
         raise NotFound(f"no readout of {key!r} is kept from then: of days long ago there is the last one")
+    plan = read_plan(found.record.plan)
     async with database.connection() as connection:
         days = await snapshots.days(connection, found.record.number, _DAYS_SHOWN)
+        policy = await policies.policy_at(connection, found.record.started_us) if budgets_changed(plan) else None
     newest_us = days[0][0] if days else None
-    return Seen(found, kept, days, kept is None or kept.snapshot.computed_us == newest_us)
+    changed = changes(read_policy(policy), plan) if policy else {}
+    return Seen(found, plan, changed, kept, days, kept is None or kept.snapshot.computed_us == newest_us)
+
+
+def changes(policy: Policy, plan: Experiment) -> dict[str, list[Change]]:
+    """By variant the budgets that it changes, as they are and as they are under it; of one that does not fit the policy
+    nothing is known."""
+    found: dict[str, list[Change]] = {}
+    for variant in plan.variants:
+        with suppress(InvalidPolicy):
+            pairs = zip(policy.budgets, patched(policy, variant).budgets, strict=True)
+            own = [Change(before, after) for before, after in pairs if before != after]
+            found |= {variant.name: own} if own else {}
+    return found
 
 
 async def programme(database: Database) -> Programme:

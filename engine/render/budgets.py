@@ -1,6 +1,6 @@
 """The page of budgets: what was asked and refused, by which rule, and whose messages fill what customers can take."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -10,10 +10,9 @@ from engine.core.levels import FORGOTTEN_DAYS
 from engine.core.policy import Channel
 from engine.core.verdict import Code
 from engine.render.frame import Frame, name, page
-from engine.render.page import Chart
+from engine.render.page import chart_of
 from engine.render.stacks import Day, Filled, by_day, by_level
 from engine.render.style import NARROW, WIDE, Spec
-from engine.render.svg import svg
 from engine.store.hourly_reading import Crowding
 from engine.store.levels import Levels
 from engine.store.volumes import Named, Ruled, Tally, Volumes
@@ -61,9 +60,10 @@ def specs(shown: Volumes) -> list[Spec]:
     return [each for pair in _charts(shown).values() for each in pair]
 
 
-def budgets_page(frame: Frame, shown: Volumes, address: str) -> str:
-    """The page. `address`: of what it shows as a file, without the name of its form."""
-    charts = {key: _chart(key, *pair) for key, pair in _charts(shown).items()}
+def budgets_page(frame: Frame, shown: Volumes, address: str, undrawn: Collection[str] = ()) -> str:
+    """The page. `address`: of what it shows as a file, without the name of its form. `undrawn`: the texts of specs that
+    nobody could draw."""
+    charts = {key: chart_of(key, *pair, undrawn) for key, pair in _charts(shown).items()}
     return page(
         "budgets.html",
         frame,
@@ -156,10 +156,6 @@ def _charts(shown: Volumes) -> dict[str, tuple[Spec, Spec]]:
     if filled:
         found["levels"] = by_level(filled, WIDE), by_level(filled, NARROW)
     return found
-
-
-def _chart(key: str, wide: Spec, narrow: Spec) -> Chart:
-    return Chart(key, Markup(svg(wide)), Markup(svg(narrow)), wide["description"])  # noqa: S704 (svg escapes its names)
 
 
 def _shares(each: Levels) -> tuple[float, ...]:

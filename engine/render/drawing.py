@@ -8,11 +8,13 @@ some minutes in which nobody asked; the next chart starts another.
 import asyncio
 import atexit
 import json
+import logging
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Lock, Timer
 from typing import IO, Final
 
@@ -21,46 +23,65 @@ from engine.render import svg
 from engine.render.style import Spec
 from engine.render.svg import ChartError
 
+log = logging.getLogger("takt.render")
 BUNDLE_SNIPPET: Final = "window.vegaEmbed = vegaEmbed;"
 _PROGRAM: Final = "from engine.render.drawing import main; main()"
 _IDLE_S: Final = 300.0
 _PATIENCE_S: Final = 60.0
+_DEATHS_MAX: Final = 2  # on one page: another is not waited for
 _WAITING_MAX: Final = 40
 _SCALE: Final = 2.0
 _BUSY: Final = "Too many charts are being drawn: try again in a moment."
 
 
-async def drawn(specs: Iterable[Spec]) -> None:
-    """Have these charts drawn, so that `svg.svg` finds them. Raises ChartError, and Unavailable where none can be."""
-    wanted = [text for text in dict.fromkeys(map(svg.as_text, specs)) if svg.kept(text) is None]
-    if wanted:
-        for text, found in zip(wanted, await _told("svg", wanted), strict=True):
-            svg.keep(text, found.decode())
+async def drawn(specs: Iterable[Spec]) -> frozenset[str]:
+    """Have these charts drawn, so that `svg.svg` finds them. What is returned are the texts of those that could not be:
+    one that cannot be drawn, or that ends the process, keeps no other from its page."""
+    wanted = [text for text in dict.fromkeys(_texts(specs)) if svg.kept(text) is None]
+    undrawn: set[str] = set()
+    deaths = 0
+    for text in wanted:
+        try:
+            if deaths < _DEATHS_MAX:
+                svg.keep(text, (await _told("svg", text)).decode())
+                continue
+        except ChartError as error:
+            log.warning("a chart was not drawn: %s", error.message)
+        except Unavailable as error:
+            log.warning("charts are not drawn: %s", error.message)
+            deaths += 1
+        undrawn.add(text)
+    return frozenset(undrawn)
+
+
+def _texts(specs: Iterable[Spec]) -> Iterator[str]:
+    """Of those that have one: numbers that are none have no text, and whoever asks for the chart is told so."""
+    for spec in specs:
+        with suppress(ChartError):
+            yield svg.as_text(spec)
 
 
 async def png(spec: Spec) -> bytes:
     """A chart in pixels, for slides."""
-    (found,) = await _told("png", [svg.as_text(spec)])
-    return found
+    return await _told("png", svg.as_text(spec))
 
 
 def bundle() -> bytes:
     """The script that draws charts in a browser: seconds of work in a process that ends with it, so no chart waits."""
     maker = _Drawer()
     try:
-        (found,) = maker.ask("bundle", [BUNDLE_SNIPPET])
+        return maker.ask("bundle", BUNDLE_SNIPPET)
     finally:
         maker.close()
-    return found
 
 
-async def _told(what: str, texts: list[str]) -> list[bytes]:
+async def _told(what: str, text: str) -> bytes:
     global _waiting  # noqa: PLW0603 (counted on the loop alone)
     if _waiting >= _WAITING_MAX:
         raise Unavailable(_BUSY)
     _waiting += 1
     try:
-        return await asyncio.to_thread(_drawer.ask, what, texts)
+        return await asyncio.to_thread(_drawer.ask, what, text)
     finally:
         _waiting -= 1
 
@@ -72,14 +93,14 @@ class _Drawer:
         self._turn = Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, what: str, texts: list[str]) -> list[bytes]:
+    def ask(self, what: str, text: str) -> bytes:
         with self._turn:
             try:
-                return self._answers(what, texts)
+                return self._answer(what, text)
             except (EOFError, OSError):  # it had nothing to do for so long that it ended, or it was killed
                 self._end()
                 try:
-                    return self._answers(what, texts)
+                    return self._answer(what, text)
                 except (EOFError, OSError) as error:
                     self._end()
                     raise Unavailable("The process that draws charts has died: the log may say why.") from error
@@ -88,14 +109,14 @@ class _Drawer:
         with self._turn:
             self._end()
 
-    def _answers(self, what: str, texts: list[str]) -> list[bytes]:
-        """One after another: a pipe that both ends fill would stand still for good."""
+    def _answer(self, what: str, text: str) -> bytes:
+        """One at a time: a pipe that both ends fill would stand still for good."""
         process = self._process or self._start()
         timer = Timer(_PATIENCE_S, process.kill)
         timer.daemon = True
         timer.start()
         try:
-            return [_asked(process, what, text) for text in texts]
+            return _asked(process, what, text)
         finally:
             timer.cancel()
 

@@ -1,14 +1,15 @@
 """The page of an experiment, in the order in which a person decides; and the list of all of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, NamedTuple
 
 from engine.render.courses import Weekly, dates_shown
+from engine.render.environment import rendered
 from engine.render.figures import Figure, figures
-from engine.render.frame import Frame, page
-from engine.render.page import CALLS, Addresses, Chart, chart_of, values
+from engine.render.frame import Frame, at, day, name, page
+from engine.render.page import CALLS, POLICY, Addresses, Chart, charts_of, values
 from engine.store.experiments import Entry, Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot
 from engine.store.programme import Line
@@ -62,12 +63,14 @@ class Course(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """All that the page is about. `plan` is as it stands. `snapshot` is None before the first readout; `days` are the
-    instant and the call of each day's last readout, the newest first. `readings`: how the effects that decide went, up
-    to the snapshot. `ahead` is what a start would meet, where somebody asked."""
+    """All that the page is about. `plan` is as it stands; `treatments` say what variants do to limits. `snapshot` is
+    None before the first readout; `days` are the instant and the call of each day's last readout, the newest first.
+    `readings`: how the effects that decide went, up to the snapshot. `ahead` is what a start would meet, where somebody
+    asked."""
 
     record: Record
     plan: Experiment
+    treatments: Mapping[str, str]
     log: Sequence[Entry]
     holdout: Holdout | None
     held: Sequence[Held]
@@ -85,11 +88,13 @@ class Subject:
 
 
 class Read(NamedTuple):
-    """A snapshot as it can be shown: its readout, or why it cannot be read, and its charts by name."""
+    """A snapshot as it can be shown: its readout, or why it cannot be read, and its charts by name. `undrawn`: the
+    texts of those specs that nobody could draw."""
 
     readout: Readout | None
     unreadable: str | None
     figures: Mapping[str, Figure]
+    undrawn: Collection[str] = ()
 
 
 def experiments_page(frame: Frame, lines: Sequence[Line], state: str | None) -> str:
@@ -110,45 +115,38 @@ def read(snapshot: Snapshot | HeldSnapshot | None, readings: Sequence[Reading] =
 
 def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) -> str:
     """One experiment. `script` is the address of what lets its charts answer to a pointer."""
-    snapshot, readout, drawn = subject.snapshot, found.readout, found.figures
+    snapshot, readout = subject.snapshot, found.readout
     here = f"/experiments/{subject.record.key}/readouts/{snapshot.computed_us}" if snapshot else None
-    about: dict[str, Any] = {}
-    if readout is not None and snapshot is not None:
-        about = values(readout, drawn, Addresses(f"{here}/charts", script), _doubts(snapshot.readout))
-        about |= {
-            "everyone": list(_on_everyone(readout, snapshot)),
-            "by_week": list(_by_week(readout, drawn, snapshot)),
-            "over_time": list(_over_time(readout, drawn, subject.readings)),
-        }
     return page(
         "experiment.html",
         frame,
         **{
-            **about,
+            **_told(subject, found, Addresses(f"{here}/charts", script)),
             "subject": subject,
-            "record": subject.record,
-            "plan": subject.plan,
             "snapshot": snapshot,
             "here": here,
             "days": subject.days[:_DAYS_LISTED],
-            "document": snapshot.readout if snapshot and readout else None,
             "unreadable": found.unreadable,
             "has_readout": readout is not None,
-            "findings": [each for each in subject.log if each.action == "note"],
-            "treatments": [each.name for each in subject.plan.variants if not each.control],
+            "shippable": [each.name for each in subject.plan.variants if not each.control],
             "patched": any(each.policy for each in subject.plan.variants),
             "ahead": subject.ahead,
-            "started_with": _started_with(subject.log),
             "refused": subject.refused,
             "calls": CALLS,
-            "done": _done,
         },
     )
 
 
+def experiment_file(subject: Subject, found: Read) -> str:
+    """The page as a file that is whole by itself: all but the steps, and what leads elsewhere."""
+    computed_us = subject.snapshot and subject.snapshot.computed_us
+    about = {**_told(subject, found), "computed_us": computed_us, "at": at, "day": day, "name": name}
+    return rendered("readout.html", policy=POLICY, **about)
+
+
 def holdout_page(frame: Frame, record: Record, holdout: Holdout, snapshot: HeldSnapshot, found: Read) -> str:
     """One readout of the holdout that shipping left."""
-    about = values(found.readout, found.figures) if found.readout else {}
+    about = values(found.readout, charts_of(found.figures, found.undrawn)) if found.readout else {}
     return page(
         "holdout.html",
         frame,
@@ -165,6 +163,30 @@ def holdout_page(frame: Frame, record: Record, holdout: Holdout, snapshot: HeldS
     )
 
 
+def _told(subject: Subject, found: Read, addresses: Addresses | None = None) -> dict[str, Any]:
+    """What the page of an experiment and its file have in common."""
+    about: dict[str, Any] = {}
+    snapshot, readout = subject.snapshot, found.readout
+    if readout is not None and snapshot is not None:
+        charts, document = charts_of(found.figures, found.undrawn), snapshot.readout
+        about = values(readout, charts, addresses, _doubts(document), subject.treatments)
+        about |= {
+            "everyone": list(_on_everyone(readout, snapshot)),
+            "by_week": list(_by_week(readout, charts, snapshot)),
+            "over_time": list(_over_time(readout, charts, subject.readings)),
+        }
+    return {
+        **about,
+        "record": subject.record,
+        "plan": subject.plan,
+        "log": subject.log,
+        "document": snapshot.readout if snapshot and readout else None,
+        "findings": [each for each in subject.log if each.action == "note"],
+        "started_with": _started_with(subject.log),
+        "done": _done,
+    }
+
+
 def _weeks(snapshot: Snapshot | HeldSnapshot) -> list[Weekly]:
     return [
         Weekly(each["metric"], each["variant"], one["week"], one["effect"], one["low"], one["high"])
@@ -173,22 +195,22 @@ def _weeks(snapshot: Snapshot | HeldSnapshot) -> list[Weekly]:
     ]
 
 
-def _by_week(readout: Readout, drawn: Mapping[str, Figure], snapshot: Snapshot) -> Iterable[Course]:
+def _by_week(readout: Readout, charts: Mapping[str, Chart], snapshot: Snapshot) -> Iterable[Course]:
     kept: Sequence[dict[str, Any]] = snapshot.readout.get("weeks", ())
     for place, metric in enumerate(readout.metrics):
         own = [each for each in kept if each["metric"] == metric.name]
-        if f"weeks-{place + 1}" not in drawn or not own:
+        if f"weeks-{place + 1}" not in charts or not own:
             continue
         effects = [{one["week"]: one for one in each["effects"]} for each in own]
         rows = [(week, [_said(metric, **_ends(each.get(week))) for each in effects]) for week in sorted(effects[0])]
         variants = [each["variant"] for each in own]
         cohort = {each.variant: own[0]["cohort"].get(each.variant, 0) for each in readout.groups}
-        yield Course(metric.called, chart_of(drawn[f"weeks-{place + 1}"]), variants, rows, True, cohort)
+        yield Course(metric.called, charts[f"weeks-{place + 1}"], variants, rows, True, cohort)
 
 
-def _over_time(readout: Readout, drawn: Mapping[str, Figure], readings: Sequence[Reading]) -> Iterable[Course]:
+def _over_time(readout: Readout, charts: Mapping[str, Chart], readings: Sequence[Reading]) -> Iterable[Course]:
     for place, metric in enumerate(readout.metrics):
-        if f"time-{place + 1}" not in drawn:
+        if f"time-{place + 1}" not in charts:
             continue
         own = {(each.as_of_us, each.variant): each for each in readings if each.metric == metric.name}
         rows = [
@@ -196,7 +218,7 @@ def _over_time(readout: Readout, drawn: Mapping[str, Figure], readings: Sequence
             for at_us in reversed(dates_shown(own.values(), _ROWS_MOST))
         ]
         has_band = any(each.low is not None for each in own.values())
-        yield Course(metric.called, chart_of(drawn[f"time-{place + 1}"]), readout.treatments, rows, has_band, {})
+        yield Course(metric.called, charts[f"time-{place + 1}"], readout.treatments, rows, has_band, {})
 
 
 def _ends(of: Reading | Mapping[str, Any] | None) -> dict[str, float | None]:

@@ -4,7 +4,8 @@ In the order in which a person decides: the verdict, what changed for customers,
 what could make it wrong, the methods. Everything that a readout holds is escaped; nothing is computed here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from markupsafe import Markup, escape
@@ -13,8 +14,8 @@ from engine.render import curves as curve
 from engine.render import doses as dose
 from engine.render.environment import rendered
 from engine.render.figures import Figure, curve_name, deciding, figures
-from engine.render.style import BAD, GOOD, INK, OPEN, short
-from engine.render.svg import svg
+from engine.render.style import BAD, GOOD, INK, OPEN, Spec, short
+from engine.render.svg import ChartError, as_text, svg
 from experiments.design import Role
 from experiments.estimates import Estimate, Level
 from experiments.estimators.dose import DoseRow
@@ -24,6 +25,7 @@ from experiments.reporting import numbers, sentences
 from experiments.reporting.text import level
 from experiments.reporting.verdicts import Call
 
+log = logging.getLogger("takt.render")
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _TABLE_ROWS: Final = 9
 TONES: Final = {
@@ -52,11 +54,12 @@ _KINDS: Final = {
 
 
 class Chart(NamedTuple):
-    """The same chart twice, for a screen and for a phone: style sheets show one of them. `name` is in addresses."""
+    """The same chart twice, for a screen and for a phone: style sheets show one of them; None where it could not be
+    drawn. `name` is in addresses."""
 
     name: str
-    wide: Markup
-    narrow: Markup
+    wide: Markup | None
+    narrow: Markup | None
     description: str
 
 
@@ -94,25 +97,31 @@ class Curves(NamedTuple):
 
 def page(readout: Readout) -> str:
     """The whole page, from `<!doctype html>` on. The same readout gives the same text."""
-    return rendered("readout.html", policy=POLICY, **values(readout, figures(readout)))
+    return rendered("readout.html", policy=POLICY, **values(readout, charts_of(figures(readout))))
 
 
 def values(
-    readout: Readout, drawn: Mapping[str, Figure], addresses: Addresses | None = None, also: int = 0
+    readout: Readout,
+    charts: Mapping[str, Chart],
+    addresses: Addresses | None = None,
+    also: int = 0,
+    treatments: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the parts of a page about a readout are made of, with those charts on it. Without `addresses` nothing leads
-    to a chart alone."""
+    to a chart alone. `also`: how many things beside the readout could make it wrong. `treatments` say what variants do.
+    """
     first = deciding(readout)
     rest = tuple(each for each in readout.metrics if each not in first)
     return {
         "readout": readout,
+        "treatments": treatments or {},
         "answers": {each: _answers(readout, each, also) for each in readout.treatments},
         "also": also,
         "deciding": first,
         "others": rest,
-        "charts": {name: chart_of(each) for name, each in drawn.items() if name != "others"},
+        "charts": charts,
         "addresses": addresses,
-        "curves": _curves(readout, drawn),
+        "curves": _curves(readout, charts),
         "tones": TONES,
         "weights": sum(each.weight for each in readout.groups) or 1.0,
         "units": sum(each.units for each in readout.groups),
@@ -121,15 +130,27 @@ def values(
         "received": {each.variant: each for each in readout.received},
         "doses": _doses(readout),
         "charted_doses": [each.metric for each in dose.tested(readout)],
+        "record": None,  # of an experiment in the service there is more to tell
         **COLOURS,
         **{each.__name__: each for each in _SAID},
     }
 
 
-def chart_of(figure: Figure) -> Chart:
-    """The chart drawn: `svg` escapes what it is given."""
-    wide, narrow = (Markup(svg(each)) for each in (figure.wide, figure.narrow))  # noqa: S704
-    return Chart(figure.name, wide, narrow, figure.description)
+def charts_of(drawn: Mapping[str, Figure], undrawn: Collection[str] = ()) -> dict[str, Chart]:
+    """The charts of a page, by name. `undrawn`: the texts of specs that nobody could draw."""
+    return {name: chart_of(name, each.wide, each.narrow, undrawn) for name, each in drawn.items() if name != "others"}
+
+
+def chart_of(name: str, wide: Spec, narrow: Spec, undrawn: Collection[str] = ()) -> Chart:
+    """The chart drawn (`svg` escapes what it is given), or that it could not be: a page is whole without."""
+    description: str = wide["description"]
+    try:
+        if any(as_text(each) in undrawn for each in (wide, narrow)):
+            return Chart(name, None, None, description)
+        return Chart(name, Markup(svg(wide)), Markup(svg(narrow)), description)  # noqa: S704
+    except ChartError as error:
+        log.warning("the chart %s is left out: %s", name, error.message)
+        return Chart(name, None, None, description)
 
 
 def breakable(name: str) -> Markup:
@@ -214,12 +235,12 @@ def _cost(readout: Readout, variant: str) -> Iterator[str]:
             yield break_even(found.break_even)
 
 
-def _curves(readout: Readout, drawn: Mapping[str, Figure]) -> list[Curves]:
+def _curves(readout: Readout, charts: Mapping[str, Chart]) -> list[Curves]:
     return [
-        Curves(metric.called, _KINDS[kind], _method(metric, kind), chart_of(drawn[name]), _table(metric, kind))
+        Curves(metric.called, _KINDS[kind], _method(metric, kind), charts[name], _table(metric, kind))
         for place, metric in enumerate(readout.metrics)
         for kind in curve.kinds(metric)
-        if (name := curve_name(place, kind)) in drawn
+        if (name := curve_name(place, kind)) in charts
     ]
 
 

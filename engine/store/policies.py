@@ -135,6 +135,17 @@ async def add_ruleset(
     return Ruleset._make(row)
 
 
+async def policy_at(connection: Connection, at_us: int | None) -> dict[str, Any] | None:
+    """The policy that was in force at an instant, or that is now; None where none was."""
+    cursor = await connection.execute(
+        "SELECT p.data FROM rulesets r JOIN policies p ON p.version = r.policy_version"
+        " WHERE r.activated_us <= coalesce(%s, r.activated_us) ORDER BY r.number DESC LIMIT 1",
+        (at_us,),
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
 async def policy_version(connection: Connection, version: int) -> PolicyVersion:
     cursor = await connection.execute(
         "SELECT version, created_us, author, note, source, data FROM policies WHERE version = %s", (version,)

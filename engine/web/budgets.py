@@ -28,9 +28,9 @@ async def show(
     request: Request, who: Reader, days: Days = "28", channel: Channels = "", topic: Label = "", team: Label = ""
 ) -> Response:
     found = await _found(request, days, channel, topic, team)
-    await drawn(specs(found))  # beside the asks
+    undrawn = await drawn(specs(found))  # beside the asks
     frame = await framed(request, who, "Budgets", _PLACE)
-    return of_html(budgets_page(frame, found, urlencode(_given(days, channel, topic, team))))
+    return of_html(budgets_page(frame, found, urlencode(_given(days, channel, topic, team)), undrawn))
 
 
 @router.get("/budgets/budgets.csv")

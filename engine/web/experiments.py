@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request, Response
@@ -26,6 +27,7 @@ from engine.render.experiment import (
     holdout_page,
     read,
 )
+from engine.render.treatment import treatments
 from engine.store.database import Database
 from engine.store.snapshots import Reading
 from engine.web.answers import PageRoute, of_html, see, sentence
@@ -181,9 +183,32 @@ async def seen_at(request: Request, key: str, at_us: int | None) -> tuple[Seen, 
     return seen, await asyncio.to_thread(read, snapshot, readings), readings
 
 
-async def draw(found: Read) -> None:
-    """Have the charts of a page drawn beside the asks."""
-    await drawn(spec for name, each in found.figures.items() if name != "others" for spec in (each.wide, each.narrow))
+def subject_of(seen: Seen, readings: list[Reading], now_us: int) -> Subject:
+    """What its page tells of an experiment at an instant."""
+    whole, plan, kept = seen.whole, seen.plan, seen.kept
+    return Subject(
+        record=whole.record,
+        plan=plan,
+        treatments=treatments(seen.changes),
+        log=whole.log,
+        holdout=whole.holdout,
+        held=_held(whole, now_us),
+        held_newest_us=None,
+        holdout_is_open=whole.holdout is not None and whole.holdout.over_us > now_us,
+        snapshot=kept and kept.snapshot,
+        days=seen.days,
+        readings=readings,
+        is_newest=seen.is_newest,
+        shares_held=(LEAST_HELD, MOST_HELD),
+        traffic_now=plan_changes.traffic_of(plan, day_of(now_us)),
+        weights_now=_weights(plan, now_us),
+    )
+
+
+async def draw(found: Read) -> Read:
+    """Have the charts of a page drawn beside the asks. What is returned knows those that could not be."""
+    shown = [each for name, each in found.figures.items() if name != "others"]
+    return found._replace(undrawn=await drawn(spec for each in shown for spec in (each.wide, each.narrow)))
 
 
 async def _taken(
@@ -223,27 +248,11 @@ async def _shown(
 ) -> Response:
     seen, found, readings = await seen_at(request, key, at_us)
     frame = await framed(request, who, key, _PLACE)
-    whole, kept = seen.whole, seen.kept
-    plan = read_plan(whole.record.plan)
-    subject = Subject(
-        record=whole.record,
-        plan=plan,
-        log=whole.log,
-        holdout=whole.holdout,
-        held=_held(whole, frame.now_us),
-        held_newest_us=await _newest_asked(request, key) if whole.holdout else None,
-        holdout_is_open=whole.holdout is not None and whole.holdout.over_us > frame.now_us,
-        snapshot=kept and kept.snapshot,
-        days=seen.days,
-        readings=readings,
-        is_newest=seen.is_newest,
-        shares_held=(LEAST_HELD, MOST_HELD),
-        traffic_now=plan_changes.traffic_of(plan, day_of(frame.now_us)),
-        weights_now=_weights(plan, frame.now_us),
-        ahead=ahead,
-        refused=refused,
+    held_newest_us = await _newest_asked(request, key) if seen.whole.holdout else None
+    subject = replace(
+        subject_of(seen, readings, frame.now_us), held_newest_us=held_newest_us, ahead=ahead, refused=refused
     )
-    await draw(found)
+    found = await draw(found)
     if found.figures:
         explorer.begun()
     return of_html(await asyncio.to_thread(experiment_page, frame, subject, found, explorer.ADDRESS), status)
@@ -253,7 +262,7 @@ async def _shown_held(request: Request, who: Viewer, key: str, day: int | None) 
     kept = await _readouts(request).newest_held(key, day)
     frame = await framed(request, who, f"{key}: holdout", _PLACE)
     found = await asyncio.to_thread(read, kept.snapshot)
-    await draw(found)
+    found = await draw(found)
     return of_html(await asyncio.to_thread(holdout_page, frame, kept.record, kept.holdout, kept.snapshot, found))
 
 

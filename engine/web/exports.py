@@ -1,18 +1,19 @@
 """Readouts and their charts as files: JSON, CSV, PNG, and a page that is whole by itself, at permanent addresses."""
 
-import json
+import asyncio
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Path, Request, Response
 
 from engine.core.cells import as_csv
 from engine.core.errors import NotFound
+from engine.operations.readout_data import course_data, held_readout_data, readout_data
 from engine.render.drawing import png
-from engine.render.experiment import Read
+from engine.render.experiment import Read, experiment_file
 from engine.render.figures import Figure, interactive, intervals
-from engine.render.page import page
 from engine.web.answers import PageRoute, saved
-from engine.web.experiments import At, Day, Key, draw, seen_at
+from engine.web.experiments import At, Day, Key, draw, seen_at, subject_of
 from engine.web.signing_in import Reader
 from experiments.readout import Readout
 
@@ -22,19 +23,22 @@ Name = Annotated[str, Path(pattern="^[a-z]{1,20}(-[0-9]{1,4})?$")]
 
 @router.get("/experiments/{key}/readouts/{at_us}/readout.json")
 async def as_json(key: Key, at_us: At, request: Request, _who: Reader) -> Response:
-    seen, _, _ = await seen_at(request, key, at_us)
+    """As the API tells it, with how the effects went up to it."""
+    seen, _, readings = await seen_at(request, key, at_us)
     if seen.kept is None:
         raise NotFound("There is no readout yet.")
-    return _json(seen.kept.snapshot.readout["readout"], f"{key}-{at_us}.json")
+    told = {**readout_data(seen.kept), "over_time": course_data(readings)}
+    return _json(told, f"{key}-{at_us}.json")
 
 
 @router.get("/experiments/{key}/readouts/{at_us}/readout.html")
 async def as_file(key: Key, at_us: At, request: Request, _who: Reader) -> Response:
-    """A page that is whole by itself: to be sent, printed and kept."""
-    _, found, _ = await seen_at(request, key, at_us)
-    readout = _readable(found)
-    await draw(found)
-    return saved(page(readout), "text/html", f"{key}-{at_us}.html")
+    """The page as a file that is whole by itself: to be sent, printed and kept."""
+    seen, found, readings = await seen_at(request, key, at_us)
+    _readable(found)
+    subject = subject_of(seen, readings, seen.kept.now_us if seen.kept else 0)
+    text = await asyncio.to_thread(experiment_file, subject, await draw(found))
+    return saved(text, "text/html", f"{key}-{at_us}.html")
 
 
 @router.get("/experiments/{key}/readouts/{at_us}/intervals.csv")
@@ -78,7 +82,7 @@ async def held_as_json(key: Key, day: Day, request: Request, _who: Reader) -> Re
 
 async def _held_as_json(request: Request, key: str, day: int | None) -> Response:
     kept = await request.app.state.readouts.newest_held(key, day)
-    return _json(kept.snapshot.readout["readout"], f"{key}-holdout-{'newest' if day is None else day}.json")
+    return _json(held_readout_data(kept), f"{key}-holdout-{'newest' if day is None else day}.json")
 
 
 async def _figure(request: Request, key: str, at_us: int, name: str) -> Figure:
@@ -95,4 +99,4 @@ def _readable(found: Read) -> Readout:
 
 
 def _json(found: Any, name: str) -> Response:
-    return saved(json.dumps(found, indent=2, ensure_ascii=False), "application/json", name)
+    return saved(orjson.dumps(found, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z), "application/json", name)

@@ -4,6 +4,8 @@ Words only: which verdict it is was decided in `reporting.verdicts`. People come
 money, and every clause carries the interval that it rests on.
 """
 
+from collections.abc import Callable
+from datetime import date
 from math import isfinite
 from typing import assert_never
 
@@ -28,8 +30,14 @@ from experiments.reporting.numbers import (
 from experiments.reporting.verdicts import Call, Interval, Standing, Verdict, standing
 
 
-def headline(readout: Readout, verdict: Verdict) -> str:
-    """The verdict in one sentence, with people in it, and money where a value metric has an estimate."""
+def headline(readout: Readout, verdict: Verdict, treatment: str | None = None) -> str:
+    """The verdict in one sentence, with people in it, and money where a value metric has an estimate.
+
+    `treatment` says what the variant is, such as `1 a week instead of 3`: then the sentence begins with it, and ends
+    with what to do.
+    """
+    if treatment is not None:
+        return _told(readout, verdict, treatment)
     clauses = "; ".join(_because(readout, verdict))
     name = verdict.variant
     match verdict.call:
@@ -152,14 +160,35 @@ def sized(metric: MetricReadout, value: float) -> str:
     return amount(value, metric.scale, metric.unit) + (f" {metric.unit}" if metric.scale is Scale.RATIO else "")
 
 
-def _because(readout: Readout, verdict: Verdict) -> list[str]:
+def _told(readout: Readout, verdict: Verdict, treatment: str) -> str:
+    """What was done, what came of it, what it is worth, and what to do now: in this order."""
+    clauses = _because(readout, verdict, reads_money=True)
+    match verdict.call:
+        case Call.INVALID:
+            clauses, then = [*map(_clause, verdict.problems)], "it cannot be compared"
+        case Call.STOP:
+            then = "stop it"
+        case Call.SHIP:
+            then = f"ship it{_short_run(readout)}"
+        case Call.DO_NOT_SHIP:
+            then = "do not ship it"
+        case Call.INCONCLUSIVE:
+            then = "inconclusive"
+        case Call.KEEP_RUNNING:
+            then = f"run until {_day(verdict.until)}{_next_look(verdict, _day)}"
+        case _:
+            assert_never(verdict.call)
+    return f"{treatment}: {'; '.join([*clauses, then])}."
+
+
+def _because(readout: Readout, verdict: Verdict, *, reads_money: bool = False) -> list[str]:
     is_stop = verdict.call is Call.STOP
     chosen = verdict.because
     if verdict.call is Call.KEEP_RUNNING:
         chosen = _so_far_of(readout, verdict)
     clauses = [_moved(readout.metric(name), verdict, is_stop) for name in chosen]
     money = [
-        _money(each, verdict.variant)
+        _money(each, verdict.variant, reads=reads_money)
         for each in readout.metrics
         if each.scale is Scale.MONEY and each.name not in verdict.because
     ]
@@ -204,13 +233,16 @@ def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
     return f"{metric.called} moved by {span} {measured_in(metric)}".rstrip()
 
 
-def _money(metric: MetricReadout, variant: str) -> str:
+def _money(metric: MetricReadout, variant: str, *, reads: bool) -> str:
     estimate = metric.comparison(variant).estimate
     if estimate.effect is None:
         return ""
     low, high = (end * PEOPLE for end in _ends(estimate))
     people = f"{metric.unit} from {PEOPLE:,} customers"
-    return f"{metric.called} {measured(estimate.effect * PEOPLE, low, high, Scale.NUMBER, people)}"
+    said = f"{metric.called} {measured(estimate.effect * PEOPLE, low, high, Scale.NUMBER, people)}"
+    if not reads:
+        return said
+    return f"{said}, {'which pays' if low > 0 else 'which costs' if high < 0 else 'not shown to pay'}"
 
 
 def _reads(metric: MetricReadout, variant: str) -> str:
@@ -244,10 +276,14 @@ def _short_run(readout: Readout) -> str:
     return f" (short run: {days} of {readout.horizon_days} days)" if days < readout.horizon_days else ""
 
 
-def _next_look(verdict: Verdict) -> str:
+def _next_look(verdict: Verdict, told: Callable[[date | None], str] = str) -> str:
     if verdict.next_decision is None or verdict.next_decision == verdict.until:
         return ""
-    return f" (next decision: {verdict.next_decision})"
+    return f" (next decision: {told(verdict.next_decision)})"
+
+
+def _day(on: date | None) -> str:
+    return "the end" if on is None else f"{on:%d %b %Y}".removeprefix("0")
 
 
 def _so_far(clauses: str) -> str:

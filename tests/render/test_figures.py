@@ -11,7 +11,7 @@ from engine.operations.plan_file import read_plan
 from engine.render import drawing, svg
 from engine.render.courses import Weekly, by_week, dates_shown, over_time
 from engine.render.doses import dose_chart
-from engine.render.experiment import Subject, experiment_page, read
+from engine.render.experiment import Subject, experiment_file, experiment_page, read
 from engine.render.figures import figures, interactive
 from engine.render.frame import Frame
 from engine.render.style import INK, NARROW, WIDE
@@ -24,6 +24,7 @@ from experiments.reporting.json_form import document
 from experiments.reporting.numbers import PEOPLE
 from tests.operations.plans import THREE_ARMS, plan
 from tests.render.readouts import a_dose_table, a_full_readout, an_estimate
+from tests.render.test_page import Parsed, kept_to
 from tests.render.test_specs import NASTY, texts, values
 
 _FIRST_DAY = date(1970, 1, 1).toordinal()
@@ -142,6 +143,7 @@ def a_subject(readout: Readout, days: int, kept_weeks: list[Any]) -> Subject:
     return Subject(
         record=Record(1, "push-more", "running", "alert", 0, NOW_US, None, None, THREE_ARMS, made.data),
         plan=read_plan(made.data),
+        treatments={},
         log=[Entry(1, NOW_US, "start", "ada", "", {})],
         holdout=None,
         held=(),
@@ -218,5 +220,82 @@ def test_charts_drawn_elsewhere_are_those_drawn_here_and_a_process_that_died_is_
     asyncio.run(drawing.drawn([{**spec, "description": "drawn by another"}]))
     assert svg.kept(svg.as_text({**spec, "description": "drawn by another"}))
     with pytest.raises(ChartError, match="cannot be drawn"):
-        asyncio.run(drawing.drawn([{"mark": "nonsense"}]))
+        asyncio.run(drawing.png({"mark": "nonsense"}))
     assert asyncio.run(drawing.png(spec)).startswith(b"\x89PNG")
+
+
+def test_a_chart_that_cannot_be_drawn_keeps_no_other_from_being_drawn() -> None:
+    bad, none = {"mark": "nonsense"}, {**dose_chart(FULL), "padding": float("nan")}
+    good = {**dose_chart(FULL), "description": "beside one that is none"}
+    assert asyncio.run(drawing.drawn([bad, none, good])) == {svg.as_text(bad)}
+    assert svg.kept(svg.as_text(good))
+
+
+def test_a_page_is_whole_without_a_chart_that_could_not_be_drawn() -> None:
+    subject = a_subject(FULL, 3, [])
+    found = read(subject.snapshot, subject.readings)
+    broken = found.figures["doses"]
+    nowhere = replace(broken, wide={**broken.wide, "padding": float("nan")})
+    frame, missing = Frame("x", NOW_US, "1", who="ada"), "The chart is missing: it could not be drawn."
+    whole = experiment_page(frame, subject, found, "/static/vega.js")
+    assert missing not in whole
+    for lacking in (
+        found._replace(undrawn={svg.as_text(broken.narrow)}),
+        found._replace(figures={**found.figures, "doses": nowhere}),
+    ):
+        page = experiment_page(frame, subject, lacking, "/static/vega.js")
+        part = page.partition('<h2 id="doses">')[2].partition("</section>")[0]
+        assert missing in part
+        assert "These effects as a table" in part
+        assert "charts/doses.csv" in part
+        assert "charts/doses.png" not in part
+        assert page.count(missing) == 1
+        assert page.count('class="chart wide"') == whole.count('class="chart wide"') - 1
+        assert missing in experiment_file(subject, lacking)
+
+
+def test_a_file_holds_what_the_page_shows_and_leads_nowhere() -> None:
+    effects = [{"week": each.week, "effect": each.effect, "low": each.low, "high": each.high} for each in weeks(FULL)]
+    own = [
+        {"metric": "time_to_unsubscribe", "variant": each, "cohort": {"one": 7, each: 8}, "effects": effects[:3]}
+        for each in FULL.treatments
+    ]
+    subject = replace(a_subject(FULL, 3, own), treatments={"three": "3 a week instead of 1"})
+    assert subject.snapshot is not None
+    beside = {
+        "cautions": ["Refusals are not read."],
+        "concurrent": [{"experiment": "other", "customers": [{"variant": "one", "other": "a", "customers": 41}]}],
+        "pauses": {
+            "stretches": [{"name": "outage", "from_us": NOW_US - DAY_US, "until_us": NOW_US, "is_breaker": True}],
+            "customers_without": 1,
+            "effects_without": [],
+        },
+        "eligible": {
+            "customers": {"one": 100, "three": 100, "five": 100},
+            "share_diverged": 0.5,
+            "effects": [{"metric": "reachable_28", "variant": "three", "effect": 0.0321, "low": 0.03, "high": None}],
+        },
+    }
+    log = [*subject.log, Entry(2, NOW_US, "note", "ben", "Three of five testers did not notice.", {})]
+    snapshot = subject.snapshot._replace(readout={**subject.snapshot.readout, **beside})
+    subject = replace(subject, snapshot=snapshot, log=log)
+    found = read(snapshot, subject.readings)
+    file = kept_to(experiment_file(subject, found))
+    page = Parsed(experiment_page(Frame("x", NOW_US, "1", who="ada"), subject, found, "/static/vega.js"))
+    elsewhere = {"Keep this readout"}
+    assert file.said["h2"] == [each for each in page.said["h2"] if each not in elsewhere]
+    for said in (
+        "3 a week instead of 1: ",
+        "Refusals are not read.",
+        "41 customers were in other too.",
+        "Contacts were paused (outage, the complaint breaker) from",
+        "+321 in 10,000 customers (at least +300)",
+        "Three of five testers did not notice.",
+        "By week since entry",
+        "Over time, as it was read",
+        "6 things could make it wrong",
+    ):
+        assert said in file.text, said
+        assert said in page.text, said
+    assert file.text.count("Explore") == 0
+    assert len([each for _, each in file.tags if each.get("role") == "img"]) == 2 * (len(found.figures) - 1)

@@ -57,8 +57,12 @@ def test_a_readout_is_saved_as_json_as_a_file_and_as_a_sheet_of_its_intervals(
     ada: Browser, readout: tuple[str, dict[str, Any]], address: str
 ) -> None:
     as_json = ada.get(f"{address}/readout.json")
-    assert as_json.json() == readout[1]
+    assert as_json.json()["readout"] == readout[1]
     assert as_json.headers["content-disposition"].startswith("attachment")
+    with Caller(ada.service) as caller:
+        told = caller.call("GET", f"/v1/experiments/{readout[0]}/readout")
+    saved = {name: each for name, each in as_json.json().items() if name not in ("age_s", "over_time")}
+    assert saved == {name: each for name, each in told.items() if name != "age_s"}
     assert ada.get(f"{address}/readout.html").text.startswith("<!doctype html>")
     found = Readout.from_json(json.dumps(readout[1]))
     sheet = rows(ada.get(f"{address}/intervals.csv").text)
@@ -144,6 +148,16 @@ def test_effects_over_time_are_those_of_each_days_newest_readout_up_to_the_one_s
         shown = words(ada.get(address).text)
         assert "Over time, as it was read" in shown
         assert "+2,500 (at most +3,750)" in shown
+        saved = words(ada.get(f"{address}/readout.html").text)
+        assert "Over time, as it was read" in saved
+        assert "+2,500 (at most +3,750)" in saved
+        course = [each for each in ada.get(f"{address}/readout.json").json()["over_time"] if each["variant"] == "three"]
+        assert [(each["effect"], each["low"], each["high"]) for each in course if each["metric"] == "reachable"][
+            :2
+        ] == [
+            (-0.125, -0.5, 0.0),
+            (0.25, None, 0.375),
+        ]
         older = f"/experiments/{key}/readouts/{computed_us - 2 * day_us}"
         assert ada.get(f"{older}/charts/time-1.csv").status_code == 404, "one day is no course"
     finally:
@@ -177,10 +191,60 @@ def test_effects_by_week_stand_on_the_page_with_their_cohort(
     assert "By week since entry" in shown
     assert "one 17, three 19, five 23" in shown
     assert "+625 (+312 to +938)" in shown
+    assert "+625 (+312 to +938)" in words(ada.get(f"{address}/readout.html").text)
+    assert ada.get(f"{address}/readout.json").json()["weeks"] == kept
     sheet = rows(ada.get(f"{address}/charts/weeks-3.csv").text)
     assert [(each["variant"], each["week"], each["effect"]) for each in sheet] == [
         (name, week, effect) for name in ("three", "five") for week, effect in (("1", "0.0625"), ("2", ""))
     ]
+
+
+def test_what_only_the_service_knows_is_in_every_file_and_counted_among_what_could_make_it_wrong(
+    ada: Browser, readout: tuple[str, dict[str, Any]], address: str
+) -> None:
+    before = words(ada.get(address).text)
+    beside = {
+        "cautions": ["Refusals are not read."],
+        "concurrent": [{"experiment": "other", "customers": [{"variant": "one", "other": "a", "customers": 41}]}],
+        "pauses": {
+            "stretches": [
+                {
+                    "name": "outage",
+                    "from_us": 1_790_000_000_000_000,
+                    "until_us": 1_790_000_060_000_000,
+                    "is_breaker": False,
+                }
+            ],
+            "customers_without": 3,
+            "effects_without": [],
+        },
+    }
+    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
+        where = "WHERE computed_us = %s"
+        kept = connection.execute(
+            f"SELECT readout FROM snapshots {where}", (int(address.rpartition("/")[2]),)
+        ).fetchone()
+        assert kept
+        change = f"UPDATE snapshots SET readout = %s::jsonb {where}"
+        connection.execute(change, (json.dumps({**kept[0], **beside}), int(address.rpartition("/")[2])))
+        shown, saved = (words(ada.get(each).text) for each in (address, f"{address}/readout.html"))
+        told = ada.get(f"{address}/readout.json").json()
+        connection.execute(change, (json.dumps(kept[0]), int(address.rpartition("/")[2])))
+    for each in (
+        "Refusals are not read.",
+        "41 customers were in other too.",
+        "Contacts were paused (outage) from 21 Sep",
+    ):
+        assert each in shown
+        assert each in saved
+    assert told["concurrent"] == beside["concurrent"]
+    assert told["pauses"]["stretches"][0]["from"] == "2026-09-21T14:13:20Z"
+    assert told["eligible"]["customers"]
+    assert "What it would mean for everyone" in shown
+    assert "What it would mean for everyone" in saved
+    own, more = (int(re.findall("([0-9]+) things could make it wrong", each)[0]) for each in (before, shown))
+    assert own == len(readout[1]["cautions"]), "what makes a readout invalid is a caution too"
+    assert more == own + 3
 
 
 def test_what_lets_charts_answer_is_kept_by_browsers_and_bears_its_version(ada: Browser, address: str) -> None:
