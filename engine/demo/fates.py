@@ -8,6 +8,7 @@ once under each variant, which no experiment can.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -51,7 +52,12 @@ class Truth:
 
 def plan_of(trial: Trial) -> Experiment:
     """The trial's plan, on dates that matter to nobody."""
-    return load_plan(trial.text(date(2026, 1, 1)), trial.key).experiment
+    return _read(trial.text(date(2026, 1, 1)), trial.key)
+
+
+@cache
+def _read(text: str, key: str) -> Experiment:
+    return load_plan(text, key).experiment
 
 
 def formula(company: Company) -> dict[str, Ints]:
