@@ -183,7 +183,7 @@ def _reading(url: str) -> Generator[httpx.Client]:
         httpx.Client(base_url=address, timeout=60, headers={"Accept": "text/html"}) as reader,
     ):
         # The cookie is marked Secure, for customers come by https: it is sent here all the same.
-        signed = reader.post("/sign-in", data={"key": KEY})
+        signed = reader.post("/sign-in", data={"key": KEY}, headers={"Sec-Fetch-Site": "same-origin"})
         reader.headers["Cookie"] = signed.headers["set-cookie"].partition(";")[0]
         reader.cookies.clear()
         yield reader

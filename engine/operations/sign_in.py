@@ -32,11 +32,13 @@ _LONGEST: Final = 200
 
 
 class Session(NamedTuple):
-    """`csrf`: what a form of this session must bear, and nobody else's page can know."""
+    """`csrf`: what a form of this session must bear, and nobody else's page can know. `mark_key`, which no page shows:
+    with it Takt marks what it said to this session, to know it again."""
 
     key_digest: bytes
     began_s: int
     csrf: str
+    mark_key: bytes
 
     def has_expired(self, now_s: int) -> bool:
         return not 0 <= now_s - self.began_s < SESSION_S
@@ -45,6 +47,15 @@ class Session(NamedTuple):
         """Whether a form with this token came from a page of the session."""
         return hmac.compare_digest(self.csrf.encode(), csrf.encode(errors="surrogatepass"))
 
+    def mark(self, *words: str) -> str:
+        """What stands beside these words, in this order, where Takt said them to this session, and nowhere else."""
+        each = [word.encode(errors="surrogatepass") for word in words]
+        return hmac.digest(self.mark_key, b"".join(struct.pack(">I", len(it)) + it for it in each), "sha256").hex()
+
+    def said(self, mark: str, *words: str) -> bool:
+        """Whether Takt said them to this session."""
+        return hmac.compare_digest(self.mark(*words).encode(), mark.encode(errors="surrogatepass"))
+
 
 class Sessions:
     """Seals with the first of its keys, and opens what any of them sealed."""
@@ -52,6 +63,7 @@ class Sessions:
     def __init__(self, own_keys: Sequence[bytes]) -> None:
         self._ciphers = [AESSIV(key) for key in own_keys]
         self._csrf_keys = [derived(key, "csrf") for key in own_keys]
+        self._mark_keys = [derived(key, "marks") for key in own_keys]
 
     def begin(self, key_digest: bytes, now_s: int) -> str:
         """A new session, as a cookie can carry it."""
@@ -66,13 +78,14 @@ class Sessions:
             sealed = urlsafe_b64decode(cookie + "=" * (-len(cookie) % 4))
         except (NotBase64, ValueError):
             return None
-        for cipher, csrf_key in zip(self._ciphers, self._csrf_keys, strict=True):
+        for cipher, csrf_key, mark_key in zip(self._ciphers, self._csrf_keys, self._mark_keys, strict=True):
             try:
                 version, key_digest, began_s, _ = _FORM.unpack(cipher.decrypt(sealed, _BOUND_TO))
             except (InvalidTag, ValueError, struct.error):
                 continue
             if version == _VERSION:
-                return Session(key_digest, began_s, hmac.digest(csrf_key, sealed, "sha256").hex())
+                csrf = hmac.digest(csrf_key, sealed, "sha256").hex()
+                return Session(key_digest, began_s, csrf, hmac.digest(mark_key, sealed, "sha256"))
         return None
 
 

@@ -8,17 +8,22 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.responses import RedirectResponse
 
 from engine.core.errors import Conflict, Forbidden, Invalid, NotFound, TaktError, Unauthenticated, Unavailable
-from engine.render.frame import Frame, page
+from engine.render.frame import Frame, Place, page
+from engine.web import notices
 from engine.web.static import VERSION
 
 POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
-_HEADERS: Final = {"Content-Security-Policy": POLICY, "X-Robots-Tag": "noindex, nofollow", "Vary": "Cookie"}
+_HEADERS: Final = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",  # else browsers keep from us too which page a form came from (Origin: null)
+    "X-Robots-Tag": "noindex, nofollow",
+    "Vary": "Cookie",
+}
 _STATUS: Final[Mapping[type[TaktError], tuple[int, str]]] = {
     Invalid: (422, "That was not understood"),
     Conflict: (409, "That does not go together"),
@@ -28,6 +33,9 @@ _STATUS: Final[Mapping[type[TaktError], tuple[int, str]]] = {
     Unavailable: (503, "Not just now"),
 }
 _FAULT: Final = (500, "A fault of Takt")
+_IS_STEP: Final = "This address is no page", "Nothing was done. A step is taken here, by a button on another page."
+_IS_PAGE: Final = "Nothing is sent to this page", "Nothing was done. This page is only read."
+_OVERVIEW: Final = Place("Overview", "/")
 
 
 def html(template: str, frame: Frame, status: int = 200, **values: Any) -> Response:
@@ -46,11 +54,10 @@ def saved(text: str | bytes, media_type: str, name: str) -> Response:
 
 
 def see(path: str, done: str | None = None, **query: str) -> Response:
-    """The page to look at next, after something was done: `done` is its word in `framing.NOTICES`."""
-    given = {**query, **({"done": done} if done else {})}
-    if given:
-        path += f"{'&' if '?' in path else '?'}{urlencode(given)}"
-    return RedirectResponse(path, 303, _HEADERS)
+    """The page to look at next, which tells what was done: `done` is its word in `notices`."""
+    if query:
+        path += f"{'&' if '?' in path else '?'}{urlencode(query)}"
+    return notices.Onward(path, _HEADERS, done)
 
 
 def local(path: str) -> str:
@@ -64,9 +71,20 @@ def error_page(request: Request, error: TaktError, frame: Frame | None = None) -
     request.app.state.metrics.errors.labels(error.code).inc()
     status, title = next((said for kind, said in _STATUS.items() if isinstance(error, kind)), _FAULT)
     shown = replace(frame, title=title) if frame else bare(title)
-    response = html("error.html", shown, status, title=title, message=sentence(error.message))
+    response = html("error.html", shown, status, title=title, message=sentence(error.message), place=_OVERVIEW)
     if isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+async def misled(request: Request, allow: str, place: Place) -> Response:
+    """To somebody who opened the address of a step: nothing was done, and it is taken on that page. `allow`: the
+    methods that there are."""
+    frame: Frame | None = await request.app.state.frame_of(request)
+    title, message = _IS_STEP if request.method in ("GET", "HEAD") else _IS_PAGE
+    shown = replace(frame, title=title, back=place.path) if frame else bare(title)
+    response = html("error.html", shown, 405, title=title, message=message, place=place)
+    response.headers["Allow"] = allow
     return response
 
 
@@ -87,12 +105,21 @@ def bare(title: str) -> Frame:
 
 
 class PageRoute(APIRoute):
-    """Answers errors with pages. Who is not signed in is sent to sign in, and from there to where they wanted to go."""
+    """Answers errors with pages, and HEAD as GET. Who is not signed in is sent to sign in, and from there to where they
+    wanted to go."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **given: Any) -> None:
+        super().__init__(path, endpoint, **given)
+        if self.methods and "GET" in self.methods:
+            self.methods.add("HEAD")  # the server leaves the body out
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
 
         async def answered(request: Request) -> Response:
+            return notices.answered(request, await attempted(request))
+
+        async def attempted(request: Request) -> Response:
             try:
                 return await handle(request)
             except Unauthenticated as error:

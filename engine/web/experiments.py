@@ -70,7 +70,7 @@ async def holdout(key: Key, request: Request, who: Reader) -> Response:
     return await _shown_held(request, who, key, None)
 
 
-@router.get("/experiments/{key}/holdout/{day}")
+@router.get("/experiments/{key}/holdout/{day:int}")  # else GET of a step there would be a day
 async def holdout_of_day(key: Key, day: Day, request: Request, who: Reader) -> Response:
     """The one of a day that was planned: it never changes."""
     return await _shown_held(request, who, key, day)

@@ -11,6 +11,7 @@ from engine.operations.authenticate import allow
 from engine.operations.sign_in import SESSION_S, Session, Sessions, follow_link, open_sessions
 from engine.store.keys import Key
 from engine.web.answers import PageRoute, bare, html, local, see
+from engine.web.sites import is_by_https, is_from_here
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 COOKIE: Final = "takt_session"
@@ -18,6 +19,14 @@ _FIELDS_MAX: Final = 2_000
 _KEY_MOST: Final = 1_000
 _UNKNOWN: Final = "This key is unknown, expired or revoked."
 _USED: Final = "This link was used before, or is older than ten minutes. Make another: takt sign-in"
+_ELSEWHERE: Final = (
+    "This form did not come from a page of this site. If it did, a proxy hides the address that your browser shows:"
+    " whoever runs this Takt lets it pass the Host on, or sets TAKT_PUBLIC_URL."
+)
+_SILENT: Final = (
+    "Your browser keeps to itself which page this form came from (Origin), and another site's could sign you in as"
+    " somebody else. Let it say so, or come by https."
+)
 
 
 class Viewer(NamedTuple):
@@ -32,7 +41,9 @@ async def viewer(request: Request) -> Viewer:
     session = (await _sessions(request)).open(request.cookies.get(COOKIE, ""))
     if session is None or session.has_expired(await _now_s(request)):
         raise Unauthenticated("Sign in first.")
-    return Viewer(await request.app.state.authenticator.key(session.key_digest), session)
+    found = Viewer(await request.app.state.authenticator.key(session.key_digest), session)
+    request.state.session = session
+    return found
 
 
 async def reader(request: Request) -> Viewer:
@@ -48,10 +59,11 @@ Reader = Annotated[Viewer, Depends(reader)]
 async def form(request: Request, who: Viewer, scope: Scope | None = Scope.MANAGE) -> dict[str, str]:
     """The fields of a form that a page of this session sent, by somebody who may do what it does.
 
-    Raises `Forbidden` for a form of another page, and for a key without the scope.
+    Raises `Forbidden` for a form of another page, and for a key without the scope. Of a browser that does not say where
+    a form came from the token is enough: no other site can know it.
     """
     fields = await fields_of(request)
-    if not _is_of_this_site(request) or not who.session.wrote(fields.get("csrf", "")):
+    if is_from_here(request) is False or not who.session.wrote(fields.get("csrf", "")):
         raise Forbidden("This form did not come from a page of yours, or is from before you signed in: load it anew.")
     if scope is not None:
         allow(who.key, scope)
@@ -79,11 +91,13 @@ async def ask(code: str | None = None, next: str = "/") -> Response:
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
-    """By a key or by a link's code. Another site's form could sign somebody in as another: only this one's may."""
+    """By a key or by a link's code. Another site's form could sign somebody in as another: only this one's may, as
+    far as the browser tells them apart."""
     fields = await fields_of(request)
     wanted, secret, code = local(fields.get("next", "/")), fields.get("key", "").strip(), fields.get("code")
-    if not _is_of_this_site(request):
-        raise Forbidden("This form did not come from a page of this site.")
+    is_ours = is_from_here(request)
+    if not is_ours:
+        raise Forbidden(_SILENT if is_ours is None else _ELSEWHERE)
     if code is not None:
         key_digest = await follow_link(request.app.state.decider.database, code)
         return _page(wanted, _USED, 410) if key_digest is None else await _begin(request, key_digest, wanted)
@@ -118,7 +132,7 @@ async def _begin(request: Request, key_digest: bytes, wanted: str) -> Response:
         max_age=SESSION_S,
         httponly=True,
         samesite="lax",  # a link in a message leads to the readout, not to this page
-        secure=request.url.scheme == "https" or (state.decider.settings.public_url or "").startswith("https:"),
+        secure=is_by_https(request),
     )
     return response
 
@@ -133,8 +147,3 @@ async def _sessions(request: Request) -> Sessions:
     if found is None:
         found = request.app.state.sessions = await open_sessions(request.app.state.decider)
     return found
-
-
-def _is_of_this_site(request: Request) -> bool:
-    """By what the browser says of the page that sent it. Old ones say nothing; the token is what counts."""
-    return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

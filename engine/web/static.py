@@ -18,6 +18,7 @@ _FOLDER: Final = Path(__file__).parent / "files"
 _SCRIPT: Final = (_FOLDER / "takt.js").read_text()
 _ICON: Final = (_FOLDER / "icon.svg").read_text()
 VERSION: Final = hashlib.sha256((style_sheet() + _SCRIPT + _ICON).encode()).hexdigest()[:12]
+_READ: Final = ["GET", "HEAD"]
 _KEPT: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
@@ -27,22 +28,22 @@ def _file(request: Request, text: str, media_type: str) -> Response:
     return Response(text, headers=_KEPT if request.url.query == VERSION else None, media_type=media_type)
 
 
-@router.get("/static/takt.css")
+@router.api_route("/static/takt.css", methods=_READ)
 async def css(request: Request) -> Response:
     return _file(request, style_sheet(), "text/css")
 
 
-@router.get("/static/takt.js")
+@router.api_route("/static/takt.js", methods=_READ)
 async def script(request: Request) -> Response:
     return _file(request, _SCRIPT, "text/javascript")
 
 
-@router.get("/static/icon.svg")
+@router.api_route("/static/icon.svg", methods=_READ)
 async def icon(request: Request) -> Response:
     return _file(request, _ICON, "image/svg+xml")
 
 
-@router.get(explorer.ADDRESS)
+@router.api_route(explorer.ADDRESS, methods=_READ)
 async def vega(request: Request) -> Response:
     """Some 0.3 MB packed; its address names its version. Where no page began to make it, whoever asks waits."""
     packed = await asyncio.wrap_future(explorer.begun())

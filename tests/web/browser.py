@@ -31,6 +31,11 @@ class Browser:
     def post(self, path: str, site: str = "same-origin", **fields: str) -> httpx.Response:
         return self.http.post(path, data=fields, headers={"Sec-Fetch-Site": site})
 
+    def follow(self, done: httpx.Response) -> httpx.Response:
+        """The page that a step leads to."""
+        assert done.status_code == 303, done.text
+        return self.get(done.headers["location"])
+
     def send(self, page: str, action: str, **fields: str) -> httpx.Response:
         """The form with that action on a page, with its hidden fields and these."""
         hidden = forms(self.get(page).text)[action]

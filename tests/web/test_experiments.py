@@ -57,7 +57,7 @@ def test_a_draft_is_started_stopped_and_noted_from_its_page(ada: Browser, takt: 
     page = f"/experiments/{key}"
     assert "A draft: nothing runs yet" in words(ada.get(page).text)
     done = ada.send(page, f"{page}/start")
-    assert done.headers["location"] == f"{page}?done=start"
+    assert done.headers["location"] == page
     assert "It runs." in words(ada.get(done.headers["location"]).text)
     assert "Nothing to read yet" in words(ada.get(page).text)
     assert f"{page}/start" not in forms(ada.get(page).text)
@@ -73,7 +73,7 @@ def test_a_readout_stands_on_its_page_and_under_an_address_of_its_own(ada: Brows
     key = begun(takt)
     page = f"/experiments/{key}"
     done = ada.send(page, f"{page}/readout")
-    assert done.headers["location"] == f"{page}?done=readout"
+    assert done.headers["location"] == page
     found = takt.call("GET", f"/v1/experiments/{key}/readout")
     shown = words(ada.get(page).text)
     readout = Readout.from_json(json.dumps(found["readout"]))
@@ -123,7 +123,7 @@ def test_more_customers_are_taken_in_from_the_page_and_the_log_says_so(ada: Brow
     key = drafted(takt, more="traffic: 0.25\n")
     page = f"/experiments/{key}"
     ada.send(page, f"{page}/start")
-    assert ada.send(page, f"{page}/ramp", traffic="62.5").headers["location"] == f"{page}?done=ramp"
+    assert ada.send(page, f"{page}/ramp", traffic="62.5").headers["location"] == page
     shown = words(ada.get(page).text).replace("\xa0", " ")
     assert "ramp from 25 % to 62.50 % of the audience." in shown
     assert 'value="62.5"' in ada.get(page).text
@@ -147,7 +147,7 @@ def test_an_experiment_that_nobody_entered_is_read_and_says_so(ada: Browser, tak
     assert ada.send(page, f"{page}/readout").status_code == 303
     shown = ada.get(page)
     assert shown.status_code == 200
-    assert "Keep running three" in words(shown.text)
+    assert "3 a week instead of 1: run until" in words(shown.text)
     assert "nobody" in words(shown.text)
 
 
@@ -173,15 +173,17 @@ def test_readouts_of_a_holdout_stand_on_pages_of_their_own(ada: Browser, takt: C
     assert f"The holdout of {key}, day 28" in of_day
     assert "Left out are 7 customers of older holdouts." in of_day
     assert "An effect to date" not in of_day
-    assert ada.get(f"{page}/holdout/28.json").json()["key"] == key
+    assert ada.get(f"{page}/holdout/28.json").json()["readout"]["key"] == key
     assert ada.get(f"{page}/holdout/90").status_code == 404
     assert ada.get(f"{page}/holdout/90.json").status_code == 404
     assert ada.get(f"{page}/holdout/x").status_code == 404
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
         connection.execute("UPDATE holdout_readouts SET computed_us = computed_us + 99 WHERE day IS NULL")
     assert "An effect to date" in words(ada.get(f"{page}/holdout").text)
-    assert ada.get(f"{page}/holdout/newest.json").json()["key"] == key
-    assert ada.send(page, f"{page}/holdout/end").headers["location"] == f"{page}?done=holdout%2Fend"
+    newest = ada.get(f"{page}/holdout/newest.json").json()
+    assert (newest["experiment"], newest["shipped"], newest["readout"]["key"]) == (key, "three", key)
+    assert newest["cautions"] == ["Left out are 7 customers of older holdouts."]
+    assert ada.send(page, f"{page}/holdout/end").headers["location"] == page
     assert f"{page}/holdout/end" not in forms(ada.get(page).text)
 
 

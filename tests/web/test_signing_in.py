@@ -135,10 +135,23 @@ def test_a_session_is_over_by_the_clock_of_the_database(ada: Browser) -> None:
     assert ada.get("/").status_code == 200
 
 
-def test_behind_a_proxy_that_speaks_https_the_cookie_is_for_https_alone(database_url: str) -> None:
-    for address, is_secure in (("https://takt.example.com", True), ("http://127.0.0.1:8000", False)):
+def test_behind_a_proxy_the_public_address_is_ours_and_by_https_the_cookie_is_for_https_alone(
+    database_url: str,
+) -> None:
+    for address, origin, is_secure in (
+        ("https://[2001:DB8:0::1]:443/x", "https://[2001:db8::1]", True),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000", False),
+    ):
         with serving(database_url, Settings(public_url=address)) as service, Browser(service) as browser:
             assert ("Secure" in browser.sign_in().headers["set-cookie"]) is is_secure
+            assert says(browser, origin=origin) == 303
+            for other in (
+                "https://[2001:db8::1]:8443",
+                "http://[2001:db8::1]",
+                "http://127.0.0.1",
+                "https://x.example",
+            ):
+                assert says(browser, origin=other) == 403
 
 
 def test_a_browser_keeps_files_under_the_address_of_their_version_alone(browser: Browser) -> None:
@@ -147,6 +160,58 @@ def test_a_browser_keeps_files_under_the_address_of_their_version_alone(browser:
         assert "immutable" in browser.get(path).headers["cache-control"]
         for other in (path.partition("?")[0], path[:-1], path + "0"):
             assert browser.get(other).headers["cache-control"] == "no-store"
+
+
+def says(browser: Browser, **headers: str) -> int:
+    """What signing in answers to a browser that says this of where its form came from."""
+    named = {each.replace("_", "-"): value for each, value in headers.items()}
+    answer = browser.http.post("/sign-in", data={"key": browser.service.key}, headers=named)
+    assert ("set-cookie" in answer.headers) is (answer.status_code == 303)
+    return answer.status_code
+
+
+OURS = (
+    ("http://takt.intern:8000", "takt.intern:8000"),
+    ("http://takt.intern", "takt.intern"),
+    ("http://takt.intern", "TAKT.intern:80"),
+    ("https://takt.example.com", "takt.example.com"),  # a proxy ended TLS
+    ("https://takt.example.com", "takt.example.com:443"),
+    ("http://[fd00::1]:8000", "[fd00::1]:8000"),
+    ("http://10.0.0.5:8000", "10.0.0.5:8000"),
+)
+OTHERS = (
+    ("http://evil.example", "takt.intern:8000"),
+    ("http://takt.intern", "takt.intern:8000"),
+    ("http://takt.intern:8001", "takt.intern:8000"),
+    ("http://takt.intern.evil.example:8000", "takt.intern:8000"),
+    ("http://takt.intern:8000@evil.example", "takt.intern:8000"),
+    ("http://takt.intern:8000.evil.example", "takt.intern:8000"),
+    ("https://takt.intern", "takt.intern:80"),
+    ("http://[fd00::1]:8000", "[fd00::2]:8000"),
+    ("http://[fd00::1", "[fd00::1"),
+    ("http://", ""),
+    ("takt.intern:8000", "takt.intern:8000"),
+    ("ftp://takt.intern", "takt.intern"),
+    ("null", "takt.intern:8000"),
+    ("", "takt.intern:8000"),
+)
+
+
+@pytest.mark.parametrize(("origin", "host"), OURS)
+def test_without_tls_a_browser_says_by_origin_that_the_form_is_ours(browser: Browser, origin: str, host: str) -> None:
+    assert says(browser, origin=origin, host=host) == 303
+
+
+@pytest.mark.parametrize(("origin", "host"), OTHERS)
+def test_without_tls_another_sites_form_signs_nobody_in(browser: Browser, origin: str, host: str) -> None:
+    assert says(browser, origin=origin, host=host) == 403
+
+
+def test_of_a_browser_that_says_nothing_no_form_signs_in(browser: Browser) -> None:
+    assert says(browser) == 403
+    assert says(browser, sec_fetch_site="none") == 303
+    assert says(browser, sec_fetch_site="cross-site", origin=browser.service.url) == 403, "the browser knows better"
+    assert says(browser, sec_fetch_site="same-origin", origin="https://takt.example.com") == 303, "behind a proxy"
 
 
 def test_another_sites_form_signs_nobody_in(browser: Browser) -> None:
@@ -166,6 +231,9 @@ def test_a_form_needs_the_token_of_its_own_session(ada: Browser) -> None:
     ):
         refused = ada.post("/pauses", site=site, **{**fields, "name": "forged"})
         assert refused.status_code == 403, (site, fields)
+    for origin, status in (("http://evil.example", 403), ("null", 422), (ada.service.url, 422)):  # an empty name
+        sent = ada.http.post("/pauses", data={**hidden, "name": ""}, headers={"origin": origin})
+        assert sent.status_code == status, origin
     with Browser(ada.service) as other:
         other.sign_in()
         assert other.post("/pauses", **{**hidden, "name": "forged"}).status_code == 403
@@ -212,6 +280,7 @@ def test_a_page_lets_nothing_in_from_elsewhere(ada: Browser) -> None:
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
         assert shown.headers["cache-control"] == "no-store"
+        assert shown.headers["referrer-policy"] == "same-origin", "with no-referrer Origin would be null"
         for forbidden in ("http:", "https:", "<style", " onclick", " style=", "javascript:"):
             assert forbidden not in re.sub(r">[^<]*<", "><", shown.text), forbidden
         assert all(re.search(r'src="/static/', each) for each in re.findall(r"<script[^>]*>", shown.text))
