@@ -75,12 +75,13 @@ async def validate_policy(request: Request, _key: Reads) -> Response:
     openapi_extra=body(PolicyIn, POLICY, Scope.MANAGE),
 )
 async def activate_policy(request: Request, key: Manages) -> Response:
-    """Keeps it as a new version. An ask that arrives after this has answered is decided under it, in every process."""
+    """Keeps it as a new version. An ask that arrives after this has answered is decided under it, in every process.
+    With `if_version` it replaces that version or none: 409, and nothing changed, once anybody put another in force."""
     given = await body_of(request, PolicyIn)
-    database = request.app.state.decider.database
-    return json_response(
-        activation_data(await policies.activate(database, given.yaml, author=key.name, note=given.note))
+    activation = await policies.activate(
+        request.app.state.decider.database, given.yaml, author=key.name, note=given.note, if_version=given.if_version
     )
+    return json_response(activation_data(activation))
 
 
 @router.post(

@@ -235,6 +235,10 @@ class PolicyIn(In):
 
     yaml: Annotated[str, Field(min_length=1, max_length=262_144)]
     note: Text = ""
+    if_version: Annotated[
+        StrictInt | None,
+        Field(ge=0, lt=2**31, description="Only in place of this version: 409 where another is in force. 0: of none."),
+    ] = None
 
 
 class PauseIn(In):

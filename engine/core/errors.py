@@ -8,7 +8,8 @@
     ├── Conflict              well formed, but at odds with what is on record
     │   ├── MessageReused
     │   ├── TooManyNames
-    │   └── Erased
+    │   ├── Erased
+    │   └── Superseded
     ├── NotFound
     ├── Unauthenticated
     ├── Forbidden
@@ -120,6 +121,20 @@ class Erased(Conflict):
     """Raised when something is told of a customer who was erased: nothing is kept of them."""
 
     code: ClassVar[str] = "erased"
+
+
+class Superseded(Conflict):
+    """Raised when a policy should replace a version that is not the one in force; 0 stands for none."""
+
+    code: ClassVar[str] = "superseded"
+
+    def __init__(self, found: int, expected: int) -> None:
+        shown = [f"version {each}" if each else "no policy" for each in (found, expected)]
+        super().__init__(f"{shown[0]} is in force, where {shown[1]} was expected: nothing was put in force")
+        self.versions = found, expected
+
+    def __reduce__(self) -> tuple[type["Superseded"], tuple[int, int]]:
+        return type(self), self.versions  # an exception is otherwise rebuilt from its message
 
 
 class NotFound(TaktError):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from engine.core import breaker
-from engine.core.errors import Conflict, NotFound
+from engine.core.errors import Conflict, NotFound, Superseded
 from engine.core.policy import Policy, PolicyMode
 from engine.core.policy_reader import read_policy
 from engine.core.policy_writer import policy_data
@@ -23,9 +23,10 @@ from engine.operations.contamination import check_policy
 from engine.operations.plan_file import patched_budgets, read_plan
 from engine.operations.policy_file import load_policy, policy_yaml
 from engine.operations.rulebook import pause_data, pause_of
-from engine.store import experiments
+from engine.store import experiments, policies_history
 from engine.store import policies as store
 from engine.store.database import Connection, Database
+from engine.store.policies_history import Activated
 
 T = TypeVar("T")
 
@@ -55,12 +56,22 @@ async def read(source: str, name: str = "policy") -> Policy:
     return await apart(load_policy, source, name)
 
 
-async def activate(database: Database, source: str, *, author: str, note: str = "", name: str = "policy") -> Activation:
-    """Validate a policy, keep it as a new version, and put it in force.
+async def activate(
+    database: Database,
+    source: str,
+    *,
+    author: str,
+    note: str = "",
+    name: str = "policy",
+    if_version: int | None = None,
+) -> Activation:
+    """Validate a policy, keep it as a new version, and put it in force: with `if_version`, only in place of that one
+    (0: of none), however many processes do the same.
 
-    Raises `InvalidPolicy`, and `Conflict` where a running experiment stands on a budget that would change under it.
+    Raises `InvalidPolicy`; `Superseded` where another version is in force than the one named; and `Conflict` where a
+    running experiment stands on a budget that would change under it.
     """
-    return await _activate(database, await read(source, name), source, author, note)
+    return await _activate(database, await read(source, name), source, author, note, if_version)
 
 
 async def activate_preset(database: Database, name: str, *, author: str, observe: bool) -> Activation:
@@ -75,10 +86,12 @@ async def activate_preset(database: Database, name: str, *, author: str, observe
     return await _activate(database, policy, source, author, f"the preset {name}")
 
 
-async def activate_version(database: Database, version: int, *, author: str) -> Activation:
-    """Put a version in force that was in force before."""
+async def activate_version(
+    database: Database, version: int, *, author: str, if_version: int | None = None
+) -> Activation:
+    """Put a version in force that was in force before; `if_version` as for `activate`."""
     async with database.transaction() as connection:
-        await store.lock_activation(connection)
+        await _locked(connection, if_version)
         kept = await store.policy_version(connection, version)
         policy = read_policy(kept.data)
         ruleset = await _put_in_force(connection, version, author, await _touched(connection, policy))
@@ -105,6 +118,14 @@ async def versions(database: Database, limit: int) -> list[store.PolicyVersion]:
     """The newest versions."""
     async with database.connection() as connection:
         return await store.policy_versions(connection, limit)
+
+
+async def history(
+    database: Database, limit: int, *, before: int | None = None, version: int | None = None
+) -> list[Activated]:
+    """Who put which version in force and when, the newest first: before a ruleset, or of one version alone."""
+    async with database.connection() as connection:
+        return await policies_history.activations(connection, limit, before=before, version=version)
 
 
 async def pause(database: Database, pause: Pause, *, author: str) -> Activation:
@@ -151,13 +172,26 @@ def diff(old: Policy, new: Policy, old_name: str, new_name: str) -> str:
     return "\n".join(lines)
 
 
-async def _activate(database: Database, policy: Policy, source: str, author: str, note: str) -> Activation:
+async def _activate(
+    database: Database, policy: Policy, source: str, author: str, note: str, if_version: int | None = None
+) -> Activation:
     async with database.transaction() as connection:
-        await store.lock_activation(connection)
+        await _locked(connection, if_version)
         touched = await _touched(connection, policy)
         version = await store.add_policy(connection, author, note, source, policy_data(policy))
         ruleset = await _put_in_force(connection, version, author, touched)
     return _activation(ruleset, policy)
+
+
+async def _locked(connection: Connection, if_version: int | None) -> None:
+    """Wait for any activation under way, and only then look which version it left: a look before would be a race."""
+    await store.lock_activation(connection)
+    if if_version is None:
+        return
+    newest = await store.newest_ruleset(connection)
+    found = newest.policy_version if newest else 0
+    if found != if_version:
+        raise Superseded(found, if_version)
 
 
 async def _touched(connection: Connection, policy: Policy) -> list[int]:

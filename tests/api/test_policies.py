@@ -58,6 +58,36 @@ def test_an_activation_waits_for_the_one_before_it(takt: Caller) -> None:
         assert waiting.result()["ruleset"]
 
 
+def test_of_two_that_replace_the_same_version_one_does(takt: Caller) -> None:
+    """Both look while neither is in force: only what is looked at behind the lock tells them apart."""
+    before = takt.call("GET", "/v1/policies")["in_force"]
+    body = {"yaml": POLICY, "if_version": before["policy_version"]}
+    with psycopg.connect(takt.service.database_url, autocommit=True) as other, ThreadPoolExecutor() as pool:
+        other.execute("SELECT pg_advisory_lock(%s)", (_ACTIVATION_LOCK,))
+        waiting = [pool.submit(takt.send, "POST", "/v1/policies", body) for _ in range(2)]
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+        eventually(lambda: other.execute(query).fetchone() == (2,) or any(each.done() for each in waiting))
+        other.execute("SELECT pg_advisory_unlock(%s)", (_ACTIVATION_LOCK,))
+        answers = sorted((each.result() for each in waiting), key=lambda each: each.status_code)
+    assert answers[0].status_code == 200
+    assert is_problem(answers[1], 409, "superseded")
+    after = takt.call("GET", "/v1/policies")
+    assert after["in_force"]["ruleset"] == before["ruleset"] + 1
+    assert after["in_force"]["policy_version"] == answers[0].json()["policy_version"] == after["versions"][0]["version"]
+
+
+def test_a_policy_for_another_version_than_the_one_in_force_changes_nothing(takt: Caller) -> None:
+    before = row_counts(takt.service.database_url)
+    number = takt.call("GET", "/v1/policies")["in_force"]["policy_version"]
+    for other in (number - 1, number + 1, 0):
+        refused = takt.send("POST", "/v1/policies", {"yaml": POLICY, "if_version": other})
+        assert is_problem(refused, 409, "superseded")
+        assert f"version {number} is in force" in refused.json()["detail"]
+    for wrong in (-1, "1", 1.5, 2**31):
+        assert is_problem(takt.send("POST", "/v1/policies", {"yaml": POLICY, "if_version": wrong}), 422, "invalid")
+    assert row_counts(takt.service.database_url) == before
+
+
 def test_a_valid_policy_is_shown_in_full(takt: Caller) -> None:
     before = row_counts(takt.service.database_url)
     shown = takt.call("POST", "/v1/policies/validate", {"yaml": POLICY})
