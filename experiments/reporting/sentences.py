@@ -161,38 +161,56 @@ def sized(metric: MetricReadout, value: float) -> str:
 
 
 def _told(readout: Readout, verdict: Verdict, treatment: str) -> str:
-    """What was done, what came of it, what it is worth, and what to do now: in this order."""
-    clauses = _because(readout, verdict, reads_money=True)
+    """What was done, what came of it, what it is worth, and what to do now: in this order. Where everything that moved
+    is counted in people or in money, it is said once that all of it is in so many customers."""
+    if verdict.call is Call.INVALID:
+        return f"{treatment}: {'; '.join([*map(_clause, verdict.problems), 'it cannot be compared'])}."
+    chosen, money = _chosen(readout, verdict), _in_money(readout, verdict)
+    is_bare = all(each.scale is Scale.SHARE for each in chosen)
+    clauses = [_moved(each, verdict, is_bare) for each in chosen]
+    clauses += [f"{_money(each, verdict.variant, is_bare)}, {_pays(each, verdict.variant)}" for each in money]
+    per = f"per {PEOPLE:,} customers, " if is_bare and clauses else ""
+    return f"{treatment}: {per}{'; '.join([*clauses, _then(readout, verdict)])}."
+
+
+def _then(readout: Readout, verdict: Verdict) -> str:
     match verdict.call:
         case Call.INVALID:
-            clauses, then = [*map(_clause, verdict.problems)], "it cannot be compared"
+            return "it cannot be compared"
         case Call.STOP:
-            then = "stop it"
+            return "stop it"
         case Call.SHIP:
-            then = f"ship it{_short_run(readout)}"
+            return f"ship it{_short_run(readout)}"
         case Call.DO_NOT_SHIP:
-            then = "do not ship it"
+            return "do not ship it"
         case Call.INCONCLUSIVE:
-            then = "inconclusive"
+            return "inconclusive"
         case Call.KEEP_RUNNING:
-            then = f"run until {_day(verdict.until)}{_next_look(verdict, _day)}"
+            return f"run until {_day(verdict.until)}{_next_look(verdict, _day)}"
         case _:
             assert_never(verdict.call)
-    return f"{treatment}: {'; '.join([*clauses, then])}."
 
 
-def _because(readout: Readout, verdict: Verdict, *, reads_money: bool = False) -> list[str]:
-    is_stop = verdict.call is Call.STOP
-    chosen = verdict.because
-    if verdict.call is Call.KEEP_RUNNING:
-        chosen = _so_far_of(readout, verdict)
-    clauses = [_moved(readout.metric(name), verdict, is_stop) for name in chosen]
-    money = [
-        _money(each, verdict.variant, reads=reads_money)
+def _because(readout: Readout, verdict: Verdict) -> list[str]:
+    clauses = [_moved(each, verdict) for each in _chosen(readout, verdict)]
+    return clauses + [_money(each, verdict.variant) for each in _in_money(readout, verdict)]
+
+
+def _chosen(readout: Readout, verdict: Verdict) -> list[MetricReadout]:
+    """The metrics that the verdict rests on, or would."""
+    is_open = verdict.call is Call.KEEP_RUNNING
+    return [readout.metric(name) for name in (_so_far_of(readout, verdict) if is_open else verdict.because)]
+
+
+def _in_money(readout: Readout, verdict: Verdict) -> list[MetricReadout]:
+    """Those in money that have an estimate, beside what the verdict rests on."""
+    return [
+        each
         for each in readout.metrics
-        if each.scale is Scale.MONEY and each.name not in verdict.because
+        if each.scale is Scale.MONEY
+        and each.name not in verdict.because
+        and each.comparison(verdict.variant).estimate.effect is not None
     ]
-    return clauses + [each for each in money if each]
 
 
 def _so_far_of(readout: Readout, verdict: Verdict) -> list[str]:
@@ -206,43 +224,52 @@ def _so_far_of(readout: Readout, verdict: Verdict) -> list[str]:
     return known + [name for name, how in how_of.items() if name not in primaries and how in open_ones]
 
 
-def _moved(metric: MetricReadout, verdict: Verdict, is_stop: bool) -> str:
+def _moved(metric: MetricReadout, verdict: Verdict, is_bare: bool = False) -> str:
+    """How a metric moved; `is_bare`: in how many customers is said elsewhere."""
+    is_stop = verdict.call is Call.STOP
     found = metric.comparison(verdict.variant)
     estimate = found.bound if is_stop and found.bound else found.estimate
+    margin = _sized(metric, metric.margin or 0.0, is_bare)
     if not estimate.is_known:
-        against = f" against its margin of {sized(metric, metric.margin)}" if metric.margin else ""
+        against = f" against its margin of {margin}" if metric.margin else ""
         return f"{metric.called} could not be judged{against} ({estimate_text(metric, estimate)})"
     low, high = _ends(estimate)
     is_other = _ends(estimate) != _ends(found.estimate)  # than the one that stands in the tables
-    span = interval(low, high, metric.scale) + (", valid at any time" if is_other else "")
+    span = interval(low, high, metric.scale)
+    held = f"({span}, valid at any time)" if is_other else f"({span})"
     how = standing(result(metric, verdict.variant), Interval(low, high))
     if metric.role is Role.GUARDRAIL:
-        margin = sized(metric, metric.margin or 0.0)
         match how:
             case Standing.GOOD:
-                return f"{metric.called} stays inside its margin of {margin} ({span})"
+                return f"{metric.called} stays inside its margin of {margin} {held}"
             case Standing.BAD:
-                return f"{metric.called} is worse by more than its margin of {margin} ({span})"
+                return f"{metric.called} is worse by more than its margin of {margin} {held}"
             case _:
-                return f"{metric.called} is not shown to stay inside its margin of {margin} ({span})"
+                return f"{metric.called} is not shown to stay inside its margin of {margin} {held}"
     if how in (Standing.GOOD, Standing.BAD):
         verb = "rises" if (estimate.effect or 0.0) > 0 else "falls"
-        return f"{metric.called} {verb} by {sized(metric, abs(estimate.effect or 0.0))} ({span})"
+        return f"{metric.called} {verb} by {_sized(metric, abs(estimate.effect or 0.0), is_bare)} {held}"
+    span += (", valid at any time" if is_other else "") + (" " if is_bare else f" {measured_in(metric)}")
+    span = span.rstrip()
     if verdict.call is Call.INCONCLUSIVE:
-        return f"{metric.called} may have moved by {span} {measured_in(metric)}, more is excluded".replace("  ", " ")
-    return f"{metric.called} moved by {span} {measured_in(metric)}".rstrip()
+        return f"{metric.called} may have moved by {span}, more is excluded"
+    return f"{metric.called} moved by {span}"
 
 
-def _money(metric: MetricReadout, variant: str, *, reads: bool) -> str:
+def _sized(metric: MetricReadout, value: float, is_bare: bool) -> str:
+    return plain(value * _factor(metric)) if is_bare else sized(metric, value)
+
+
+def _money(metric: MetricReadout, variant: str, is_bare: bool = False) -> str:
     estimate = metric.comparison(variant).estimate
-    if estimate.effect is None:
-        return ""
     low, high = (end * PEOPLE for end in _ends(estimate))
-    people = f"{metric.unit} from {PEOPLE:,} customers"
-    said = f"{metric.called} {measured(estimate.effect * PEOPLE, low, high, Scale.NUMBER, people)}"
-    if not reads:
-        return said
-    return f"{said}, {'which pays' if low > 0 else 'which costs' if high < 0 else 'not shown to pay'}"
+    people = metric.unit or "" if is_bare else f"{metric.unit} from {PEOPLE:,} customers"
+    return f"{metric.called} {measured((estimate.effect or 0.0) * PEOPLE, low, high, Scale.NUMBER, people)}"
+
+
+def _pays(metric: MetricReadout, variant: str) -> str:
+    low, high = _ends(metric.comparison(variant).estimate)
+    return "which pays" if low > 0 else "which costs" if high < 0 else "not shown to pay"
 
 
 def _reads(metric: MetricReadout, variant: str) -> str:

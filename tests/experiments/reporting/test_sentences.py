@@ -33,27 +33,27 @@ def told(found: Readout) -> str:
     [
         (
             readout(0.0014, 0.0006),
-            "3 a week instead of 1: kept rises by 14 in 10,000 customers (+8 to +20); ship it.",
+            "3 a week instead of 1: per 10,000 customers, kept rises by 14 (+8 to +20); ship it.",
         ),
         (
             readout(-0.0014, 0.0006),
-            "3 a week instead of 1: kept falls by 14 in 10,000 customers (-20 to -8); stop it.",
+            "3 a week instead of 1: per 10,000 customers, kept falls by 14 (-20 to -8); stop it.",
         ),
         (
             readout(0.0014, 0.0016, 0.031),
-            "3 a week instead of 1: kept may have moved by -2 to +30 in 10,000 customers, more is excluded;"
-            " margin +310 EUR from 10,000 customers (-90 to +710), not shown to pay; inconclusive.",
+            "3 a week instead of 1: per 10,000 customers, kept may have moved by -2 to +30, more is excluded;"
+            " margin +310 EUR (-90 to +710), not shown to pay; inconclusive.",
         ),
         (
             readout(0.0014, 0.0016, 0.05, date(2026, 11, 2)),
-            "3 a week instead of 1: kept moved by -2 to +30 in 10,000 customers;"
-            " margin +500 EUR from 10,000 customers (+100 to +900), which pays;"
+            "3 a week instead of 1: per 10,000 customers, kept moved by -2 to +30;"
+            " margin +500 EUR (+100 to +900), which pays;"
             " run until 4 Jan 2027 (next decision: 9 Nov 2026).",
         ),
         (
             readout(0.0014, 0.0006, -0.05),
-            "3 a week instead of 1: kept rises by 14 in 10,000 customers (+8 to +20);"
-            " margin -500 EUR from 10,000 customers (-900 to -100), which costs; ship it.",
+            "3 a week instead of 1: per 10,000 customers, kept rises by 14 (+8 to +20);"
+            " margin -500 EUR (-900 to -100), which costs; ship it.",
         ),
     ],
 )
@@ -74,4 +74,15 @@ def test_a_short_run_is_one_in_any_sentence() -> None:
         "left", Role.GUARDRAIL, an_estimate(0.01, 0.008, 0.012), direction=Direction.DECREASE, margin=0.005
     )
     found = replace(found, metrics=(*found.metrics, guarded), inference=found.inference)
-    assert "left is worse by more than its margin of 50 in 10,000 customers (+80 to +120" in told(found)
+    assert "left is worse by more than its margin of 50 (+80 to +120" in told(found)
+
+
+def test_what_is_not_counted_in_people_keeps_its_own_unit() -> None:
+    found = readout(0.0014, 0.0006, 0.05)
+    days = a_metric("stay", Role.PRIMARY, an_estimate(0.5, 0.3, 0.7), scale=Scale.DAYS)
+    found = replace(found, metrics=(*found.metrics, days))
+    assert told(found) == (
+        "3 a week instead of 1: kept rises by 14 in 10,000 customers (+8 to +20);"
+        " stay rises by 0.5 days a customer (+0.3 to +0.7);"
+        " margin +500 EUR from 10,000 customers (+100 to +900), which pays; ship it."
+    )
