@@ -160,7 +160,8 @@ def _reachable(company: Company, of: Fate, channel: str, until: Ints) -> Floats:
     on = np.ones(company.customers)
     for day, pages in enumerate(of.days):
         told = [each for each in pages if each.type in (*_LOSSES[channel], *_LIFTS[channel]) and not each.is_suspect]
-        for page in sorted(told, key=lambda each: each.type in _LIFTS[channel]):  # of a day, whoever returns left before
+        # of one day, whoever returns has left before
+        for page in sorted(told, key=lambda each: each.type in _LIFTS[channel]):
             if page.channel not in (None, channel):
                 continue
             inside = day * DAY_US + page.at < until[page.customer]

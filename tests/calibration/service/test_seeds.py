@@ -1,4 +1,4 @@
-"""Three seeds of a company that is small and in a hurry; and readouts that are wrong, which the same checks catch."""
+"""Five seeds of a company that is small and in a hurry; and readouts that are wrong, which the same checks catch."""
 
 import asyncio
 from collections.abc import Generator
@@ -19,7 +19,7 @@ from tests.calibration.service.report import report
 from tests.calibration.service.scoring import Score, miscounted, score
 from tests.calibration.service.wrong_readouts import ALL, Substitution
 
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 CUSTOMERS = 150
 START, DAYS = 2, 35
 
@@ -69,7 +69,7 @@ def test_the_a_a_ships_nothing_and_the_harmful_one_stops_in_most(plays: Plays):
     for each in plays.scores:
         assert each.calls["checkout-aa", "b"] is not Call.SHIP
         assert each.calls["loud-subjects", "loud"] is not Call.SHIP
-    assert sum("loud-subjects" in each.stopped for each in plays.scores) >= 2  # of companies this small, not all
+    assert sum("loud-subjects" in each.stopped for each in plays.scores) >= 3  # of companies this small, not all
 
 
 def test_who_gets_more_leaves_less_yet_no_readout_says_that_sending_less_drives_away(plays: Plays):
