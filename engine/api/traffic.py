@@ -22,9 +22,9 @@ _EPOCH: Final = date(1970, 1, 1)
 
 
 class TallyOut(Out):
-    """Messages by what came of them; of one that is refused again and again the first refusal of a day counts. `asks`
-    are attempts. `would_refuse` of the allowed were so because the policy only observed. `unasked` and `recorded`
-    were sent past Takt."""
+    """Messages by what came of them, each once a day (of UTC): as allowed if it was allowed on that day, else with its
+    first refusal. `asks` are attempts. Of the allowed, `would_refuse` were so because the policy only observed, and
+    `at_last` were refused before, on the same day. `unasked` and `recorded` were sent past Takt."""
 
     allowed: int
     deferred: int
@@ -33,6 +33,7 @@ class TallyOut(Out):
     unasked: int
     recorded: int
     asks: int
+    at_last: int
 
 
 class TrafficDayOut(TallyOut):

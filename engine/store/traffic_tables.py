@@ -25,8 +25,8 @@ class CountedUntilRow(SQLModel, table=True):
 
 
 class HourlyAsksRow(SQLModel, table=True):
-    """Asks of an hour by what came of them (`hourly.Outcome`). `messages`: a refused one counts once a day, with its
-    first refusal. `rule` and `code` are of the first reason; labels are numbers, 0 for none."""
+    """Asks of an hour by what came of them (`hourly.Outcome`). `messages`: each counts once a day, if it was allowed as
+    that, else with its first refusal. `rule` and `code` are of the first reason; labels are numbers, 0 for none."""
 
     __tablename__ = "hourly_asks"
     __table_args__ = (

@@ -12,11 +12,13 @@ from engine.store.hourly_reading import Added, ByDay, ByName, ByParty, ByRule, C
 from engine.store.levels import Levels
 
 _ASKED: Final = (Outcome.ALLOWED, Outcome.WOULD_DEFER, Outcome.WOULD_DENY)
+_AT_FIRST: Final = {Outcome.DEFERRED_AT_FIRST: Outcome.DEFERRED, Outcome.DENIED_AT_FIRST: Outcome.DENIED}
 
 
 class Tally(NamedTuple):
-    """Messages by what came of them; `asks` are attempts. `would` of the allowed were so because the policy only
-    observed. `unasked` and `recorded` were sent past Takt, and are none of the asked."""
+    """Messages by what came of them, each once a day; `asks` are attempts. `would` of the allowed were so because the
+    policy only observed; `at_last` of them were refused before, on the same day, and are none of the refused.
+    `unasked` and `recorded` were sent past Takt, and are none of the asked."""
 
     allowed: int = 0
     deferred: int = 0
@@ -25,6 +27,7 @@ class Tally(NamedTuple):
     unasked: int = 0
     recorded: int = 0
     asks: int = 0
+    at_last: int = 0
 
     @property
     def refused(self) -> int:
@@ -57,6 +60,10 @@ class Tally(NamedTuple):
                 return self._replace(unasked=self.unasked + messages)
             case Outcome.RECORDED:
                 return self._replace(recorded=self.recorded + messages)
+            case Outcome.DEFERRED_AT_FIRST:
+                return self._replace(deferred=self.deferred - messages, at_last=self.at_last + messages)
+            case Outcome.DENIED_AT_FIRST:
+                return self._replace(denied=self.denied - messages, at_last=self.at_last + messages)
             case Outcome.SHADOW:
                 return self
 
@@ -134,17 +141,21 @@ def by_day(found: Added, stretch: Stretch) -> list[tuple[int, Tally]]:
 
 
 def ruled(counts: Iterable[ByRule], *outcomes: Outcome) -> list[Ruled]:
-    """The rules of these outcomes, the first of which defers; whoever refused the most comes first."""
+    """The rules of these outcomes, the first of which defers; whoever refused the most comes first, and who refused
+    nothing but what was allowed later that day is left out."""
     found: dict[tuple[Code | None, str | None], Ruled] = {}
     for each in counts:
-        if each.outcome in outcomes:
+        outcome = _AT_FIRST.get(each.outcome, each.outcome)
+        if outcome in outcomes:
             key = each.code, each.rule
             was = found.get(key, Ruled(*key, 0, 0))
-            is_first = each.outcome is outcomes[0]
+            messages = each.messages if outcome is each.outcome else -each.messages
+            is_first = outcome is outcomes[0]
             found[key] = was._replace(
-                deferred=was.deferred + each.messages * is_first, denied=was.denied + each.messages * (not is_first)
+                deferred=was.deferred + messages * is_first, denied=was.denied + messages * (not is_first)
             )
-    return sorted(found.values(), key=lambda each: (-each.messages, each.rule or ""))
+    left = (each for each in found.values() if each.messages)
+    return sorted(left, key=lambda each: (-each.messages, each.rule or ""))
 
 
 def named(counts: Iterable[ByName]) -> list[Named]:

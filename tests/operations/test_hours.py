@@ -1,7 +1,7 @@
 """Asks counted by the hour: the counts are those of counting every row by hand, however often and whoever counts."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Any
 
 import psycopg
@@ -9,12 +9,15 @@ import pytest
 
 from engine.core.account import Kind
 from engine.core.policy import DAY_US, HOUR_US
+from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.core.verdict import Ask, Verdict
 from engine.operations import crowding, hours, policies
-from engine.operations.decide import AskCommand
+from engine.operations.decide import Answer, AskCommand
 from engine.operations.decider import Decider
 from engine.operations.erase import erase
+from engine.operations.file import Suppress
 from engine.operations.merge import merge
+from engine.operations.volumes import volumes
 from engine.store import hourly, journal_reading
 from engine.store.hourly import Outcome
 from engine.store.journal import Message, Refusal
@@ -79,37 +82,44 @@ async def entries(decider: Decider) -> list[Read]:
 
 
 def by_hand(found: list[Read]) -> dict[tuple[Any, ...], tuple[int, int]]:
-    """Every entry looked at by itself."""
+    """Every entry looked at by itself, and every message's asks of a day in their order."""
     asks: Counter[tuple[Any, ...]] = Counter()
     messages: Counter[tuple[Any, ...]] = Counter()
-    seen: set[tuple[Any, ...]] = set()
+    days: defaultdict[tuple[Any, ...], list[Message | Refusal]] = defaultdict(list)
     for each in sorted((each for each in found if isinstance(each, Message | Refusal)), key=lambda each: each.seq):
-        code, rule = each.reasons[0] if each.reasons else (None, None)
-        number = 0 if code is None else CODE_NUMBERS[code]
-        labels = each.at_us // HOUR_US * HOUR_US, each.channel, each.topic, each.team, each.sender
-        is_exempt = each.topic in EXEMPT
-        if isinstance(each, Message):
-            outcomes = [(_outcome(each), number, rule)]
-            outcomes += [(Outcome.SHADOW, 0, name) for name in each.uncharged if name != "*"]
-            for outcome, code_number, name in outcomes:
-                asks[(*labels, outcome, code_number, name, is_exempt)] += 1
-                messages[(*labels, outcome, code_number, name, is_exempt)] += 1
-        elif not each.checked and each.verdict is not Verdict.ALLOW:
-            key = (
-                *labels,
-                Outcome.DEFERRED if each.verdict is Verdict.DEFER else Outcome.DENIED,
-                number,
-                rule,
-                is_exempt,
-            )
-            asks[key] += 1
-            message = each.customer_id, each.message_id, each.at_us // DAY_US
-            messages[key] += message not in seen
-            seen.add(message)
+        if isinstance(each, Message) and each.kind is not Kind.ASKED:
+            for key in _keys(each):
+                asks[key], messages[key] = asks[key] + 1, messages[key] + 1
+        elif isinstance(each, Message) or (not each.checked and each.verdict is not Verdict.ALLOW):
+            days[(each.customer_id, each.message_id, each.at_us // DAY_US)].append(each)
+    for told in days.values():
+        allowed = next((each for each in told if isinstance(each, Message)), None)
+        counts = allowed or told[0]
+        for each in told:
+            for key in _keys(each):
+                asks[key] += 1
+                messages[key] += each is counts or each is told[0]
+        if allowed is not None and allowed is not told[0]:
+            ((_, *labels, outcome, code, rule, exempt),) = _keys(told[0])
+            at_first = {Outcome.DEFERRED: Outcome.DEFERRED_AT_FIRST, Outcome.DENIED: Outcome.DENIED_AT_FIRST}[outcome]
+            key = (allowed.at_us // HOUR_US * HOUR_US, *labels, at_first, code, rule, exempt)
+            asks[key], messages[key] = asks[key] + 1, messages[key] + 1
     return {key: (count, messages[key]) for key, count in asks.items()}
 
 
-def _outcome(message: Message) -> Outcome:
+def _keys(each: Message | Refusal) -> list[tuple[Any, ...]]:
+    """Under what an entry is counted: once, and once more for each budget in shadow without room."""
+    code, rule = each.reasons[0] if each.reasons else (None, None)
+    labels = each.at_us // HOUR_US * HOUR_US, each.channel, each.topic, each.team, each.sender
+    outcomes = [(_outcome(each), 0 if code is None else CODE_NUMBERS[code], rule)]
+    if isinstance(each, Message):
+        outcomes += [(Outcome.SHADOW, 0, name) for name in each.uncharged if name != "*"]
+    return [(*labels, *outcome, each.topic in EXEMPT) for outcome in outcomes]
+
+
+def _outcome(message: Message | Refusal) -> Outcome:
+    if isinstance(message, Refusal):
+        return Outcome.DEFERRED if message.verdict is Verdict.DEFER else Outcome.DENIED
     if message.kind is Kind.UNASKED:
         return Outcome.UNASKED
     if message.kind is Kind.RECORDED:
@@ -136,6 +146,75 @@ async def behind_the_last_stamp(url: str) -> None:
         "SELECT max(latest_us) - (takt_clock() - clock_offset_us) FROM accounts, deployment GROUP BY clock_offset_us",
     )
     set_clock(url, latest[0][0] + HOUR_US)
+
+
+WEEKLY = """\
+schema: 1
+unknown_timezone: Europe/Berlin
+lease: 2h
+budgets:
+  - {name: weekly, channels: [push], limit: %d, window: {rolling: 7d}}
+"""
+
+
+async def test_a_message_that_was_refused_and_then_allowed_is_one_that_was_allowed(
+    decider: Decider, database_url: str
+) -> None:
+    """Hours later, when the hour of its refusals is closed; and what is asked after it was allowed is that message."""
+
+    async def ask(message: str, limit: int, team: str = "crm") -> Verdict:
+        await policies.activate(decider.database, WEEKLY % limit, author="test")
+        answer = await decider.settle(AskCommand("ada", message, Ask("push", "promotions", team=team)))
+        assert isinstance(answer, Answer)
+        return answer.verdict
+
+    to_next_day_us = DAY_US - await decider.database.clock_us() % DAY_US
+    set_clock(database_url, to_next_day_us)
+    assert await ask("m1", 1) is Verdict.ALLOW
+    assert [await ask(each, 1, team) for each, team in (("m2", "crm"), ("m2", "mail"), ("m3", "crm"))] == (
+        [Verdict.DEFER] * 3
+    )
+    set_clock(database_url, to_next_day_us + 3 * HOUR_US)
+    await hours.count(decider.database)
+    first = (await volumes(decider.database, 7)).total
+    assert (first.allowed, first.deferred, first.asks, first.at_last) == (1, 2, 4, 0)
+    await decider.settle(AskCommand("ada", "m1", Ask("push", "promotions", team="crm")))  # its lease expired
+    assert await ask("m2", 2, team="shop") is Verdict.ALLOW
+    set_clock(database_url, to_next_day_us + 6 * HOUR_US)
+    assert await ask("m1", 0) is Verdict.DENY, "it has expired, too, and is asked about again"
+    set_clock(database_url, to_next_day_us + 9 * HOUR_US)
+    for _ in range(2):
+        await hours.count(decider.database)
+        told = await volumes(decider.database, 7)
+        assert (told.total.allowed, told.total.deferred, told.total.denied, told.total.at_last) == (2, 1, 0, 1)
+        assert told.total.asks == 7
+        assert [(each.rule, each.deferred, each.denied) for each in told.rules] == [("weekly", 1, 0)]
+        assert {each.name: each.tally.asked for each in told.parties} == {"crm": 2, "mail": 0, "shop": 1}
+    assert counted(database_url) == by_hand(await entries(decider))
+    set_clock(database_url, to_next_day_us + DAY_US)
+    assert await ask("m2", 2) is Verdict.ALLOW, "on another day it counts again"
+    assert await ask("m3", 2) is Verdict.ALLOW
+    await hours.count(decider.database)
+    told = await volumes(decider.database, 7)
+    assert [(each.allowed, each.deferred) for _, each in told.days[-2:]] == [(2, 1), (2, 0)]
+
+
+async def test_a_message_that_was_revoked_and_is_asked_about_again_was_allowed(
+    decider: Decider, database_url: str
+) -> None:
+    await policies.activate(decider.database, WEEKLY % 1, author="test")
+    set_clock(database_url, DAY_US - await decider.database.clock_us() % DAY_US)
+    again = AskCommand("ada", "m1", Ask("push", "promotions"))
+    await decider.settle(again)
+    at_us = await decider.database.clock_us()
+    left = Suppression(Scope("push", None), SuppressionReason.UNSUBSCRIBE, at_us, "test", False)
+    await decider.settle(Suppress("ada", left))
+    answer = await decider.settle(again)
+    assert isinstance(answer, Answer)
+    assert (answer.verdict, answer.attempt) == (Verdict.DENY, 1)
+    await hours.count(decider.database)
+    told = (await volumes(decider.database, 7)).total
+    assert (told.allowed, told.refused, told.asks) == (1, 0, 2)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -132,6 +132,18 @@ def test_programs_get_the_same(ada: Browser, takt: Caller) -> None:
     assert takt.send("GET", "/v1/traffic?channel=fax").status_code == 422
 
 
+def test_what_was_refused_and_allowed_later_that_day_is_told_as_allowed(ada: Browser, takt: Caller) -> None:
+    takt.call("POST", "/v1/pauses", {"name": "outage", "channels": ["sms"]})
+    assert takt.ask("b1", "again", channel="sms", topic="promotions")["verdict"] == "deny"
+    takt.call("DELETE", "/v1/pauses/outage")
+    assert takt.ask("b1", "again", channel="sms", topic="promotions")["verdict"] == "allow"
+    count(ada.service.database_url)
+    shown = words(ada.get("/budgets?channel=sms").text).replace("\xa0", " ")
+    assert "1 message was asked for in these 4 weeks: 1 allowed, 0 refused" in shown
+    assert "There were 2 asks, and 1 allowed message had been refused before on the same day." in shown
+    assert "What refused" not in shown
+
+
 def test_counts_that_are_late_say_so(ada: Browser) -> None:
     set_clock(ada.service.database_url, 2 * DAY_US)
     ada.sign_in()
