@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from markupsafe import Markup
 
 from engine.core.breaker import DELIVERED_LEAST, STOP_AT, WARN_AT, Level
-from engine.render.frame import Frame, name, page, stopped
+from engine.render.frame import Frame, at, name, page, stopped
 from engine.render.page import CALLS
 from engine.store.alarms import Alarm
 from engine.store.outcomes import Rates
@@ -18,7 +18,8 @@ _LEVELS: Final = {Level.QUIET: ("calm", "good"), Level.WARN: ("near", "open"), L
 
 
 class JobLine(NamedTuple):
-    """A job and its newest run. `state`: done, failed, running, never."""
+    """A job and its newest run. `state`: done, failed, running, never. `is_overdue`: by now it should have run again, or
+    ended."""
 
     name: str
     about: str
@@ -85,6 +86,11 @@ def troubles(frame: Frame, now: Now) -> list[Markup]:
     for each in now.jobs:
         if each.state == "failed":
             found.append(Markup("The job {} failed: {}.").format(each.name, name(each.note or "no reason is known")))
+        elif each.is_overdue and each.state == "running" and now.leader is not None:
+            since = Markup(
+                "The job {} has been running since {}, and should have ended: until it does, it runs no more."
+            )
+            found.append(since.format(each.name, at(each.at_us)))
         elif each.is_overdue and now.leader is not None:
             found.append(Markup("The job {} has not run when it should have.").format(each.name))
     for rate in now.rates:

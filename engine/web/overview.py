@@ -46,5 +46,7 @@ def _job(standing: Standing, now_us: int) -> JobLine:
     if last is None:
         return JobLine(job.name, job.about, "never", None, "", is_overdue=False)
     state = last.outcome or "running"
-    is_overdue = now_us - last.started_us > job.every_us + _LATE_US and state != "running"
+    # While one runs, the next slots are passed over: it may take one of them, and then something is wrong.
+    most_us = 2 * job.every_us if state == "running" else job.every_us + _LATE_US
+    is_overdue = now_us - last.started_us > most_us
     return JobLine(job.name, job.about, state, last.started_us, last.note, is_overdue)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from engine.core.policy import HOUR_US
+from engine.core.policy import HOUR_US, MINUTE_US
+from engine.store.jobs import seat
 from tests.api.caller import Caller
 from tests.conftest import set_clock
 from tests.web.browser import Browser, words
@@ -87,3 +88,22 @@ def test_it_names_what_somebody_should_look_at(ada: Browser, takt: Caller) -> No
     assert "breaker: near <script>alert(1)</script>\ufffd" in shown
     set_clock(ada.service.database_url, 3 * HOUR_US)
     assert "longer ago than it should be" in said(ada)
+
+
+@pytest.mark.anyio
+async def test_a_job_that_runs_for_two_slots_is_not_well(ada: Browser) -> None:
+    """After the tests above, on a clock that has gone on."""
+    url = ada.service.database_url
+    async with seat(url, "here") as leading:
+        assert await leading.take()
+        for minutes, is_well in ((19, True), (21, False)):
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("DELETE FROM job_runs")
+                connection.execute(
+                    "INSERT INTO job_runs (job, slot_us, started_us) SELECT 'traffic', at, at"
+                    " FROM (SELECT takt_clock() - %s AS at) begun",
+                    (minutes * MINUTE_US,),
+                )
+            shown = said(ada)
+            assert ("The job traffic has been running since" in shown) is not is_well
+            assert ("running too long" in shown) is not is_well
