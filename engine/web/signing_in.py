@@ -97,7 +97,7 @@ async def sign_in(request: Request) -> Response:
     wanted, secret, code = local(fields.get("next", "/")), fields.get("key", "").strip(), fields.get("code")
     is_ours = is_from_here(request)
     if not is_ours:
-        raise Forbidden(_SILENT if is_ours is None else _ELSEWHERE)
+        return _page(wanted, _SILENT if is_ours is None else _ELSEWHERE, 403)
     if code is not None:
         key_digest = await follow_link(request.app.state.decider.database, code)
         return _page(wanted, _USED, 410) if key_digest is None else await _begin(request, key_digest, wanted)
