@@ -21,7 +21,7 @@ SHOWN = {"KEY": "{key}", "INSTANT": "{at_us}", "DAY": "{day}", "CHART": "{chart}
 
 def routes() -> set[str]:
     found = [each for router in ROUTERS for each in router.routes if isinstance(each, APIRoute)]
-    return {each.path for each in found if "GET" in (each.methods or ())}
+    return {each.path_format for each in found if "GET" in (each.methods or ())}
 
 
 @pytest.mark.parametrize("address", ADDRESSES)

@@ -20,11 +20,7 @@ ROUTES = [route for router in ROUTERS for route in router.routes if isinstance(r
 
 def addresses(method: str) -> set[str]:
     """Of all pages that take this, with names for what stands in braces."""
-    return {
-        re.sub(r"{(\w+)(:int)?}", lambda found: NAMES[found[1]], route.path)
-        for route in ROUTES
-        if method in (route.methods or ())
-    }
+    return {route.path_format.format(**NAMES) for route in ROUTES if method in (route.methods or ())}
 
 
 STEPS = sorted(addresses("POST") - addresses("GET"))
