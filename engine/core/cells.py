@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Final
 
 FORMULA_STARTS: Final = frozenset("=+-@\t\r")
@@ -18,9 +19,16 @@ def harmless(text: str) -> str:
 
 
 def as_csv(columns: Sequence[str], rows: Iterable[Sequence[str | float | None]]) -> str:
-    """A table with its head. Numbers stay numbers, signs and all; None is an empty cell."""
+    """A table with its head. Numbers stay numbers, signs and all; None, and a number without an end, is an empty cell:
+    no spreadsheet reads `inf`."""
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(columns)
-    writer.writerows([harmless(each) if isinstance(each, str) else each for each in row] for row in rows)
+    writer.writerows([_cell(each) for each in row] for row in rows)
     return file.getvalue()
+
+
+def _cell(value: str | float | None) -> str | float | None:
+    if isinstance(value, str):
+        return harmless(value)
+    return None if value is None or not isfinite(value) else value

@@ -3,6 +3,7 @@
 Whatever somebody once called a customer, a topic or an experiment is escaped; `page` leaves out what nobody can see.
 """
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, cast
@@ -11,6 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from engine.render.style import as_written, visible
 
+_VERBATIM: Final = re.compile(  # what people copy from a page, or send back
+    "(" + "|".join(rf"<{each}\b.*?</{each}>" for each in ("pre", "textarea", "code")) + ")", re.DOTALL
+)
 FOLDER: Final = Path(__file__).parent / "templates"
 
 
@@ -32,4 +36,6 @@ def templates() -> Environment:
 def rendered(template: str, **values: Any) -> str:
     """A whole page, from `<!doctype html>` on. The same values give the same text."""
     html = templates().get_template(template).render(**values)
-    return visible(html).replace(" %", "\N{NO-BREAK SPACE}%")
+    parts = _VERBATIM.split(visible(html))
+    parts[::2] = [each.replace(" %", "\N{NO-BREAK SPACE}%") for each in parts[::2]]
+    return "".join(parts)

@@ -5,6 +5,7 @@ The names are parts of addresses. Specs and sheets alone: nothing is drawn here.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, cast
 
 from engine.render import courses, doses
@@ -78,12 +79,21 @@ def intervals(readout: Readout, metrics: Iterable[MetricReadout] | None = None) 
         control = metric.arm(readout.control)
         for each in metric.comparisons:
             arm, found = metric.arm(each.variant), each.estimate
-            row = (metric.name, metric.role.value, metric.direction.value, metric.unit or metric.scale.value)
+            row = (metric.name, metric.role.value, metric.direction.value, _unit(metric))
             row += (each.variant, readout.control, found.effect, found.low, found.high, found.level.alpha)
             row += (found.level.comparisons, found.p_value, metric.margin, arm.numerator, arm.denominator, arm.value)
             row += (control.numerator, control.denominator, control.value)
             rows.append((*row, found.estimand, found.method, found.why_not))
     return Sheet(columns, rows)
+
+
+def _unit(metric: MetricReadout) -> str:
+    """What a sheet's effects are in: a share of 1, or a number, money or days for each customer."""
+    return metric.unit or metric.scale.value
+
+
+def _instant(at_us: int) -> str:
+    return f"{datetime.fromtimestamp(at_us // 1_000_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _forests(readout: Readout) -> Iterator[Figure]:
@@ -98,10 +108,12 @@ def _forests(readout: Readout) -> Iterator[Figure]:
 def _doses(readout: Readout) -> Iterator[Figure]:
     if not doses.tested(readout):
         return
-    columns = ("metric", "variant", "limit", "received_a_week", "level", "effect", "low", "high", "method", "why_not")
+    columns = ("metric", "unit", "variant", "limit", "received_a_week", "level", "effect", "low", "high", "method")
+    columns += ("why_not",)
     rows = [
         (
             each.metric,
+            _unit(readout.metric(each.metric)),
             row.variant,
             row.dose,
             row.received,
@@ -130,21 +142,23 @@ def _curves(readout: Readout) -> Iterator[Figure]:
 
 
 def _weeks(readout: Readout, weeks: Sequence[Weekly]) -> Iterator[Figure]:
-    columns = ("metric", "variant", "week", "effect", "low", "high")
+    columns = ("metric", "unit", "variant", "week", "effect", "low", "high")
     for place, metric in enumerate(readout.metrics):
         own = [each for each in weeks if each.metric == metric.name and each.variant in readout.treatments]
         if any(each.effect is not None for each in own):
             wide, narrow = (courses.by_week(readout, metric, own, size) for size in (WIDE, NARROW))
-            yield Figure(f"weeks-{place + 1}", wide, narrow, Sheet(columns, [tuple(each) for each in own]))
+            rows = [(each.metric, _unit(metric), *each[1:]) for each in own]
+            yield Figure(f"weeks-{place + 1}", wide, narrow, Sheet(columns, rows))
 
 
 def _over_time(readout: Readout, readings: Sequence[Reading]) -> Iterator[Figure]:
-    columns = ("as_of_us", "metric", "variant", "effect", "low", "high")
+    columns = ("as_of", "metric", "unit", "variant", "effect", "low", "high")
     for place, metric in enumerate(readout.metrics):
         own = [each for each in readings if each.metric == metric.name and each.variant in readout.treatments]
         if len({each.day for each in own}) > 1:
             wide, narrow = (courses.over_time(readout, metric, own, size) for size in (WIDE, NARROW))
-            yield Figure(f"time-{place + 1}", wide, narrow, Sheet(columns, [tuple(each) for each in own]))
+            rows = [(_instant(each.as_of_us), each.metric, _unit(metric), *each[2:]) for each in own]
+            yield Figure(f"time-{place + 1}", wide, narrow, Sheet(columns, rows))
 
 
 def curve_name(place: int, kind: LineKind) -> str:

@@ -15,6 +15,7 @@ from experiments.reporting.endings import Ending, ending
 from experiments.reporting.numbers import Scale
 from experiments.reporting.verdicts import Call
 
+_CALLS: Final = frozenset(map(str, Call))
 _INFINITE: Final = {"infinity": inf, "-infinity": -inf}
 
 # Both kinds of readouts are read alike. A document of another schema is told by its call alone. OFFSET 0 keeps the
@@ -142,12 +143,18 @@ class Result(NamedTuple):
 
     @property
     def ending(self) -> Ending:
-        return ending([each.call for each in self.said], runs=self.ended_us is None, shipped=self.shipped is not None)
+        """By the verdicts on its variants; where another version of Takt made the readout, by the gravest of them."""
+        calls = [each.call for each in self.said]
+        if self.found and not self.said and self.found.call in _CALLS:
+            calls = [Call(self.found.call)]
+        return ending(calls, runs=self.ended_us is None, shipped=self.shipped is not None)
 
     @property
     def is_against_its_readout(self) -> bool:
-        """Whether a variant was shipped of which the readout does not say to."""
-        return self.shipped is not None and (self.shipped, Call.SHIP) not in [each[:2] for each in self.said]
+        """Whether a variant was shipped of which the readout does not say to. One that nobody made, or that cannot be
+        read, says nothing of it."""
+        says = {each.variant: each.call for each in self.said}
+        return self.shipped is not None and bool(says) and says.get(self.shipped) is not Call.SHIP
 
 
 class Total(NamedTuple):

@@ -7,6 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Generator
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -145,6 +146,9 @@ def test_effects_over_time_are_those_of_each_days_newest_readout_up_to_the_one_s
         sheet = rows(ada.get(f"{address}/charts/time-1.csv").text)
         told = [(row["effect"], row["low"], row["high"]) for row in sheet if row["variant"] == "three"]
         assert told[:2] == [("-0.125", "-0.5", "0.0"), ("0.25", "", "0.375")]
+        assert {(row["unit"], row["metric"]) for row in sheet} == {("share", "reachable")}
+        days = [datetime.fromisoformat(row["as_of"]) for row in sheet if row["variant"] == "three"]
+        assert [each.date() for each in days[1:]] == [each.date() + timedelta(1) for each in days[:-1]]
         shown = words(ada.get(address).text)
         assert "Over time, as it was read" in shown
         assert "+2,500 (at most +3,750)" in shown
@@ -260,10 +264,13 @@ def test_what_lets_charts_answer_is_kept_by_browsers_and_bears_its_version(ada: 
 
 
 def test_a_sheet_holds_no_formula_and_any_text() -> None:
-    text = as_csv(*Sheet(("name", "effect"), [("=1+1", -0.5), ('a "b", c', None), ("-x\n😀", 1e-9)]))
+    endless = ("low", float("-inf")), ("none", float("nan"))
+    text = as_csv(*Sheet(("name", "effect"), [("=1+1", -0.5), ('a "b", c', None), ("-x\n😀", 1e-9), *endless]))
     assert list(csv.reader(io.StringIO(text))) == [
         ["name", "effect"],
         ["'=1+1", "-0.5"],
         ['a "b", c', ""],
         ["'-x\n😀", "1e-09"],
+        ["low", ""],
+        ["none", ""],
     ]

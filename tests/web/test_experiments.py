@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from collections.abc import Generator
+from html import unescape
 
 import psycopg
 import pytest
@@ -52,6 +53,27 @@ def test_the_list_says_what_each_is_and_leads_to_it(ada: Browser, takt: Caller) 
     assert ada.get("/experiments?state=nonsense").status_code == 404
 
 
+def test_the_list_says_how_old_each_is(ada: Browser, takt: Caller) -> None:
+    draft, ran = drafted(takt), begun(takt, customers=0)
+    takt.call("POST", f"/v1/experiments/{ran}/stop")
+    runs = begun(takt, customers=0)
+    day_us = 86_400_000_000
+    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
+        for key, back in ((draft, 0), (ran, 12), (runs, 1)):
+            connection.execute(
+                "UPDATE experiments SET created_us = created_us - %s, started_us = started_us - %s WHERE key = %s",
+                (back * day_us, back * day_us, key),
+            )
+    rows = ada.get("/experiments").text.split('<tr role="row">')
+    for key, said in (
+        (draft, "draft for less than a day"),
+        (ran, "stopped after 12 days"),
+        (runs, "running for 1 day"),
+    ):
+        (row,) = [words(each) for each in rows if f'href="/experiments/{key}"' in each]
+        assert said in row
+
+
 def test_a_draft_is_started_stopped_and_noted_from_its_page(ada: Browser, takt: Caller) -> None:
     key = drafted(takt)
     page = f"/experiments/{key}"
@@ -74,6 +96,7 @@ def test_a_readout_stands_on_its_page_and_under_an_address_of_its_own(ada: Brows
     page = f"/experiments/{key}"
     done = ada.send(page, f"{page}/readout")
     assert done.headers["location"] == page
+    assert "Read anew." in words(ada.follow(done).text)
     found = takt.call("GET", f"/v1/experiments/{key}/readout")
     shown = words(ada.get(page).text)
     readout = Readout.from_json(json.dumps(found["readout"]))
@@ -207,6 +230,32 @@ def test_a_variant_is_shipped_with_a_holdout(ada: Browser, takt: Caller) -> None
     assert "7.50 % of all customers stayed under the budgets of version" in shown.replace("\xa0", " ")
     assert "They are read on no day." in shown
     assert "end holdout a new law" in shown
+
+
+def test_what_is_copied_from_a_page_is_what_was_written(ada: Browser, takt: Caller) -> None:
+    shown = ada.get(f"/experiments/{drafted(takt, 'Lose 5 % fewer.')}").text
+    assert '"hypothesis">Lose 5\xa0% fewer.<' in shown, "no line breaks before it"
+    plan = shown.partition("<pre>")[2].partition("</pre>")[0]
+    assert "Lose 5 % fewer." in plan
+    assert "\xa0" not in plan
+
+
+def test_a_variant_whose_name_has_signs_is_still_chosen_after_a_refusal(ada: Browser, takt: Caller) -> None:
+    key, name = f"w-{uuid.uuid4().hex[:8]}", 'b&b <"5 %">'
+    text = PLAN.split("\n", 2)[2].replace("name: three", f"name: {json.dumps(name)}")
+    more = "  - {name: four, dose: 4, policy: {budgets: {push-weekly: {limit: 4}}}}\nstart: 2026"
+    text = f"key: {key}\nhypothesis: Fewer.\n{text.replace('start: 2026', more, 1)}"
+    takt.call("POST", "/v1/experiments", {"yaml": text})
+    takt.call("POST", f"/v1/experiments/{key}/start")
+    page = f"/experiments/{key}"
+    for chosen, other in ((name, "four"), ("four", name)):
+        refused = ada.send(page, f"{page}/ship", variant=chosen, holdout="50")
+        assert refused.status_code == 422
+        select = refused.text.partition('id="ship-variant"')[2].partition("</select>")[0]
+        options = re.findall(r'<option value="([^"]*)"( selected)?>', select)
+        assert {unescape(each): bool(is_chosen) for each, is_chosen in options} == {chosen: True, other: False}
+    assert ada.send(page, f"{page}/ship", variant=name, holdout="5").status_code == 303
+    assert takt.call("GET", page.replace("/experiments", "/v1/experiments"))["shipped"] == name
 
 
 def test_a_hostile_plan_stays_text(ada: Browser, takt: Caller) -> None:

@@ -83,6 +83,18 @@ def test_each_result_is_told_with_its_interval_and_who_decided(ada: Browser, key
     assert "No budget was shipped yet." in lead
 
 
+def test_what_another_version_read_counts_by_its_word_and_against_no_ship(ada: Browser, key: str) -> None:
+    other = {"schema": 0, "verdicts": "who knows"}
+    ended(url_of(ada), f"{key}-s", a_result(0.05, 0.01, 0.06), told=other)
+    ended(url_of(ada), f"{key}-o", a_result(0.05, 0.01), told=other, state="shipped")
+    ended(url_of(ada), f"{key}-u", None, state="shipped")
+    assert "harmful Another version of Takt read it: stop." in row_of(ada, f"{key}-s")
+    assert f"{key}-s" in {each["experiment"] for each in table(ada, "?kind=harmful")}
+    for shipped in (f"{key}-o", f"{key}-u"):
+        assert "three shipped" in row_of(ada, shipped)
+        assert "does not say to ship" not in row_of(ada, shipped)
+
+
 def test_the_table_holds_what_the_page_shows_and_no_formula(ada: Browser, key: str) -> None:
     ended(url_of(ada), key, a_result(0.05, 0.01), note="=HYPERLINK(1)", hypothesis="@SUM(1)")
     ended(url_of(ada), f"{key}-u", None)
