@@ -282,13 +282,15 @@ def test_every_version_there_ever_was_is_reached_from_the_newest(shop: Browser) 
             " FROM (SELECT * FROM rulesets ORDER BY number DESC LIMIT 1), unnest(%s::integer[]) AS version",
             ([each[0] for each in kept],),
         )
-    path, seen = "/policy", list[int]()
+    path, walked, seen = "/policy", list[str](), list[int]()
     while path:
+        assert path not in walked
+        walked.append(path)
         text = shop.get(path).text
         seen += [int(each) for each in re.findall(r'scope="row"><a href="/policy/(\d+)">', text)]
         older = re.search(r'<a href="(/policy\?before=\d+)">Older</a>', text)
         path = older[1] if older else ""
-        assert ("The newest" in text) == (len(seen) > 50)
+        assert ("The newest" in text) == (len(walked) > 1)
     assert {each[0] for each in kept} < set(seen)
     assert min(seen) == 1
     assert "Nothing is older" in words(shop.get("/policy?before=1").text)
