@@ -206,6 +206,18 @@ class Meter:
                 return instant
         return None
 
+    def frees_us(self, clock_us: int, until_us: int) -> int | None:
+        """The earliest instant after `clock_us` and by `until_us` at which less is in use, if there is one."""
+        used = self.used(clock_us)
+        if not used:
+            return None
+        for instant in self._instants_us(clock_us, ()):
+            if instant > until_us:
+                break
+            if self.used(instant) < used:
+                return instant
+        return None
+
     def _has_room(self, clock_us: int) -> bool:
         limit = self.limit_at(clock_us)
         return limit is None or self.used(clock_us) + self.weight <= limit

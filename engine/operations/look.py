@@ -9,7 +9,7 @@ from engine.core.customer import Customer
 from engine.core.decision import needs_since_us
 from engine.core.errors import NotFound
 from engine.core.rules import Rules
-from engine.core.standing import Standing, probes, standings
+from engine.core.standing import Standing, next_free, probes, standings
 from engine.core.treatments import rules_for
 from engine.operations.batch import Batch, Held, Plain
 from engine.operations.decider import Decider
@@ -27,11 +27,13 @@ _EVER_US: Final = 2**62
 
 
 class View(NamedTuple):
-    """A customer at an instant. `contacts` are those that still occupy budgets, the newest first."""
+    """A customer at an instant. `contacts` are those that still occupy budgets, the newest first. `frees_us`: when the
+    next unit of a budget frees, by its name and what it is kept for."""
 
     customer_id: str
     customer: Customer
     standings: list[Standing]
+    frees_us: Mapping[tuple[str, str | None], int]
     contacts: list[Contact]
     ruleset: int
     seq: int
@@ -84,7 +86,8 @@ class Look(Plain):
         current.sort(key=lambda each: -each.start_us)
         own = rules_for(rules, self.customer_id, held.customer, held.now_us)
         lines = standings(own, held.customer, account, held.now_us)
-        return View(held.customer_id, held.customer, lines, current, rules.number, account.seq, held.now_us)
+        frees_us = next_free(own, held.customer, account, held.now_us)
+        return View(held.customer_id, held.customer, lines, frees_us, current, rules.number, account.seq, held.now_us)
 
 
 async def look(decider: Decider, customer_id: str) -> View:

@@ -1,6 +1,6 @@
 """The page of a customer: what is left of their budgets, what is on file, and why each message was sent or was not."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.core.customer import Customer, Membership
@@ -14,13 +14,15 @@ from engine.store.story import Done
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """All that the page is about. `entries` are of the journal, the newest first, and `done` is what they did meanwhile
-    (`is_cut`: not all of it); `before` and `until_us` lead to what is older. `experiments`: what those that are named
-    are called, the key and each variant's name."""
+    """All that the page is about. `frees_us`: when the next unit of a budget frees, by its name and what it is for.
+    `entries` are of the journal, the newest first, and `done` is what they did meanwhile (`is_cut`: not all of it);
+    `before` and `until_us` lead to what is older. `experiments`: what those that are named are called, the key and each
+    variant's name."""
 
     customer_id: str
     customer: Customer
     standings: Sequence[Standing]
+    frees_us: Mapping[tuple[str, str | None], int]
     entries: Sequence[Entry]
     done: Sequence[Done]
     is_cut: bool

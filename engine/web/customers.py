@@ -48,6 +48,7 @@ async def one(id: CustomerId, request: Request, who: Reader, before: Before = No
         customer_id=id,
         customer=view.customer,
         standings=view.standings,
+        frees_us=view.frees_us,
         entries=story.told.entries,
         done=story.done,
         is_cut=story.is_cut,

@@ -42,6 +42,20 @@ def test_why_somebody_was_not_contacted_is_told_with_what_is_left(ada: Browser, 
     assert "message m0" in shown
 
 
+def test_when_the_next_unit_frees_is_told_of_each_budget_in_use(ada: Browser, takt: Caller, anna: str) -> None:
+    takt.ask(anna, "m0", channel="email")
+    takt.confirm(anna, "m0")
+    budgets = takt.call("GET", f"/v1/customers/{anna}")["budgets"]
+    rows = ada.get(page(anna)).text.partition('id="left"')[2].partition("</section>")[0].split('<tr role="row">')[2:]
+    assert len(rows) == len(budgets)
+    assert any(each["used"] and each["left"] for each in budgets)
+    assert any(not each["used"] for each in budgets)
+    for budget, row in zip(budgets, rows, strict=True):
+        assert budget["budget"] in row
+        assert ("<time " in row) == (budget["used"] > 0), words(row)
+        assert ("nothing is used" in row) == (budget["used"] == 0)
+
+
 def test_the_form_leads_to_the_page_and_back_from_who_is_not_known(ada: Browser) -> None:
     assert 'action="/customer"' in ada.get("/customers").text
     unknown = ada.get(page("nobody <b>here</b>"))
