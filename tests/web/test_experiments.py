@@ -59,10 +59,11 @@ def test_the_list_says_how_old_each_is(ada: Browser, takt: Caller) -> None:
     runs = begun(takt, customers=0)
     day_us = 86_400_000_000
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
-        for key, back in ((draft, 0), (ran, 12), (runs, 1)):
+        for key, back in ((draft, 0), (ran, 17), (runs, 1)):
             connection.execute(
-                "UPDATE experiments SET created_us = created_us - %s, started_us = started_us - %s WHERE key = %s",
-                (back * day_us, back * day_us, key),
+                "UPDATE experiments SET created_us = created_us - %s, started_us = started_us - %s,"
+                " ended_us = ended_us - %s WHERE key = %s",
+                (back * day_us, back * day_us, 5 * day_us, key),
             )
     rows = ada.get("/experiments").text.split('<tr role="row">')
     for key, said in (
