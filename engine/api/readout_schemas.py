@@ -80,6 +80,24 @@ class WeeksOut(Out):
     effects: list[WeekOut]
 
 
+class RefusedOut(Out):
+    """Messages that customers of a variant were refused, each once; `weeks` are those of all these customers
+    together."""
+
+    variant: str
+    customers: int
+    weeks: float
+    messages: int
+
+
+class RefusalsOut(Out):
+    """What customers were refused in the last four weeks that were analysed: their refusals are kept for 30 days."""
+
+    from_: Annotated[datetime, Field(alias="from")]
+    until: datetime
+    by_variant: list[RefusedOut]
+
+
 class FoundOut(Out):
     """What a user test, an interview or a call found."""
 
@@ -105,6 +123,7 @@ class ReadoutOut(Out):
     eligible: EligibleOut | None
     pauses: PausesOut | None
     concurrent: list[ConcurrentOut]
+    refusals: RefusalsOut | None
     weeks: list[WeeksOut]
     cautions: list[str]
     findings: list[FoundOut]

@@ -38,6 +38,7 @@ from experiments.tables import aggregate
 
 SCHEMA: Final = 1
 REFUSALS_KEPT_DAYS: Final = 30
+REFUSALS_DAYS: Final = 28  # of the last days: whole weeks, of which none is gone
 _GRAVEST: Final = (Call.INVALID, Call.STOP, Call.DO_NOT_SHIP, Call.INCONCLUSIVE, Call.KEEP_RUNNING, Call.SHIP)
 _DECIDES: Final = (Role.PRIMARY, Role.GUARDRAIL)
 
@@ -140,6 +141,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
             "eligible": _eligible(plan, entered, readout) if plan.is_about_budgets else None,
             "pauses": _paused(stretches, unpaused),
             "concurrent": _concurrent(plan, analysis.met()),
+            "refusals": _refusals(analysis, started_us) if plan.is_about_budgets else None,
             "weeks": [_weeks(each) for each in weekly(more.plan, aggregates)],
             "cautions": cautions,
         },
@@ -291,6 +293,26 @@ def _concurrent(plan: Experiment, met: Iterable[Met]) -> list[dict[str, Any]]:
         count = {"variant": plan.variants[each.variant].name, "other": each.other, "customers": each.customers}
         found.setdefault(each.experiment, []).append(count)
     return [{"experiment": key, "customers": counts} for key, counts in found.items()]
+
+
+def _refusals(analysis: Analysis, started_us: int) -> dict[str, Any] | None:
+    """The messages that customers were refused in the last weeks, by variant; None where that is on record no more."""
+    since_us, refused = analysis.refused(REFUSALS_DAYS)
+    if not refused:
+        return None
+    return {
+        "from_us": max(since_us, started_us),
+        "until_us": analysis.as_of_us,
+        "by_variant": [
+            {
+                "variant": each.variant,
+                "customers": each.customers,
+                "weeks": each.watched_us / (7 * DAY_US),
+                "messages": each.messages,
+            }
+            for each in sorted(refused)
+        ],
+    }
 
 
 def _weeks(found: Weekly) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def readout_data(kept: Kept) -> dict[str, Any]:
     """A readout with what only the service knows beside it, and how old it is."""
     snapshot = kept.snapshot
     document = dict(snapshot.readout)
-    paused = document.get("pauses")
+    paused, refusals = document.get("pauses"), document.pop("refusals", None)
     return {
         "experiment": kept.record.key,
         "state": kept.record.state,
@@ -23,6 +23,7 @@ def readout_data(kept: Kept) -> dict[str, Any]:
         "as_of": _instant(snapshot.as_of_us),
         "took_ms": snapshot.took_us // 1_000,
         "call": snapshot.call,
+        "refusals": refusals and _stretched(refusals),
         "weeks": [],  # of one that was computed before there were any
         **document,
         "pauses": paused and {**paused, "stretches": [_stretch(each) for each in paused["stretches"]]},
@@ -67,12 +68,13 @@ def course_data(readings: Iterable[Reading]) -> list[dict[str, Any]]:
 
 
 def _stretch(stretch: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": stretch["name"],
-        "from": _instant(stretch["from_us"]),
-        "until": _instant(stretch["until_us"]),
-        "is_breaker": stretch["is_breaker"],
-    }
+    return _stretched({key: stretch[key] for key in ("name", "from_us", "until_us", "is_breaker")})
+
+
+def _stretched(data: dict[str, Any]) -> dict[str, Any]:
+    """With its ends as instants."""
+    at = {"from": _instant(data["from_us"]), "until": _instant(data["until_us"])}
+    return {**at, **{key: value for key, value in data.items() if key not in ("from_us", "until_us")}}
 
 
 def _instant(at_us: int) -> datetime:

@@ -171,6 +171,7 @@ def _told(subject: Subject, found: Read, addresses: Addresses | None = None) -> 
         charts, document = charts_of(found.figures, found.undrawn), snapshot.readout
         about = values(readout, charts, addresses, _doubts(document), subject.treatments)
         about |= {
+            "refusals": document.get("refusals"),
             "everyone": list(_on_everyone(readout, snapshot)),
             "by_week": list(_by_week(readout, charts, snapshot)),
             "over_time": list(_over_time(readout, charts, subject.readings)),

@@ -18,8 +18,8 @@ _LEVELS: Final = {Level.QUIET: ("calm", "good"), Level.WARN: ("near", "open"), L
 
 
 class JobLine(NamedTuple):
-    """A job and its newest run. `state`: done, failed, running, never. `is_overdue`: by now it should have run again, or
-    ended."""
+    """A job and its newest run. `state`: done, failed, running, never. `is_overdue`: it should have run again by now,
+    or ended."""
 
     name: str
     about: str

@@ -128,6 +128,7 @@ def values(
         "has_doses": any(each.dose is not None for each in readout.groups),
         "has_margins": any(each.margin is not None for each in readout.metrics),
         "received": {each.variant: each for each in readout.received},
+        "refusals": None,  # only the service knows of them
         "doses": _doses(readout),
         "charted_doses": [each.metric for each in dose.tested(readout)],
         "record": None,  # of an experiment in the service there is more to tell

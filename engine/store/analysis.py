@@ -20,9 +20,11 @@ from psycopg.rows import TupleRow
 
 from engine.core.errors import DatabaseUnavailable
 from engine.core.events import EventType
+from engine.core.policy import DAY_US
 from engine.store import analysis_sql
 from engine.store.analysis_sql import ACTIVE_WEEK, BOUNCED_AGAIN, CHANNELS, COMPLAINED_AGAIN, LEAVES, LEFT, RETURNED
 from engine.store.exposures import ExposureFlag
+from engine.store.pruning import REFUSALS
 from experiments.design import Columns
 from experiments.errors import ExperimentError
 
@@ -93,6 +95,15 @@ class Met(NamedTuple):
     customers: int
 
 
+class Refused(NamedTuple):
+    """Messages first refused to customers of a variant, who were watched for `watched_us` together."""
+
+    variant: str
+    customers: int
+    watched_us: int
+    messages: int
+
+
 class Relations:
     """What is analysed, within `one_instant`, which is `now_us`: those whom the statement `entered` brings into
     `takt_exposed`, and what happened to them before `as_of_us`: now, or `until_us` where that is earlier. What is
@@ -153,6 +164,16 @@ class Relations:
             (self.as_of_us, since_us),
         )
         return [(at_us, pauses) for at_us, pauses in rows]
+
+    def refused(self, days: int) -> tuple[int, list[Refused]]:
+        """What those who entered were refused in the last days of what is analysed, or of them as far as refusals are
+        on record: from when on, and by variant; nobody where none of that time is."""
+        query = "SELECT coalesce(max(since_us), 0) FROM kept_since WHERE name = %s"
+        since_us = max(self.as_of_us - days * DAY_US, self._rows(query, (REFUSALS,))[0][0])
+        if since_us >= self.as_of_us:
+            return since_us, []
+        rows = self._connection.execute(analysis_sql.refused_lately(since_us, self.as_of_us)).fetchall()
+        return since_us, [Refused._make(each) for each in rows]
 
     def _numbers(self, names: Iterable[str]) -> dict[str, int]:
         """The numbers of labels; what was never interned has none, and no event."""

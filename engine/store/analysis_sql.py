@@ -114,6 +114,23 @@ WHERE r.{WAS_REFUSED} AND r.at_us >= x.takt_entered_us AND r.at_us < {{as_of}}
 GROUP BY x.takt_unit, x.takt_entered_us, r.message_id, CASE WHEN r.message_id = '' THEN r.seq END
 """
 
+# A look at the newest weeks alone, for as long as refusals are on record: of each variant how many were there, for how
+# long together, and how many messages they were refused.
+_LATELY: Final = f"""
+SELECT takt_variant, count(*), sum({{as_of}} - greatest(takt_entered_us, {{since}}))::bigint,
+    coalesce(sum(messages), 0)::bigint
+FROM takt_exposed LEFT JOIN (
+    SELECT unit, count(*) AS messages FROM ({_REFUSED}) refused (unit, entered_us, at_us)
+    WHERE at_us >= {{since}} GROUP BY unit
+) refused ON unit = takt_unit
+WHERE takt_entered_us < {{as_of}} GROUP BY takt_variant
+"""
+
+
+def refused_lately(since_us: int, as_of_us: int) -> sql.Composed:
+    """The refusals of those who entered, from an instant to another. Rows of `analysis.Refused`."""
+    return _sql(_LATELY).format(since=sql.Literal(since_us), as_of=sql.Literal(as_of_us))
+
 
 def entered(
     number: int,

@@ -88,6 +88,7 @@ def test_a_readout_is_computed_kept_and_read_again(takt: Caller) -> None:
     assert {each["variant"]: each["units"] for each in first["readout"]["groups"]} == entered
     assert (first["experiment"], first["state"], first["call"]) == (key, "running", "keep_running")
     assert (first["eligible"], first["pauses"], first["concurrent"]) == (None, None, [])
+    assert first["refusals"] is None, "of an experiment that changes no budget"
     assert [each["note"] for each in first["findings"]] == ["Two of six asked why."]
     assert "unsubscribed_28" in first["standard"]
     assert Readout.from_json(json.dumps(first["readout"])).key == key
@@ -129,6 +130,8 @@ def test_of_a_budget_experiment_the_diverged_are_read_and_all_eligible_stand_bes
         assert each["effect"] == pytest.approx(comparison["estimate"]["effect"] * 16 / 24)
     # The control's second ask was deferred: what was sent since divergence is the others' second push.
     assert rates(found, "contacts_28") == {"one": (0, diverged["one"]), "three": (diverged["three"], diverged["three"])}
+    refused = {each["variant"]: (each["customers"], each["messages"]) for each in found["refusals"]["by_variant"]}
+    assert refused == {name: (count, 0) for name, count in diverged.items()}, "in the last four weeks, nothing"
     eligible_looks = [each for each in found["readout"]["checks"] if each["where"] == "all eligible"]
     assert [each["code"] for each in eligible_looks] == ["srm"]
 

@@ -106,6 +106,7 @@ def test_the_standard_metrics_of_a_few_customers_are_what_one_counts_by_hand(
     world.refuse("ben", "b", day[5], verdict=1)  # it was merely checked, and allowed
 
     found = computed(world)
+    assert found.document["refusals"] is None, "of a plan about budgets alone"
     assert arms(found, "returned_28") == {"old": (1, 2), "new": (0, 2)}
     assert arms(found, "active_weeks_28") == {"old": (4, 2), "new": (0, 2)}
     assert arms(found, "contacts_28") == {"old": (0, 2), "new": (6, 2)}
@@ -135,6 +136,37 @@ def test_what_is_sent_is_what_the_journal_says_and_no_event_counts_again(
     for kind in ("sent", "delivered"):
         world.tell("ann", kind, at_us, channel="email")
     assert arms(computed(world), "contacts_28")["old"] == (1, 1)
+
+
+def test_what_customers_were_refused_is_told_as_far_as_it_is_on_record(database_url: str, worlds: list[World]) -> None:
+    now_us = START_US + 60 * DAY_US
+    world = World(database_url, BUDGET, now_us)
+    worlds.append(world)
+    world.enter("ann", 0, START_US, START_US + DAY_US)
+    world.enter("ben", 1, START_US, now_us - 14 * DAY_US)
+    world.enter("cy", 1, START_US)  # eligible, and no answer differed
+    for who, message, days_ago in (
+        *(("ann", "a", 29), ("ann", "b", 20), ("ann", "b", 3), ("ann", "c", 2)),
+        *(("ben", "a", 15), ("ben", "b", 13), ("cy", "a", 5)),
+    ):
+        world.refuse(who, message, now_us - days_ago * DAY_US)
+
+    def told(kept_days: float) -> list[tuple[str, int, float, int]] | None:
+        since = now_us - round(kept_days * DAY_US)
+        world.connection.execute(
+            "INSERT INTO kept_since (name, since_us) VALUES ('refusals', %s)"
+            " ON CONFLICT (name) DO UPDATE SET since_us = EXCLUDED.since_us",
+            (since,),
+        )
+        found = computed(world).document["refusals"]
+        if found is None:
+            return None
+        assert (found["from_us"], found["until_us"]) == (max(since, now_us - 28 * DAY_US), now_us)
+        return [(each["variant"], each["customers"], each["weeks"], each["messages"]) for each in found["by_variant"]]
+
+    assert told(40) == [("one", 1, 4, 2), ("three", 1, 2, 1)]
+    assert told(7) == [("one", 1, 1, 1), ("three", 1, 1, 0)], "what was refused before is no more on record"
+    assert told(0) is None
 
 
 def test_an_experiment_in_which_nobody_is_yet_can_be_read(database_url: str, worlds: list[World]) -> None:

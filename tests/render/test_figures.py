@@ -270,6 +270,14 @@ def test_a_file_holds_what_the_page_shows_and_leads_nowhere() -> None:
             "customers_without": 1,
             "effects_without": [],
         },
+        "refusals": {
+            "from_us": NOW_US - 28 * DAY_US,
+            "until_us": NOW_US,
+            "by_variant": [
+                {"variant": "one", "customers": 2, "weeks": 8.0, "messages": 54},
+                {"variant": "three", "customers": 0, "weeks": 0.0, "messages": 0},
+            ],
+        },
         "eligible": {
             "customers": {"one": 100, "three": 100, "five": 100},
             "share_diverged": 0.5,
@@ -290,6 +298,8 @@ def test_a_file_holds_what_the_page_shows_and_leads_nowhere() -> None:
         "41 customers were in other too.",
         "Contacts were paused (outage, the complaint breaker) from",
         "+321 in 10,000 customers (at least +300)",
+        "Messages refused a week",
+        "Refused: from 7 Aug 2026 to 4 Sep 2026, as customers' own refusals are kept for 30 days;",
         "Three of five testers did not notice.",
         "By week since entry",
         "Over time, as it was read",
@@ -297,5 +307,7 @@ def test_a_file_holds_what_the_page_shows_and_leads_nowhere() -> None:
     ):
         assert said in file.text, said
         assert said in page.text, said
+    for told in (file, page):
+        assert told.said["td"].count("6.75") == 1, "who was there for no time, or is not told of, has no figure"
     assert file.text.count("Explore") == 0
     assert len([each for _, each in file.tags if each.get("role") == "img"]) == 2 * (len(found.figures) - 1)
