@@ -122,7 +122,6 @@ def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) ->
         frame,
         **{
             **_told(subject, found, Addresses(f"{here}/charts", script)),
-            "subject": subject,
             "snapshot": snapshot,
             "here": here,
             "days": subject.days[:_DAYS_LISTED],
@@ -132,7 +131,6 @@ def experiment_page(frame: Frame, subject: Subject, found: Read, script: str) ->
             "patched": any(each.policy for each in subject.plan.variants),
             "ahead": subject.ahead,
             "refused": subject.refused,
-            "calls": CALLS,
         },
     )
 
@@ -178,8 +176,11 @@ def _told(subject: Subject, found: Read, addresses: Addresses | None = None) -> 
         }
     return {
         **about,
+        "subject": subject,
         "record": subject.record,
         "plan": subject.plan,
+        "calls": CALLS,
+        "is_file": addresses is None,
         "log": subject.log,
         "document": snapshot.readout if snapshot and readout else None,
         "findings": [each for each in subject.log if each.action == "note"],
