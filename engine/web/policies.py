@@ -4,6 +4,7 @@ What somebody puts in force here is what they saw checked, in place of the versi
 form bears Takt's own mark of both, and the activation itself refuses where another version is in force by then.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Final
@@ -20,6 +21,7 @@ from engine.operations.policies import Activation
 from engine.operations.sign_in import Session
 from engine.render.policy import Compared, Draft, History, InForce, Kept, editor_page, policy_page, version_page
 from engine.store.database import Database
+from engine.store.policies_history import Activated
 from engine.web.answers import PageRoute, of_html, see, sentence
 from engine.web.asking import Who, database_of
 from engine.web.framing import framed
@@ -41,8 +43,8 @@ async def show(request: Request, who: Reader, before: Before = None) -> Response
     """`before` is of the link to what is older."""
     database = database_of(request)
     current = await policies.in_force(database)
-    held = None if current is None else await _held(database, current)
     found = await policies.history(database, _SHOWN + 1, before=before)
+    held = None if current is None else await _held(database, current, found)
     shown = found[:_SHOWN]
     history = History(shown, shown[-1].ruleset if len(found) > _SHOWN else None, is_newest=before is None)
     return of_html(policy_page(await framed(request, who, "Policy", _PLACE), held, history))
@@ -162,7 +164,9 @@ async def _version(request: Request, who: Viewer, number: int, refusal: str | No
     return of_html(version_page(frame, Kept(kept, times, did, compared), refusal), 200 if refusal is None else 409)
 
 
-async def _held(database: Database, current: Activation) -> InForce:
-    kept = await policies.version(database, current.policy_version)
-    (activated,) = await policies.history(database, 1, version=current.policy_version)
-    return InForce(kept, current.policy, activated)
+async def _held(database: Database, current: Activation, known: Sequence[Activated]) -> InForce:
+    """`known`: what was read of the history, which mostly begins with it; each look reads all rulesets."""
+    version = current.policy_version
+    found = [each for each in known if each.version == version and each.until_us is None]
+    found = found or await policies.history(database, 1, version=version)
+    return InForce(await policies.version(database, version), current.policy, found[0])

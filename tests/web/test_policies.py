@@ -291,6 +291,7 @@ def test_every_version_there_ever_was_is_reached_from_the_newest(shop: Browser) 
         older = re.search(r'<a href="(/policy\?before=\d+)">Older</a>', text)
         path = older[1] if older else ""
         assert ("The newest" in text) == (len(walked) > 1)
+        assert f'<a href="/policy/{kept[-1][0]}">Version {kept[-1][0]}</a>, put in force by' in text
     assert {each[0] for each in kept} < set(seen)
     assert min(seen) == 1
     assert "Nothing is older" in words(shop.get("/policy?before=1").text)
