@@ -169,6 +169,35 @@ def test_effects_over_time_are_those_of_each_days_newest_readout_up_to_the_one_s
             connection.execute("DELETE FROM snapshots WHERE computed_us < %s", (computed_us,))
 
 
+def test_a_page_is_shown_without_a_chart_that_cannot_be_drawn(
+    ada: Browser, readout: tuple[str, dict[str, Any]], address: str
+) -> None:
+    whole, computed_us = ada.get(address).text, int(address.rpartition("/")[2])
+    too_large = '{"effect": 1e308, "low": -1, "high": 1}'  # of 10,000 customers it is no number any more
+    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO snapshots (experiment, computed_us, as_of_us, took_us, call, readout)"
+            " SELECT experiment, computed_us - back, as_of_us - back, took_us, call, jsonb_set(jsonb_set("
+            "readout, '{readout,metrics,0,comparisons,0,estimate}', %s::jsonb),"
+            """ '{readout,metrics,1,comparisons,0,estimate}', '{"effect": 0.5, "low": 0, "high": 1}')"""
+            " FROM snapshots CROSS JOIN unnest(ARRAY[86400000000, 172800000000]) AS days (back) WHERE computed_us = %s",
+            (too_large, computed_us),
+        )
+        try:
+            for path in (address, f"{address}/readout.html"):
+                shown = ada.get(path)
+                assert shown.status_code == 200, path
+                course = shown.text.partition('<h2 id="over-time">')[2].partition("</section>")[0]
+                assert words(course).count("The chart is missing: it could not be drawn.") == 1, path
+                assert "reachable over time, as a table" in words(course)
+                assert course.count('class="chart wide"') == 1, "the other metric's"
+            assert shown.text.count('class="chart wide"') == whole.count('class="chart wide"') + 1
+            assert ada.get(f"{address}/charts/time-1.png").status_code == 500
+            assert rows(ada.get(f"{address}/charts/time-1.csv").text)[0]["effect"] == "1e+308"
+        finally:
+            connection.execute("DELETE FROM snapshots WHERE computed_us < %s", (computed_us,))
+
+
 def test_effects_by_week_stand_on_the_page_with_their_cohort(
     ada: Browser, readout: tuple[str, dict[str, Any]], address: str
 ) -> None:
