@@ -20,6 +20,7 @@ PAGES = {
     "programme": "/programme",
     "policy": "/policy",
     "policy-edit": "/policy/edit",
+    "policy-version": "/policy/1",
     "customers": "/customers",
     "customer": "/customer?id=c0",
     "nothing": "/nothing",
@@ -43,10 +44,12 @@ def overflows(page: Page) -> bool:
 
 
 @pytest.mark.parametrize("look", ["light", "dark", "phone", "phone-dark"])
-def test_pages_keep_nobody_out(signed_in: Open, experiment: str, look: str) -> None:
-    page = signed_in(phone="phone" in look, dark="dark" in look)
+def test_pages_keep_nobody_out(opened: Open, signed_in: Open, experiment: str, look: str) -> None:
+    looks = {"phone": "phone" in look, "dark": "dark" in look}
+    stranger, ada = opened(**looks), signed_in(**looks)
     faults: dict[str, list[str]] = {}
-    for name, path in PAGES.items():
+    for name, path in {"sign-in": "/sign-in", **PAGES}.items():
+        page = stranger if name == "sign-in" else ada
         page.goto(path)
         page.screenshot(path=SCREENSHOTS / f"{name}-{look}.png", full_page=True)
         faults[name] = serious(page) + ["it has to be pushed sideways"] * overflows(page)
@@ -166,3 +169,18 @@ def test_a_customer_chooses_and_leaves_on_a_phone(opened: Open, takt: Caller, la
     page.locator("button").first.click()
     expect(page.get_by_role("status")).to_be_visible()
     assert takt.ask(customer, "m2", channel="email", topic="newsletter")["verdict"] == "deny"
+
+
+def test_a_customer_opts_down_on_a_phone(opened: Open, takt: Caller) -> None:
+    answer = takt.ask("less", "m", channel="email", topic="newsletter")
+    page = opened(phone=True, dark=True)
+    page.goto(path_of(answer))
+    page.get_by_label(re.compile("^E-mail")).select_option("1")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("status")).to_have_text("Saved. It holds from now on.")
+    expect(page.get_by_label(re.compile("^E-mail"))).to_have_value("1")
+    page.screenshot(path=SCREENSHOTS / "choices-opted-down.png", full_page=True)
+    assert serious(page) == []
+    assert not overflows(page)
+    assert takt.customer("less")["preferences"] == [{"channel": "email", "topic": None, "limit": 1}]
+    assert takt.ask("less", "m2", channel="email", topic="newsletter")["verdict"] == "defer"
