@@ -3,7 +3,8 @@
 
 The demo is played anew, for its pages change with what is played. One reader over one connection on the loopback
 address: the time from the request to the last byte, which is the service's and PostgreSQL's. Then the same of a copy
-with 100 experiments, each with as many readouts as a month brings, and of a customer with 10,000 rows in the journal.
+with 100 experiments, each with as many readouts as a month brings, and of a customer with 10,000 rows in the journal;
+and of the pages that list what runs, while all of them do.
 Goals: 100 ms in the median for each, and 300,000 bytes for a readout's page.
 """
 
@@ -63,6 +64,8 @@ FROM made m JOIN experiments e ON e.key = regexp_replace(m.key, '-[0-9]+$', '')
 CROSS JOIN LATERAL (SELECT * FROM snapshots WHERE experiment = e.number ORDER BY computed_us DESC LIMIT 1) s
 CROSS JOIN generate_series(0, %s - 1) k
 """
+_GO_ON = b"UPDATE experiments SET state = 'running', ended_us = NULL, shipped = NULL WHERE state <> 'draft'"
+_OF_RUNNING: Final = ("/", "/experiments?state=running")
 
 
 class Timed(NamedTuple):
@@ -92,6 +95,10 @@ def measure(report: Report, scratch: Path) -> None:
                     _row(report, reader, path)
                 last = f"/customer?id={_LONG}&before=100"
                 _row(report, reader, last, f"{last} (its last page)")
+                with psycopg.connect(full, autocommit=True) as connection:
+                    running = connection.execute(_GO_ON).rowcount
+                for path in _OF_RUNNING:
+                    _row(report, reader, path, f"{path} (while {running} experiments run)")
 
 
 def _row(report: Report, reader: httpx.Client, path: str, name: str | None = None) -> None:
@@ -130,6 +137,7 @@ def _pages(reader: httpx.Client, customer: str) -> list[str]:
     versions = _links(_get(reader, "/policy").text, r'href="(/policy/[^"]+)"')
     return [
         *places,
+        "/budgets?days=84",
         *subjects,
         *(["/experiments/push-budget"] if "/experiments/push-budget" not in subjects else []),
         *older[-1:],
