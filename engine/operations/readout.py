@@ -337,4 +337,7 @@ def _weeks(found: Weekly) -> dict[str, Any]:
 
 def _about_refusals(days: float) -> Iterable[str]:
     if days > REFUSALS_KEPT_DAYS:
-        yield f"Refusals are not read: customers' own are kept for {REFUSALS_KEPT_DAYS} days, and this began before."
+        yield (
+            "The metrics of refusals are not read: customers' own are kept for"
+            f" {REFUSALS_KEPT_DAYS} days, and this began before."
+        )
