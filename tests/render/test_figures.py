@@ -172,6 +172,7 @@ def test_a_page_with_every_chart_and_four_months_of_readouts_is_within_its_size(
     assert {"time-1", "weeks-5", "doses", "incidence-5"} <= found.figures.keys()
     assert page.count('class="chart wide"') == len(found.figures) - 1  # the others have a table, and files
     assert len(page.encode()) < PAGE_BYTES_MAX
+    assert len(experiment_file(subject, found).encode()) < PAGE_BYTES_MAX
 
 
 @pytest.mark.parametrize("name", NASTY)

@@ -180,6 +180,16 @@ def test_what_makes_a_readout_invalid_is_said_where_it_could_be_wrong_too() -> N
         assert parsed.said["ul"][0].count(same(alarm.sentence)) == 1
 
 
+def test_what_could_make_it_wrong_is_counted_once_each() -> None:
+    alarm = Check(CheckCode.SRM, True, "three holds 60 % of the customers, 50 % were planned.", p_value=1e-9)
+    again = replace(FULL, checks=(alarm,), cautions=(Caution(CautionCode.CHECK, alarm.sentence), *FULL.cautions))
+    assert len(FULL.cautions) == 3
+    assert "; 3 things could make it wrong." in whole(FULL).text
+    assert "; 4 things could make it wrong." in whole(again).text
+    assert "; 1 thing could make it wrong." in whole(replace(FULL, checks=(), cautions=FULL.cautions[:1])).text
+    assert "; nothing found speaks against it." in whole(replace(FULL, checks=(), cautions=())).text
+
+
 def test_a_chart_is_there_for_screens_and_for_phones_and_described_for_those_who_cannot_see_it() -> None:
     charts = [attributes for tag, attributes in whole(FULL).tags if attributes.get("role") == "img"]
     assert len(charts) == 2 * 4

@@ -192,6 +192,7 @@ def test_readouts_of_a_holdout_stand_on_pages_of_their_own(ada: Browser, takt: C
         )
     shown = ada.get(page).text
     assert f'href="{page}/holdout/28"' in shown
+    assert "3 a week instead of 1: run until" in words(shown), "by the policy of its start: it is 3 for all now"
     assert "Day 90 will be read on" in words(shown)
     of_day = words(ada.get(f"{page}/holdout/28").text)
     assert f"The holdout of {key}, day 28" in of_day
