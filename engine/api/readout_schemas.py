@@ -81,8 +81,8 @@ class WeeksOut(Out):
 
 
 class RefusedOut(Out):
-    """Messages that customers of a variant were refused, each once; `weeks` are those of all these customers
-    together."""
+    """Messages, each once, refused to customers of a variant who were in it for a week or longer; `weeks` are those of
+    all of them together."""
 
     variant: str
     customers: int

@@ -296,7 +296,8 @@ def _concurrent(plan: Experiment, met: Iterable[Met]) -> list[dict[str, Any]]:
 
 
 def _refusals(analysis: Analysis, started_us: int) -> dict[str, Any] | None:
-    """The messages that customers were refused in the last weeks, by variant; None where that is on record no more."""
+    """The messages that customers were refused in the last weeks, by variant; None where nobody was in it for a week
+    that is still on record."""
     since_us, refused = analysis.refused(REFUSALS_DAYS)
     if not refused:
         return None

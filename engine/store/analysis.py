@@ -96,7 +96,7 @@ class Met(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Messages first refused to customers of a variant, who were watched for `watched_us` together."""
+    """Messages first refused to customers of a variant who were watched for a week or longer: `watched_us` together."""
 
     variant: str
     customers: int
@@ -167,11 +167,9 @@ class Relations:
 
     def refused(self, days: int) -> tuple[int, list[Refused]]:
         """What those who entered were refused in the last days of what is analysed, or of them as far as refusals are
-        on record: from when on, and by variant; nobody where none of that time is."""
+        on record: from when on, and by variant. Nobody where less than a week of that time is."""
         query = "SELECT coalesce(max(since_us), 0) FROM kept_since WHERE name = %s"
         since_us = max(self.as_of_us - days * DAY_US, self._rows(query, (REFUSALS,))[0][0])
-        if since_us >= self.as_of_us:
-            return since_us, []
         rows = self._connection.execute(analysis_sql.refused_lately(since_us, self.as_of_us)).fetchall()
         return since_us, [Refused._make(each) for each in rows]
 

@@ -114,8 +114,8 @@ WHERE r.{WAS_REFUSED} AND r.at_us >= x.takt_entered_us AND r.at_us < {{as_of}}
 GROUP BY x.takt_unit, x.takt_entered_us, r.message_id, CASE WHEN r.message_id = '' THEN r.seq END
 """
 
-# A look at the newest weeks alone, for as long as refusals are on record: of each variant how many were there, for how
-# long together, and how many messages they were refused.
+# A look at the newest weeks alone, as far as refusals are on record, and at those who were there for one of them at
+# least, as with contacts received: of each variant how many, for how long together, and their messages refused.
 _LATELY: Final = f"""
 SELECT takt_variant, count(*), sum({{as_of}} - greatest(takt_entered_us, {{since}}))::bigint,
     coalesce(sum(messages), 0)::bigint
@@ -123,7 +123,7 @@ FROM takt_exposed LEFT JOIN (
     SELECT unit, count(*) AS messages FROM ({_REFUSED}) refused (unit, entered_us, at_us)
     WHERE at_us >= {{since}} GROUP BY unit
 ) refused ON unit = takt_unit
-WHERE takt_entered_us < {{as_of}} GROUP BY takt_variant
+WHERE {{as_of}} - greatest(takt_entered_us, {{since}}) >= {7 * DAY_US} GROUP BY takt_variant
 """
 
 

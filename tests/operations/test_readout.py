@@ -145,9 +145,10 @@ def test_what_customers_were_refused_is_told_as_far_as_it_is_on_record(database_
     world.enter("ann", 0, START_US, START_US + DAY_US)
     world.enter("ben", 1, START_US, now_us - 14 * DAY_US)
     world.enter("cy", 1, START_US)  # eligible, and no answer differed
+    world.enter("dee", 1, START_US, now_us - 6 * DAY_US)  # for less than a week: one refusal would be many a week
     for who, message, days_ago in (
         *(("ann", "a", 29), ("ann", "b", 20), ("ann", "b", 3), ("ann", "c", 2)),
-        *(("ben", "a", 15), ("ben", "b", 13), ("cy", "a", 5)),
+        *(("ben", "a", 15), ("ben", "b", 13), ("cy", "a", 5), ("dee", "a", 4)),
     ):
         world.refuse(who, message, now_us - days_ago * DAY_US)
 
@@ -166,6 +167,7 @@ def test_what_customers_were_refused_is_told_as_far_as_it_is_on_record(database_
 
     assert told(40) == [("one", 1, 4, 2), ("three", 1, 2, 1)]
     assert told(7) == [("one", 1, 1, 1), ("three", 1, 1, 0)], "what was refused before is no more on record"
+    assert told(6.9) is None
     assert told(0) is None
 
 
