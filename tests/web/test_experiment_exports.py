@@ -180,7 +180,7 @@ def test_a_page_is_shown_without_a_chart_that_cannot_be_drawn(
             " SELECT experiment, computed_us - back, as_of_us - back, took_us, call, jsonb_set(jsonb_set("
             "readout, '{readout,metrics,0,comparisons,0,estimate}', %s::jsonb),"
             """ '{readout,metrics,1,comparisons,0,estimate}', '{"effect": 0.5, "low": 0, "high": 1}')"""
-            " FROM snapshots CROSS JOIN unnest(ARRAY[86400000000, 172800000000]) AS days (back) WHERE computed_us = %s",
+            " FROM snapshots CROSS JOIN unnest(ARRAY[86400000007, 172800000007]) AS days (back) WHERE computed_us = %s",
             (too_large, computed_us),
         )
         try:
