@@ -28,7 +28,7 @@ _STATUS: Final[Mapping[type[TaktError], tuple[int, str]]] = {
     Invalid: (422, "That was not understood"),
     Conflict: (409, "That does not go together"),
     NotFound: (404, "There is nothing here"),
-    Forbidden: (403, "This is not for your key"),
+    Forbidden: (403, "That is not allowed"),
     Unauthenticated: (401, "You are not signed in"),
     Unavailable: (503, "Not just now"),
 }
