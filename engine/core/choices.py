@@ -20,6 +20,7 @@ from engine.core.policy import (
     ConsentRule,
     Lifetime,
     Policy,
+    PolicyMode,
     Rolling,
     Topic,
     Window,
@@ -247,7 +248,10 @@ def _limited(preference: Preference) -> Choice:
 
 
 def _budget(policy: Policy, choice: Preference) -> Budget | None:
-    """Whose limit a choice replaces; of several that of the longest window, which binds most."""
+    """Whose limit a choice replaces; of several that of the longest window, which binds most. No limit is usual where
+    the policy only observes: a choice is a limit of its own there."""
+    if policy.mode is PolicyMode.OBSERVE:
+        return None
     mine = (each for each in policy.budgets if not each.shadow and selects_only(each, choice))
     return max(mine, key=lambda each: _length_us(each.window), default=None)
 

@@ -1,7 +1,8 @@
 """decide(): may this message go to this customer at this instant? Total, pure, and able to say why.
 
-Suppression and consent speak first and bind whatever the policy's mode; exempt topics pass everything else but their
-ceiling; deny beats defer. Nothing here knows a clock, a database or a message's past: those are the caller's.
+Suppression and consent speak first, and bind whatever the policy's mode, as do pauses by hand and the customer's own
+limits; exempt topics pass everything but hard suppressions and their ceiling; deny beats defer. Nothing here knows a
+clock, a database or a message's past: those are the caller's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,7 +50,7 @@ def ruled(case: Situation, own_gates: Sequence[Gate], own_meters: Sequence[Meter
     ]
     if not refusing:
         observed = Verdict.ALLOW if case.rules.policy.mode is PolicyMode.OBSERVE else None
-        return _decision(case, Verdict.ALLOW, (), None, True, _lines(case, own_meters, {}, charged=True), (), observed)
+        return _decision(case, Verdict.ALLOW, (), None, True, _lines(case, own_meters, {}), (), observed)
     return _refused(case, [*own_gates, *own_meters], own_meters, refusing)
 
 
@@ -91,7 +92,7 @@ def _refused(case: Situation, own_rules: Sequence[Rule], own_meters: Sequence[Me
     reasons = tuple(
         Reason(rule.code_at(now_us), rule.name, frees_at_us[rule]) for rule in (enforced if observing else binding)
     )
-    lines = _lines(case, own_meters, frees_at_us, charged=not enforced)
+    lines = _lines(case, own_meters, frees_at_us, is_refused=bool(binding), is_observed=bool(enforced))
     is_uncharged = observing and bool(enforced)
     uncharged = ALL_BUDGETS if is_uncharged else tuple(rule.name for rule in refusing if rule.is_shadow)
     return _decision(case, verdict, reasons, retry_at_us, certain, lines, uncharged, observed)
@@ -118,11 +119,17 @@ def _decision(
         start_us,
         start_us + case.lease_us,
         _lease(case),
-        topic is not None and topic.counts,
+        _counts(case),
         topic is not None and topic.ceiling is not None,
         uncharged,
         observed,
     )
+
+
+def _counts(case: Situation) -> bool:
+    """Whether a contact would use budget. One of a topic that nobody declares does, where a policy only observes."""
+    topic = case.terms.topic
+    return topic.counts if topic is not None else case.rules.policy.mode is PolicyMode.OBSERVE
 
 
 def _lease(case: Situation) -> Lease:
@@ -195,11 +202,19 @@ def _is_certain(case: Situation, bound: Sequence[Rule], retry_at_us: int | None)
 
 
 def _lines(
-    case: Situation, own_meters: Iterable[Meter], frees_at_us: Mapping[Rule, int | None], *, charged: bool
+    case: Situation,
+    own_meters: Iterable[Meter],
+    frees_at_us: Mapping[Rule, int | None],
+    *,
+    is_refused: bool = False,
+    is_observed: bool = False,
 ) -> tuple[BudgetLine, ...]:
-    """How each budget with a limit stands once the answer does: with this ask's own use where it took any."""
+    """How each budget with a limit stands once the answer does: with this ask's own use where it took any.
+
+    `is_observed`: the policy refuses, be it only observed, and then its budgets take nothing.
+    """
     topic, now_us = case.terms.topic, case.now_us
-    takes = charged and case.ask.reserves and topic is not None and (topic.counts or topic.exempt)
+    takes = case.ask.reserves and (_counts(case) or (topic is not None and topic.exempt))
     observing = case.rules.policy.mode is PolicyMode.OBSERVE
     lines: list[BudgetLine] = []
     for meter in own_meters:
@@ -207,9 +222,13 @@ def _lines(
         if limit is None:
             continue
         used = meter.used(now_us)
-        if takes and meter not in frees_at_us:
+        if takes and not (is_refused if meter.is_hard else is_observed) and meter not in frees_at_us:
             used += meter.weight
-        lines.append(BudgetLine(budget.name, limit, used, frees_at_us.get(meter), observing or budget.shadow))
+        lines.append(
+            BudgetLine(
+                budget.name, limit, used, frees_at_us.get(meter), budget.shadow or (observing and not meter.is_hard)
+            )
+        )
     return tuple(lines)
 
 

@@ -37,6 +37,11 @@ class Gauge:
         return 1 if self.budget.is_gap else weight * self.budget.weights.get(channel, 1)
 
     @property
+    def is_own(self) -> bool:
+        """Whether it is the customer's own, which binds whatever the policy's mode."""
+        return not self.bit and self.code is not Code.CEILING
+
+    @property
     def is_lifetime(self) -> bool:
         return self.calendar is None and not self.length_us
 

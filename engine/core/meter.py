@@ -27,7 +27,7 @@ class Meter:
     """One budget, bound to one customer and one ask.
 
     `everything` is what the customer's contacts charge to whichever budget, without leases that had run out when the
-    ask was made; `latest_us` is the latest start among them. `observed`: all budgets are in shadow. `before` is what
+    ask was made; `latest_us` is the latest start among them. `observed`: the policy's are in shadow. `before` is what
     a lifetime budget remembers of contacts that left the account.
     """
 
@@ -56,7 +56,7 @@ class Meter:
         ask = case.ask
         self.gauge = gauge
         self.case = case
-        self.is_charged_apart = observed or gauge.budget.shadow
+        self.is_charged_apart = (observed and not gauge.is_own) or gauge.budget.shadow
         self.before = before
         self.weight = ask.weight if gauge.is_plain else gauge.weigh(ask.channel, ask.weight)
         self._everything = everything
@@ -112,7 +112,7 @@ class Meter:
 
     @property
     def is_hard(self) -> bool:
-        return False
+        return self.gauge.is_own
 
     @property
     def is_shadow(self) -> bool:

@@ -22,6 +22,7 @@ from engine.core.policy import (
     ConsentRule,
     Lifetime,
     Policy,
+    PolicyMode,
     QuietHours,
     Rolling,
     Selector,
@@ -221,7 +222,7 @@ class Rules:
         """The windows of all rules that may count contacts for such asks, under whichever variant."""
         topic = self.topic(labels[1])
         if topic is None:
-            return []
+            return [OWN_WINDOW] if preferences and self.policy.mode is PolicyMode.OBSERVE else []
         if topic.exempt:
             return [topic.ceiling.window] if topic.ceiling else []
         found = [budget.window for budget in self.policy.budgets if budget.selector.selects(*labels)]
@@ -249,12 +250,17 @@ _ANY_TOPIC = Topic()
 def _terms(rules: Rules, labels: Labels, preferences: Sequence[Preference]) -> Terms:
     policy = rules.policy
     topic = rules.topic(labels[1])
+    observing = policy.mode is PolicyMode.OBSERVE
     if topic is None or topic.exempt:
         gauges = (ceiling_gauge(labels[1], topic.ceiling),) if topic and topic.ceiling else ()
+        if topic is None and observing:
+            gauges = tuple(_gauges((), labels, preferences, observing=True))
         has_calendar = any(each.calendar for each in gauges)
         return Terms(topic, (), False, (), (), (), gauges, needs_zone=has_calendar, reads_zone=has_calendar)
     quiet_hours = tuple(each for each in policy.quiet_hours if each.selector.selects(*labels))
-    gauges = tuple(each for each in _gauges(rules.gauges, labels, preferences) if _has_a_say(each, labels))
+    gauges = tuple(
+        each for each in _gauges(rules.gauges, labels, preferences, observing=observing) if _has_a_say(each, labels)
+    )
     calendars = [each.budget for each in gauges if each.calendar]
     consents = topic.consent, policy.channels.get(labels[0], ConsentRule.OPT_OUT)
     return Terms(
@@ -286,11 +292,14 @@ def _has_a_say(each: Gauge, labels: Labels) -> bool:
     return (budget.limit is not None or bool(budget.overrides)) and (each.per is None or labels[each.per] is not None)
 
 
-def _gauges(gauges: Iterable[Gauge], labels: Labels, preferences: Iterable[Preference]) -> list[Gauge]:
+def _gauges(
+    gauges: Iterable[Gauge], labels: Labels, preferences: Iterable[Preference], *, observing: bool
+) -> list[Gauge]:
     """The budgets that select an ask, with a customer's own choices in force.
 
-    A choice replaces the limit of every budget that selects only that channel or topic. Where none is enforced, it is
-    a budget of its own over seven days: a customer who asked for less gets less under any policy.
+    A choice replaces the limit of every budget that selects only that channel or topic. Where none of these is
+    enforced, as where the policy only observes, it is a budget of its own over seven days too: a customer who asked for
+    less gets less under any policy.
     """
     found = [each for each in gauges if each.budget.selector.selects(*labels)]
     chosen: dict[int, int | None] = {}
@@ -301,7 +310,8 @@ def _gauges(gauges: Iterable[Gauge], labels: Labels, preferences: Iterable[Prefe
         matched = [index for index, each in enumerate(found) if selects_only(each.budget, choice)]
         for index in matched:
             chosen[index] = _stricter(chosen[index], choice.limit) if index in chosen else choice.limit
-        if all(found[index].budget.shadow for index in matched) and choice.limit is not None:
+        is_bound = not observing and any(not found[index].budget.shadow for index in matched)
+        if choice.limit is not None and not is_bound:
             own.append(gauge(_own_budget(choice, choice.limit)))
     for index, limit in chosen.items():
         each = found[index]

@@ -68,10 +68,12 @@ def gates(case: Situation) -> list[Gate]:
 def meters(case: Situation) -> list[Meter]:
     """The budgets that select the ask, in the order of the policy; without a zone no calendar can be read."""
     terms = case.terms
-    if terms.topic is None or not terms.gauges:
+    if not terms.gauges:
         return []
     observing = case.rules.policy.mode is PolicyMode.OBSERVE
-    charges = _charges(case.contacts, case.rules.masks, case.now_us, under_ceiling=terms.topic.exempt)
+    charges = _charges(
+        case.contacts, case.rules.masks, case.now_us, under_ceiling=terms.topic is not None and terms.topic.exempt
+    )
     latest_us = max([each[0] for each in charges], default=0)
     return [
         Meter(
@@ -96,7 +98,7 @@ def _pauses(case: Situation) -> Iterator[Gate]:
         for opened in case.customer.open_cases:
             if opened.from_event == rest.from_event:
                 until_us = opened.opened_us + rest.at_most_us
-                yield Shut(Code.CASE_OPEN, rest.from_event, case, opened.opened_us, until_us, is_hard=False)
+                yield Shut(Code.CASE_OPEN, rest.from_event, case, 0, until_us, is_hard=False)  # told ahead: at once
 
 
 def _charges(contacts: Iterable[Contact], masks: Masks, now_us: int, *, under_ceiling: bool) -> list[Charge]:

@@ -56,7 +56,7 @@ def refusals(case: Case, now: int) -> list[Refusal]:
     topic = Topic() if not case.rules.policy.topics else case.rules.policy.topics.get(case.ask.topic)
     found = suppressed(case, exempt=topic is not None and topic.exempt)
     if topic is None:
-        return [*found, Refusal(Code.UNKNOWN_TOPIC, case.ask.topic)]
+        return [*found, Refusal(Code.UNKNOWN_TOPIC, case.ask.topic), *over_own_limits(case, now)]
     if topic.exempt:
         return [*found, *over_ceiling(case, topic, now)]
     if not consented(case, topic):
@@ -122,14 +122,29 @@ def over_limits(case: Case, now: int) -> list[Refusal]:
             code = Code.MIN_GAP if budget.is_gap else Code.LIMIT
             if budget.hold_back and fits(case, replace(budget, hold_back=None), limit, now):
                 code = Code.HOLD_BACK
-            found.append(Refusal(code, budget.name, is_shadow=budget.shadow))
+            found.append(Refusal(code, budget.name, is_own(budget), is_shadow=budget.shadow))
     return found
+
+
+def over_own_limits(case: Case, now: int) -> list[Refusal]:
+    """Where a policy denies the topic nothing is left to say; one that observes leaves the customer's own limits."""
+    if not observes(case):
+        return []
+    own = [each for each in chosen(case) if is_own(each)]
+    return [Refusal(Code.LIMIT, each.name, True) for each in own if not fits(case, each, each.limit or 0, now)]
+
+
+def is_own(budget: Budget) -> bool:
+    return budget.name.startswith("own:")
+
+
+def observes(case: Case) -> bool:
+    return case.rules.policy.mode is PolicyMode.OBSERVE
 
 
 def binding(case: Case, now: int) -> list[Refusal]:
     """The refusals for which an ask is not allowed."""
-    observing = case.rules.policy.mode is PolicyMode.OBSERVE
-    return [each for each in refusals(case, now) if not each.is_shadow and (each.is_hard or not observing)]
+    return [each for each in refusals(case, now) if not each.is_shadow and (each.is_hard or not observes(case))]
 
 
 def allows(case: Case, now: int) -> bool:
@@ -163,7 +178,8 @@ def chosen(case: Case) -> Iterator[Budget]:
     for choice in choices:
         if choice.limit is None:
             continue
-        if not any(is_for(choice.channel, choice.topic, each) and not each.shadow for each in selected):
+        bound = any(is_for(choice.channel, choice.topic, each) and not each.shadow for each in selected)
+        if observes(case) or not bound:
             channels = None if choice.channel is None else frozenset({choice.channel})
             topics = None if choice.topic is None else frozenset({choice.topic})
             name = f"own:{choice.channel or choice.topic}"
@@ -209,7 +225,7 @@ def charges(case: Case, budget: Budget, contact: Contact, now: int, *, under_cei
         return False
     if budget.per is not None and getattr(contact, budget.per.value) != getattr(case.ask, budget.per.value):
         return False
-    observed = budget.shadow or case.rules.policy.mode is PolicyMode.OBSERVE
+    observed = budget.shadow or (observes(case) and not is_own(budget))
     if observed and not under_ceiling and not isinstance(budget.window, Lifetime):
         return contact.uncharged != ("*",) and budget.name not in contact.uncharged
     return True

@@ -223,6 +223,33 @@ def test_observing_answers_allow_and_tells_what_it_would_have_said():
     assert answer(rules).observed is Verdict.ALLOW
 
 
+def test_what_a_customer_chose_binds_where_the_policy_only_observes():
+    """ "Saved. It holds from now on": and four of four asks were allowed, one of them of a topic nobody declares."""
+    weekly = Budget("weekly", Rolling(WEEK_US), 2, PUSH)
+    rules = policy(weekly, topics={"news": Topic()}, mode=PolicyMode.OBSERVE)
+    chose = Customer(preferences=(Preference("push", None, 2),))
+    contacts: list[Contact] = []
+    for seq, topic in enumerate(("news", "made up"), start=1):
+        ask = Ask("push", topic)
+        decision = answer(rules, *contacts, ask=ask, customer=chose)
+        assert (decision.verdict, decision.counts) == (Verdict.ALLOW, True)
+        assert BudgetLine("own:push", 2, seq, None, False) in decision.budgets
+        contacts.append(decision.contact(ask, seq)._replace(lease=Lease.SETTLED))
+    frees_us = NOW_US + 5 * MINUTE_US + WEEK_US
+    for topic in ("news", "made up"):
+        decision = answer(rules, *contacts, ask=Ask("push", topic), customer=chose)
+        assert (decision.verdict, decision.retry_at_us) == (Verdict.DEFER, frees_us)
+        assert Reason(Code.LIMIT, "own:push", frees_us) in decision.reasons
+        assert decision.observed is (Verdict.DEFER if topic == "news" else Verdict.DENY)
+        assert answer(rules, *contacts, ask=Ask("push", topic)).verdict is Verdict.ALLOW, "who chose nothing"
+
+
+def test_a_choice_of_as_many_as_there_are_binds_nothing_where_the_policy_only_observes():
+    rules = policy(Budget("weekly", Rolling(WEEK_US), 1, PUSH), mode=PolicyMode.OBSERVE)
+    decision = answer(rules, sent(NOW_US), customer=Customer(preferences=(Preference("push", None, None),)))
+    assert (decision.verdict, decision.observed, decision.budgets) == (Verdict.ALLOW, Verdict.ALLOW, ())
+
+
 def test_a_shadow_budget_refuses_nobody_and_is_charged_only_what_it_would_have_allowed():
     rules = policy(Budget("tighter", Rolling(WEEK_US), 1, shadow=True), Budget("any", Rolling(WEEK_US), 9))
     first = answer(rules)

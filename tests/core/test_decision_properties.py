@@ -126,6 +126,7 @@ def the_budgets_stand_as_the_oracle_counts(case: Case, now_us: int) -> None:
     observing = case.rules.policy.mode is PolicyMode.OBSERVE
     refusals = oracle.refusals(case, now_us)
     enforced = [each for each in refusals if not each.is_shadow]
+    binding = oracle.binding(case, now_us)
     zone = oracle.zone_of(case)
     expected: list[tuple[str, int, int, bool]] = []
     for budget, limit in oracle.budgets(case, now_us):
@@ -133,10 +134,11 @@ def the_budgets_stand_as_the_oracle_counts(case: Case, now_us: int) -> None:
             continue
         held = [each for each in case.contacts if oracle.charges(case, budget, each, now_us, under_ceiling=False)]
         used = oracle.used(case, budget, held, now_us)
-        takes = case.ask.reserves and (topic is None or topic.counts) and not enforced
+        own = oracle.is_own(budget)
+        takes = case.ask.reserves and (topic is None or topic.counts) and not (binding if own else enforced)
         if takes and budget.name not in {each.rule for each in refusals}:
             used += oracle.weigh(budget, case.ask.channel, case.ask.weight)
-        expected.append((budget.name, limit, used, budget.shadow or observing))
+        expected.append((budget.name, limit, used, budget.shadow or (observing and not own)))
     assert [(each.budget, each.limit, each.used, each.shadow) for each in decision.budgets] == expected
 
 
