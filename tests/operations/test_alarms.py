@@ -4,7 +4,9 @@ import base64
 import hashlib
 import hmac
 import json
+import socketserver
 import threading
+import time
 from collections.abc import AsyncGenerator, Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -113,6 +115,32 @@ async def test_a_receiver_that_is_not_there_loses_nothing(database: Database, re
     assert await alarms.tell(database, settings("http://127.0.0.1:9/nobody")) == "0 of 1 told"
     set_clock(database.url, HOUR_US)
     assert await alarms.tell(database, settings(receiver.url)) == "1 of 1 told"
+
+
+class Dripping(socketserver.BaseRequestHandler):
+    """Answers a byte at a time, as long as anybody listens."""
+
+    def handle(self) -> None:
+        self.request.recv(65_536)
+        try:
+            for byte in b"HTTP/1.1 200 OK\r\nx: " + 400 * b"x":
+                self.request.sendall(bytes([byte]))
+                time.sleep(0.05)  # slow on purpose: this is the receiver, and nobody waits for it
+        except OSError:
+            self.server.left.set()  # type: ignore[attr-defined]
+
+
+async def test_a_receiver_that_drips_holds_up_nothing(database: Database) -> None:
+    await raised(database)
+    await raised(database, subject="email")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dripping) as server:
+        server.daemon_threads, server.left = True, threading.Event()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/alarms"
+        assert await alarms.tell(database, settings(url), patience_s=0.2) == "0 of 2 told"
+        assert server.left.wait(10), "it was hung up on, before it had said all"  # type: ignore[attr-defined]
+        server.shutdown()
+    assert await waiting(database) == 2
 
 
 async def test_alarms_wait_without_an_address_but_are_not_news_for_ever(database: Database, receiver: Receiver) -> None:
