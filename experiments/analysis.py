@@ -32,8 +32,9 @@ def analyze(plan: Experiment, table: Any, events: Any = None, *, as_of: date | s
     return readout_of(plan, aggregate(plan, table, events, as_of=as_of))
 
 
-def readout_of(plan: Experiment, aggregates: Aggregates) -> Readout:
-    """The readout of these aggregates: a pure function of both.
+def readout_of(plan: Experiment, aggregates: Aggregates, *, ended: date | None = None) -> Readout:
+    """The readout of these aggregates: a pure function of both. `ended`: when the experiment was ended, if it was; an
+    end on the planned day or later changes nothing.
 
     Raises ValueError for units of a variant that the plan does not have.
     """
@@ -42,6 +43,7 @@ def readout_of(plan: Experiment, aggregates: Aggregates) -> Readout:
         raise ValueError(f"found units in {', '.join(map(repr, sorted(strangers)))}, expected one of {sorted(known)}")
     planned = planned_units(plan, aggregates)
     found = _without_cautions(plan, aggregates, planned)
+    found = replace(found, ended=ended if ended is not None and ended < plan.end else None)
     with_suspects = _counting_suspects(plan, aggregates, planned, found)
     return replace(found, cautions=cautions(plan, aggregates, found, with_suspects))
 

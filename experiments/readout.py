@@ -204,7 +204,8 @@ class Doses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readout:
-    """All that one analysis found. `groups` begin with the control. `verdicts` follow from the rest."""
+    """All that one analysis found. `groups` begin with the control. `verdicts` follow from the rest. `ended`: the day
+    on which the experiment was ended, where that was before `end`, the planned one."""
 
     key: str
     hypothesis: str
@@ -222,6 +223,7 @@ class Readout:
     checks: tuple[Check, ...] = ()
     cautions: tuple[Caution, ...] = ()
     exclusions: tuple[Exclusion, ...] = ()
+    ended: date | None = None
 
     @property
     def control(self) -> str:
@@ -233,7 +235,7 @@ class Readout:
 
     @property
     def calendar(self) -> Calendar:
-        return Calendar(self.start, self.end, self.min_days, self.inference, self.as_of)
+        return Calendar(self.start, self.end, self.min_days, self.inference, self.as_of, self.ended)
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from engine.core.errors import Conflict
 from engine.core.events import EventType
 from engine.core.policy import DAY_US
+from engine.operations.experiments import day_of
 from engine.operations.plan_file import read_plan
 from engine.operations.standard_metrics import DAY, Extended, as_told, extended, values_of
 from engine.store import analysis as store
@@ -118,7 +119,8 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     more, exposures, events = brought(plan, analysis, has_refusals=days <= REFUSALS_KEPT_DAYS)
     as_of = store.instant(as_of_us)
     aggregates = _counted(aggregate(more.plan, exposures, events, as_of=as_of), analysis.left_out())
-    readout = readout_of(more.plan, aggregates)
+    ended = None if record.ended_us is None else day_of(record.ended_us)
+    readout = readout_of(more.plan, aggregates, ended=ended)
     entered = analysis.entered()
     of_eligible = tuple(_eligible_checks(plan, entered)) if plan.is_about_budgets else ()
     readout = replace(readout, checks=(*of_eligible, *readout.checks))
@@ -129,7 +131,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
         deciding = tuple(each for each in more.plan.metrics if each.role in _DECIDES)
         deciding = replace(plan, metrics=deciding, segments=())
         outside = store.outside(exposures, [(each.from_us, each.until_us) for each in stretches])
-        unpaused = readout_of(deciding, aggregate(deciding, outside, events, as_of=as_of))
+        unpaused = readout_of(deciding, aggregate(deciding, outside, events, as_of=as_of), ended=ended)
         unpaused = replace(unpaused, checks=(*of_eligible, *unpaused.checks))
         cautions += _about_pauses(readout, unpaused)
     return Found(

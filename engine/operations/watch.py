@@ -1,4 +1,4 @@
-"""Watching experiments: a readout of each that runs, and what is done where one says stop.
+"""Watching experiments: a readout of each that runs, a last one of each that ended, and what is done about harm.
 
 An experiment raises one alarm in its life for each variant that harms, and one for each check that finds its shares
 wrong: none is spent by another. With `on_harm: stop` it is stopped, too, by "takt". The alarm is written first: a
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from engine.core.errors import Conflict, TaktError, Unavailable
+from engine.core.policy import DAY_US
 from engine.core.windows import tzdata_version
 from engine.operations import experiments
 from engine.operations.experiments import By, OnHarm
@@ -25,6 +26,7 @@ _AUTHOR: Final = "takt"
 INVALIDATING: Final = frozenset({"srm", "srm_phase", "srm_sequential", "leak"})
 ANY_TIME: Final = frozenset({"srm_sequential", "leak"})
 STOP: Final = "stop"
+LAST_FOR_US: Final = 28 * DAY_US
 AGAINST: Final = frozenset({STOP, "do_not_ship"})
 
 log = logging.getLogger("takt.watch")
@@ -43,13 +45,15 @@ class Harm(NamedTuple):
 
 
 async def read_all(database: Database) -> str:
-    """A new readout of every running experiment, each looked at. One that fails keeps no other from being read."""
+    """A new readout of every experiment that runs, and the last of each that has ended since its newest; each looked
+    at. One that fails keeps no other from being read, and what has ended is tried for `LAST_FOR_US`."""
     async with database.connection() as connection:
         running = await store.running(connection)
+        ended = await store.ended_unread(connection, await clock_us(connection) - LAST_FOR_US)
     readouts = Readouts(database)
     failed: list[str] = []
     harmful: list[str] = []
-    for record in running:
+    for record in (*running, *ended):
         try:
             if await act(database, await readouts.refresh(record.key)):
                 harmful.append(record.key)
@@ -58,7 +62,7 @@ async def read_all(database: Database) -> str:
         except TaktError as error:
             log.warning("the readout of an experiment failed", exc_info=True)
             failed.append(f"{record.key}: {error}")
-    said = f"{len(running)} read" + (f"; harmful: {', '.join(harmful)}" if harmful else "")
+    said = f"{len(running) + len(ended)} read" + (f"; harmful: {', '.join(harmful)}" if harmful else "")
     if failed:
         raise Unavailable(f"{said}; {'; '.join(failed)}")
     return said

@@ -115,7 +115,8 @@ def _and(parts: Sequence[str]) -> str:
 
 def _small_call(call: Call, result: Result) -> str:
     """A verdict in a list of what is over: nobody is told to keep running what has ended."""
-    if call is Call.KEEP_RUNNING and result.ended_us is not None:
+    is_open = call is Call.KEEP_RUNNING or (call is Call.INCONCLUSIVE and result.is_cut_short)
+    if is_open and result.ended_us is not None:
         return "ended too soon to say"
     return call.value.replace("_", " ")
 

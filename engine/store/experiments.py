@@ -119,6 +119,16 @@ async def running(connection: Connection) -> list[Record]:
     return [Record._make(row) for row in await cursor.fetchall()]
 
 
+async def ended_unread(connection: Connection, since_us: int) -> list[Record]:
+    """Those that have ended since an instant, and of whose end there is no readout yet."""
+    cursor = await connection.execute(
+        f"SELECT {_RECORD} FROM experiments e WHERE ended_us >= %s AND NOT EXISTS"
+        " (SELECT FROM snapshots s WHERE s.experiment = e.number AND s.computed_us >= e.ended_us) ORDER BY number",
+        (since_us,),
+    )
+    return [Record._make(row) for row in await cursor.fetchall()]
+
+
 async def add(connection: Connection, key: str, on_harm: str, source: str, plan: Mapping[str, Any]) -> Record:
     """Keep a draft."""
     cursor = await connection.execute(

@@ -3,7 +3,7 @@ list shows, taken out where the readout lies. A whole one is some hundred times 
 """
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from math import inf
 from typing import Any, Final, NamedTuple
 
@@ -142,12 +142,18 @@ class Result(NamedTuple):
         return self.found.said if self.found else ()
 
     @property
+    def is_cut_short(self) -> bool:
+        """Whether it was ended before the day that was planned."""
+        ended = None if self.ended_us is None else datetime.fromtimestamp(self.ended_us // 1_000_000, UTC).date()
+        return ended is not None and ended < self.planned_end
+
+    @property
     def ending(self) -> Ending:
         """By the verdicts on its variants; where another version of Takt made the readout, by the gravest of them."""
         calls = [each.call for each in self.said]
         if self.found and not self.said and self.found.call in _CALLS:
             calls = [Call(self.found.call)]
-        return ending(calls, runs=self.ended_us is None, shipped=self.shipped is not None)
+        return ending(calls, runs=self.ended_us is None, shipped=self.shipped is not None, cut_short=self.is_cut_short)
 
     @property
     def is_against_its_readout(self) -> bool:

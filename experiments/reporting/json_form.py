@@ -27,6 +27,7 @@ _OPEN_ENDED: Final[Mapping[type, Collection[str]]] = {Estimate: ("low", "high"),
 _NEWER: Final[Mapping[type, Collection[str]]] = {
     Check: ("effect_size",),
     MetricReadout: ("title",),
+    Readout: ("ended",),
 }  # than the schema's first documents
 _LARGEST = 2**53  # of whole numbers: beyond, JSON's readers round them
 

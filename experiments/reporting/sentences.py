@@ -50,6 +50,9 @@ def headline(readout: Readout, verdict: Verdict, treatment: str | None = None) -
         case Call.DO_NOT_SHIP:
             return f"Do not ship {name}: {clauses}."
         case Call.INCONCLUSIVE:
+            if readout.calendar.is_cut_short:
+                cut = f"it was ended on {readout.ended}, before its planned end on {readout.end}"
+                return f"{name} is inconclusive: {cut}{_so_far(clauses, 'Until then')}."
             return f"{name} is inconclusive: {clauses or 'no metric decides'}."
         case Call.KEEP_RUNNING:
             return f"Keep running {name} until {verdict.until}{_next_look(verdict)}{_so_far(clauses)}."
@@ -184,7 +187,8 @@ def _then(readout: Readout, verdict: Verdict) -> str:
         case Call.DO_NOT_SHIP:
             return "do not ship it"
         case Call.INCONCLUSIVE:
-            return "inconclusive"
+            is_cut = readout.calendar.is_cut_short
+            return f"inconclusive, ended on {_day(readout.ended)} before its planned end" if is_cut else "inconclusive"
         case Call.KEEP_RUNNING:
             return f"run until {_day(verdict.until)}{_next_look(verdict, _day)}"
         case _:
@@ -198,7 +202,8 @@ def _because(readout: Readout, verdict: Verdict) -> list[str]:
 
 def _chosen(readout: Readout, verdict: Verdict) -> list[MetricReadout]:
     """The metrics that the verdict rests on, or would."""
-    is_open = verdict.call is Call.KEEP_RUNNING
+    is_cut = verdict.call is Call.INCONCLUSIVE and readout.calendar.is_cut_short
+    is_open = verdict.call is Call.KEEP_RUNNING or is_cut
     return [readout.metric(name) for name in (_so_far_of(readout, verdict) if is_open else verdict.because)]
 
 
@@ -251,7 +256,7 @@ def _moved(metric: MetricReadout, verdict: Verdict, is_bare: bool = False) -> st
         return f"{metric.called} {verb} by {_sized(metric, abs(estimate.effect or 0.0), is_bare)} {held}"
     span += (", valid at any time" if is_other else "") + (" " if is_bare else f" {measured_in(metric)}")
     span = span.rstrip()
-    if verdict.call is Call.INCONCLUSIVE:
+    if metric.name in dict(verdict.excluded):
         return f"{metric.called} may have moved by {span}, more is excluded"
     return f"{metric.called} moved by {span}"
 
@@ -313,8 +318,8 @@ def _day(on: date | None) -> str:
     return "the end" if on is None else f"{on:%d %b %Y}".removeprefix("0")
 
 
-def _so_far(clauses: str) -> str:
-    return f". So far {clauses}" if clauses else ""
+def _so_far(clauses: str, when: str = "So far") -> str:
+    return f". {when} {clauses}" if clauses else ""
 
 
 def _clause(sentence: str) -> str:

@@ -67,9 +67,11 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """The dates that a verdict depends on. `as_of`: the readout holds the days before it; None: all that there will be.
+    `ended`: when it was ended, where that was before `end`, the planned one.
 
     Decided at the end, and under `anytime` also after each whole week since the start, from `min_days` on: parts of a
-    week would let its weekdays weigh unequally.
+    week would let its weekdays weigh unequally. An end before that was chosen by looking: it decides under `anytime`
+    alone, whose intervals allow for it, from `min_days` on; no whole week will come then.
     """
 
     start: date
@@ -77,10 +79,17 @@ class Calendar:
     min_days: int
     inference: Inference
     as_of: date | None = None
+    ended: date | None = None
 
     @property
     def is_over(self) -> bool:
+        """Whether the planned end is reached."""
         return self.as_of is None or self.as_of >= self.end
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether it was ended before that, so that nothing more will come."""
+        return self.ended is not None and not self.is_over
 
     @property
     def days(self) -> int:
@@ -92,7 +101,8 @@ class Calendar:
         """Whether a verdict may be reached on these dates."""
         if self.is_over:
             return True
-        return self.inference is Inference.ANYTIME and self.days >= self.min_days and self.days % WEEK_DAYS == 0
+        is_day = self.is_cut_short or self.days % WEEK_DAYS == 0
+        return self.inference is Inference.ANYTIME and self.days >= self.min_days and is_day
 
     @property
     def next_decision(self) -> date:
@@ -109,8 +119,9 @@ class Verdict:
 
     `problems` name what makes the comparison invalid. `standings` give, for every primary and guardrail, how it stands
     on these dates. `because` names the metrics that decided, or those that keep it undecided. An inconclusive verdict
-    says what it excludes: for each primary with an interval, effects outside of it. `until` is set where the call is to
-    keep running: the planned end; `next_decision` the date on which it may be decided first.
+    says what it excludes: for each primary with an interval that may be read on these dates, effects outside of it.
+    `until` is set where the call is to keep running: the planned end; `next_decision` the date on which it may be
+    decided first.
     """
 
     variant: str
@@ -142,7 +153,7 @@ def verdict(variant: str, results: Sequence[Result], problems: Sequence[str], ca
     2. *stop*: the bound of a primary is wholly bad, or that of a guardrail wholly outside its margin.
     3. On a date that decides, *ship*: a primary is wholly good, none wholly bad, every guardrail inside its margin;
        *do not ship*: a primary wholly bad or a guardrail wholly outside.
-    4. At the end *inconclusive*, before it *keep running*.
+    4. At the end, planned or not, *inconclusive*; before it *keep running*: what was ended cannot be.
 
     Secondary and descriptive metrics inform and are not looked at.
     """
@@ -159,14 +170,18 @@ def verdict(variant: str, results: Sequence[Result], problems: Sequence[str], ca
         problems=tuple(problems),
         standings=tuple(now.items()),
         because=tuple(because),
-        excluded=_excluded(deciding) if call is Call.INCONCLUSIVE else (),
+        excluded=_excluded(deciding, now) if call is Call.INCONCLUSIVE else (),
         until=calendar.end if is_running else None,
         next_decision=calendar.next_decision if is_running else None,
     )
 
 
-def _excluded(results: Sequence[Result]) -> tuple[tuple[str, Interval], ...]:
-    return tuple((each.metric, each.interval) for each in results if each.role is Role.PRIMARY and each.interval)
+def _excluded(results: Sequence[Result], now: dict[str, Standing]) -> tuple[tuple[str, Interval], ...]:
+    return tuple(
+        (each.metric, each.interval)
+        for each in results
+        if each.role is Role.PRIMARY and each.interval and now[each.metric] is not Standing.LATER
+    )
 
 
 def _standing_now(result: Result, calendar: Calendar) -> Standing:
@@ -187,4 +202,4 @@ def _call(
     if calendar.decides and good and all(now[name] is Standing.GOOD for name in guardrails):
         return Call.SHIP, [*good, *guardrails]
     undecided = [name for name, how in now.items() if how is not Standing.GOOD]
-    return (Call.INCONCLUSIVE if calendar.is_over else Call.KEEP_RUNNING), undecided
+    return (Call.INCONCLUSIVE if calendar.is_over or calendar.is_cut_short else Call.KEEP_RUNNING), undecided

@@ -61,12 +61,13 @@ def verdict_of_json(read: Any, variant: str) -> str:
         if is_primary and gain and gain[1] < 0:
             bad.append(metric["name"])
     days = 0 if over else (date.fromisoformat(read["as_of"]) - date.fromisoformat(read["start"])).days
-    if over or (not fixed and days >= read["min_days"] and days % 7 == 0):
+    cut = read["ended"] is not None and not over
+    if over or (not fixed and days >= read["min_days"] and (cut or days % 7 == 0)):
         if bad or outside:
             return "do_not_ship"
         if good and not not_inside:
             return "ship"
-    return "inconclusive" if over else "keep_running"
+    return "inconclusive" if over or cut else "keep_running"
 
 
 def gains(estimate: Any, sign: int) -> list[float] | None:
@@ -132,6 +133,7 @@ def readouts(draw: st.DrawFn) -> Readout:
         checks=tuple(draw(st.lists(checks, max_size=2))),
         cautions=tuple(draw(st.lists(st.builds(Caution, st.sampled_from(CautionCode), names), max_size=2))),
         exclusions=tuple(draw(st.lists(st.builds(Exclusion, names, st.integers(0, 9), names), max_size=2))),
+        ended=draw(st.none() | st.integers(0, 90).map(lambda days: START + timedelta(days=days))),
     )
 
 
@@ -216,6 +218,7 @@ def test_an_older_document_lacks_the_newer_fields_and_no_others() -> None:
     read = json.loads(SHIPPING.to_json())
     del read["checks"][0]["effect_size"]
     del read["metrics"][0]["title"]
+    del read["ended"]
     assert Readout.from_json(json.dumps(read)) == SHIPPING
     del read["checks"][0]["p_value"]
     with pytest.raises(ValueError, match=r"checks\[0\]: found fields missing or unknown: p_value"):

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from engine.core.errors import NotFound
 from engine.core.policy import DAY_US
 from engine.operations import experiments, jobs, watch
-from engine.operations.experiments import OnHarm, State
+from engine.operations.experiments import OnHarm, State, day_of
 from engine.operations.readouts import Kept, Readouts
 from engine.operations.ship import ship
 from engine.settings import Settings
@@ -14,8 +15,8 @@ from engine.store import alarms
 from engine.store.database import Database
 from experiments.readout import CheckCode
 from experiments.reporting.verdicts import Call
-from tests.operations.experimenting import ANN, in_force, jump, known, shop
-from tests.operations.plans import PLAN
+from tests.operations.experimenting import ANN, in_force, jump, known, running, shop
+from tests.operations.plans import AA, PLAN
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +60,35 @@ async def test_a_running_experiment_is_read_and_harm_is_told_once(database_url: 
         assert await watch.act(database, harmful)
         assert await told(database) == ["experiment.stop push-more:three"]
         assert await known(database) == ["push-more"], "somebody is told, and decides"
+
+
+async def test_what_ended_between_two_slots_is_read_once_more_and_no_more(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await experiments.stop(database, await running(database), ANN)
+        await running(database, AA)
+        await ship(database, "a-a", ANN, variant="b")
+        with pytest.raises(NotFound):
+            await Readouts(database).newest("a-a")
+        assert await watch.read_all(database) == "2 read"
+        assert await watch.read_all(database) == "0 read"
+        for key in ("push-more", "a-a"):
+            record, snapshot, *_ = await Readouts(database).newest(key)
+            assert snapshot.as_of_us == record.ended_us
+            assert snapshot.call == Call.INCONCLUSIVE, "what has ended cannot be kept running"
+            readout = snapshot.readout["readout"]
+            assert readout["ended"] == str(day_of(record.ended_us or 0))
+            (verdict,) = readout["verdicts"]
+            assert (verdict["until"], verdict["next_decision"]) == (None, None)
+
+
+async def test_what_was_read_before_it_ended_is_read_again_but_not_tried_for_ever(database_url: str) -> None:
+    async with shop(database_url) as database:
+        await started(database, OnHarm.ALERT)
+        await experiments.stop(database, "push-more", ANN)
+        jump(database, 29)
+        assert await watch.read_all(database) == "0 read"
+        jump(database, 27)
+        assert await watch.read_all(database) == "1 read"
 
 
 async def test_each_harm_of_an_experiment_is_told_once_and_none_is_spent_by_another(database_url: str) -> None:

@@ -25,6 +25,11 @@ def test_what_ended_is_told_by_its_verdicts(calls: list[Call], expected: Ending)
     assert ending(calls, runs=False, shipped=False) is expected
 
 
+def test_what_was_cut_short_is_no_null_result() -> None:
+    assert ending([Call.INCONCLUSIVE], runs=False, shipped=False, cut_short=True) is Ending.UNDECIDED
+    assert ending([Call.INCONCLUSIVE, Call.STOP], runs=False, shipped=False, cut_short=True) is Ending.HARMFUL
+
+
 def test_what_people_did_outweighs_any_verdict() -> None:
     for calls in product(Call, repeat=2):
         assert ending(calls, runs=False, shipped=True) is Ending.SHIPPED

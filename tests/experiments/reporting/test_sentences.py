@@ -51,6 +51,11 @@ def told(found: Readout) -> str:
             " run until 4 Jan 2027 (next decision: 9 Nov 2026).",
         ),
         (
+            replace(readout(0.0014, 0.0016, None, date(2026, 11, 3)), ended=date(2026, 11, 3)),
+            "3 a week instead of 1: per 10,000 customers, kept may have moved by -2 to +30, more is excluded;"
+            " inconclusive, ended on 3 Nov 2026 before its planned end.",
+        ),
+        (
             readout(0.0014, 0.0006, -0.05),
             "3 a week instead of 1: per 10,000 customers, kept rises by 14 (+8 to +20);"
             " margin -500 EUR (-900 to -100), which costs; ship it.",

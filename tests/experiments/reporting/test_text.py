@@ -110,6 +110,19 @@ def test_a_guardrail_is_read_against_its_margin_and_a_primary_against_nothing() 
             "10,000 customers.",
         ),
         (
+            replace(
+                a_readout(a_metric("visit", Role.PRIMARY, an_estimate(0.001, -0.002, 0.004)), as_of=date(2026, 11, 4)),
+                ended=date(2026, 11, 4),
+            ),
+            "three is inconclusive: it was ended on 2026-11-04, before its planned end on 2027-01-04. Until then visit "
+            "may have moved by -20 to +40 in 10,000 customers, more is excluded.",
+        ),
+        (
+            replace(a_readout(REACHABLE), inference=Inference.FIXED, ended=date(2026, 11, 2)),
+            "three is inconclusive: it was ended on 2026-11-02, before its planned end on 2027-01-04. Until then "
+            "reachable_28 rises by 112 in 10,000 customers (+31 to +193).",
+        ),
+        (
             a_readout(a_metric("visit", Role.PRIMARY, Estimate("x", "y", Level(), why_not="none came")), as_of=END),
             "three is inconclusive: visit could not be judged (not enough data: none came).",
         ),

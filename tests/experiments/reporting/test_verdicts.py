@@ -126,6 +126,37 @@ def test_fixed_decides_at_the_end_only_but_stops_before() -> None:
     assert call(primary(GOOD), calendar=replace(early, as_of=END)) is Call.SHIP
 
 
+CUT = replace(TWO_WEEKS, as_of=START + timedelta(days=17), ended=START + timedelta(days=17))
+
+
+@pytest.mark.parametrize(
+    ("results", "anytime", "fixed"),
+    [
+        ([primary(GOOD)], Call.SHIP, Call.INCONCLUSIVE),  # the day was chosen by looking: anytime allows for it
+        ([primary(BAD)], Call.DO_NOT_SHIP, Call.INCONCLUSIVE),
+        ([primary(OPEN)], Call.INCONCLUSIVE, Call.INCONCLUSIVE),
+        ([primary(GOOD, at_end_only=True)], Call.INCONCLUSIVE, Call.INCONCLUSIVE),
+        ([primary(GOOD), guardrail(ACROSS)], Call.INCONCLUSIVE, Call.INCONCLUSIVE),
+        ([primary(GOOD, bound=BAD)], Call.STOP, Call.STOP),
+    ],
+)
+def test_what_was_ended_before_its_planned_end_keeps_running_no_more(
+    results: list[Result], anytime: Call, fixed: Call
+) -> None:
+    for calendar, expected in ((CUT, anytime), (replace(CUT, inference=Inference.FIXED), fixed)):
+        found = verdict("three", results, (), calendar)
+        assert (found.call, found.until, found.next_decision) == (expected, None, None)
+    early = replace(CUT, min_days=18)
+    assert call(*results, calendar=early) is (fixed if fixed is Call.STOP else Call.INCONCLUSIVE)
+
+
+def test_what_was_cut_short_excludes_only_what_may_be_read_then() -> None:
+    for inference, excluded in ((Inference.ANYTIME, (("visit", OPEN),)), (Inference.FIXED, ())):
+        calendar = replace(CUT, inference=inference)
+        results = [primary(OPEN), primary(OPEN, name="stayed", at_end_only=True)]
+        assert verdict("three", results, (), calendar).excluded == excluded
+
+
 def test_a_table_without_dates_is_read_as_the_end() -> None:
     assert call(primary(GOOD), calendar=replace(TWO_WEEKS, as_of=None)) is Call.SHIP
 
@@ -145,6 +176,7 @@ calendars = st.builds(
     st.integers(1, 40),
     st.sampled_from(Inference),
     st.none() | st.integers(-3, 120).map(lambda days: START + timedelta(days=days)),
+    st.none() | st.integers(0, 90).map(lambda days: START + timedelta(days=days)),
 )
 
 
@@ -219,13 +251,14 @@ def test_order_of_metrics_changes_no_call(found: list[Result], calendar: Calenda
 
 
 @given(results(), calendars)
-def test_before_the_end_nothing_is_inconclusive_and_at_it_nothing_keeps_running(
+def test_before_an_end_nothing_is_inconclusive_and_at_it_nothing_keeps_running(
     found: list[Result], calendar: Calendar
 ) -> None:
     reached = call(*found, calendar=calendar)
-    assert reached is not (Call.KEEP_RUNNING if calendar.is_over else Call.INCONCLUSIVE)
+    has_ended = calendar.is_over or calendar.ended is not None
+    assert reached is not (Call.KEEP_RUNNING if has_ended else Call.INCONCLUSIVE)
     if not calendar.decides:
-        assert reached in (Call.STOP, Call.KEEP_RUNNING)
+        assert reached in (Call.STOP, Call.INCONCLUSIVE if has_ended else Call.KEEP_RUNNING)
 
 
 @given(results(), calendars)
