@@ -114,7 +114,7 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         given.source,
         given.id,
         given.type,
-        at_us,  # where it lies ahead it is of now, but of the customer's now, which never steps back
+        at_us,
         said.channel.value if said.channel else None,
         said.topic,
         said.campaign,

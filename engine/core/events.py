@@ -67,7 +67,7 @@ NO_PROPERTIES: Mapping[str, Any] = MappingProxyType({})
 
 
 class Event(NamedTuple):
-    """One event of one customer; `at_us` is when it happened, never after it was received.
+    """One event of one customer; `at_us` is when it happened, as its sender says: that may lie ahead.
 
     `value` is the type's one number: money of a purchase, the score of a survey or rating, the seconds of a session.
     `margin`: what of a purchase's value stays. `digest` is of the address that the event named, if any.

@@ -144,6 +144,12 @@ def upheld(
     return joined((), (known | again).values())
 
 
+def last_word_us(facts: Iterable[Suppression], scope: Scope, now_us: int) -> int:
+    """The instant of what a customer says now, to Takt itself, of a scope: after all that is on file of it, also where
+    a sender's clock was ahead."""
+    return max(now_us, *(max(each.at_us + 1, each.lifted_us) for each in facts if each.scope == scope), 0)
+
+
 def _lifts(fact: Suppression, told: Suppression) -> bool:
     return (fact.scope, fact.reason) == (told.scope, told.reason) and fact.digest in (None, told.digest)
 

@@ -90,8 +90,7 @@ class TellFacts(FileCommand):
 
 def _tell(batch: Batch, held: Held, facts: Iterable[Suppression]) -> int | None:
     """The open leases that it ended; None where nothing was news."""
-    told = [replace(each, at_us=min(each.at_us, held.now_us)) for each in facts]
-    suppressions = joined(held.customer.suppressions, told)
+    suppressions = joined(held.customer.suppressions, facts)
     if suppressions == held.customer.suppressions:
         return None
     customer = replace(held.customer, suppressions=suppressions)

@@ -120,7 +120,10 @@ class Lift(FileCommand):
     def _lifted(self, fact: Suppression, now_us: int) -> Suppression:
         if fact.scope != self.scope or not fact.at_us:
             return fact
-        return replace(fact, lifted_us=max(now_us, fact.at_us + 1, fact.lifted_us))
+        at_us = fact.at_us
+        if fact.digest is None:  # told ahead, it would take along each no until then. Of an address it is told again
+            at_us = min(at_us, now_us)
+        return replace(fact, at_us=at_us, lifted_us=max(now_us, at_us + 1, fact.lifted_us))
 
 
 @dataclass(frozen=True, slots=True)

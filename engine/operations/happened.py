@@ -40,7 +40,8 @@ class Happened(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HappenedCommand(Plain):
-    """Events of one customer, none of them held to be of later than now. They are appended in the same transaction.
+    """Events of one customer, which are appended in the same transaction. What lies ahead holds from now on; which of
+    two came later is what their senders say, or it would hang on when they arrive.
 
     An event under a key that is kept already is the same event, whatever it says: nothing that is not kept acts.
     Contacts do without the names in `unnamed`; what else the events do, they do by all that they say.
@@ -105,7 +106,7 @@ class HappenedCommand(Plain):
         for each in self.events:
             key = each.key
             if key not in held.told:
-                news.setdefault(key, each._replace(at_us=min(each.at_us, held.now_us)))
+                news.setdefault(key, each)
         return news
 
 

@@ -36,8 +36,7 @@ _FACTS = (
 )
 _SUPPRESS = (
     "INSERT INTO suppressed_addresses AS known (at_us, channel, address, reason, source)"
-    " SELECT least(at, now.us), channel, address, reason, source FROM (SELECT takt_clock()) AS now(us),"
-    " unnest(%b, %b, %b, %b, %b) AS rows(at, channel, address, reason, source)"
+    " SELECT * FROM unnest(%b, %b, %b, %b, %b)"
     " ON CONFLICT (address, channel, reason) DO UPDATE"
     " SET at_us = EXCLUDED.at_us, source = EXCLUDED.source"
     ' WHERE (EXCLUDED.at_us, EXCLUDED.source COLLATE "C") > (known.at_us, known.source COLLATE "C")'

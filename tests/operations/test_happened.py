@@ -268,18 +268,6 @@ def test_when_somebody_was_seen_counts_in_whole_days_and_not_by_machines() -> No
 # --- Instants, and words of people ------------------------------------------------------------------------------------
 
 
-def test_an_event_from_the_future_is_stamped_now() -> None:
-    world = World()
-    world.tell(event("unsubscribed", -DAY_US), event("sent", -DAY_US, message_id="m", channel="email"))
-    (fact,) = world.held.customer.in_force
-    assert fact.at_us == NOW_US
-    assert world.held.account.contacts[0].start_us == NOW_US
-    assert {each.at_us for each in world.batch.events} == {NOW_US}
-    world.later(1)
-    world.tell(event("resubscribed", -1))
-    assert world.allows()
-
-
 def test_a_suppression_by_hand_holds_although_it_was_lifted_later_than_it_says() -> None:
     world = World()
     world.tell(event("resubscribed", 5, channel="email"))
