@@ -15,7 +15,7 @@ from engine.core.choices import Choice, Choices
 from engine.core.errors import Unavailable
 from engine.core.origins import Origin
 from engine.core.suppression import Scope
-from engine.operations.choices import Choose, Leave, LookAtChoices
+from engine.operations.choices import Choose, Heard, Leave, LookAtChoices
 from engine.operations.links import Links, event_id_of
 from engine.render.choices import POLICY, choices_page, notice_page, scope_of
 from engine.render.words import Words, words_for
@@ -47,7 +47,11 @@ async def show_choices(token: str, request: Request) -> Response:
     "/u/{token}",
     summary="Unsubscribe by one click, or choose",
     response_class=Response,
-    responses={**_PAGE, 415: {"description": "No form.", "content": {"text/html": {}}}},
+    responses={
+        **_PAGE,
+        415: {"description": "No form.", "content": {"text/html": {}}},
+        429: {"description": "Changed too often today. To leave is never refused.", "content": {"text/html": {}}},
+    },
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -73,7 +77,11 @@ async def choose(token: str, request: Request) -> Response:
         if not wanted:
             found = await request.app.state.decider.peek(LookAtChoices(origin, links.days))
             return _choices(found, words, "unchanged")
-        return _choices(await settle(Choose(origin, links.days, wanted)), words, "saved")
+        chosen = await settle(Choose(origin, links.days, wanted))
+        if chosen is None:
+            return _choices(None, words)
+        is_refused = chosen.heard is Heard.TOO_OFTEN and not chosen.changed
+        return _choices(chosen.choices, words, chosen.heard.value, 429 if is_refused else 200)
 
     return await _with_origin(token, request, act)
 
@@ -107,10 +115,10 @@ def _wanted(fields: Iterable[tuple[str, str]]) -> Iterable[tuple[Scope, Choice]]
             yield scope, choice
 
 
-def _choices(found: Choices | None, words: Words, notice: str | None = None) -> Response:
+def _choices(found: Choices | None, words: Words, notice: str | None = None, status: int = 200) -> Response:
     if found is None:
         return _page(notice_page("gone", words), 410)
-    return _page(choices_page(found, words, notice))
+    return _page(choices_page(found, words, notice), status)
 
 
 def _page(html: str, status: int = 200) -> Response:

@@ -24,11 +24,12 @@ _OF_REACH = (Change.SUPPRESSIONS, Change.ADDRESSES)
 
 class Held:
     """One customer under the lock: the account, what is on file, the messages that the commands name, and of the events
-    that they tell the keys of those that are kept already."""
+    that they tell the keys of those that are kept already. `chosen`: how much they chose themselves in 24 hours."""
 
     __slots__ = (
         "account",
         "changed_file",
+        "chosen",
         "customer",
         "customer_id",
         "is_dirty",
@@ -45,6 +46,7 @@ class Held:
         self.now_us = max(clock_us, account.latest_us)  # a clock that steps back frees nothing
         self.messages: dict[str, list[Message]] = {}
         self.told: set[int] = set()
+        self.chosen = 0
         self.is_dirty = False
         self.changed_file = False
         self.is_erased = False
@@ -208,6 +210,11 @@ class Command(Protocol):
         """The events to look up, by their keys: what is kept already does nothing again."""
         ...
 
+    @property
+    def counts_choices(self) -> bool:
+        """Whether to look up how much the customer has chosen themselves of late."""
+        ...
+
     def old_message_ids(self, held: Held) -> Collection[str]:
         """Those that were not found, but may have been asked for longer ago than a message is remembered."""
         ...
@@ -248,6 +255,10 @@ class Plain:
     @property
     def event_keys(self) -> Collection[int]:
         return ()
+
+    @property
+    def counts_choices(self) -> bool:
+        return False
 
     def old_message_ids(self, held: Held) -> Collection[str]:
         return ()

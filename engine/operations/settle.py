@@ -168,11 +168,17 @@ class Settler:
             calls.append((journal_rows.FIND_MESSAGES, _columns(wanted)))
         if told:
             calls.append((events.KNOWN, _columns(told)))
+        choosing = {each.customer_id for each in commands if each.counts_choices}
+        if choosing:
+            calls.append((events.CHOSEN, (Texts(choosing),)))
         rows, *found = (await exchange(connection, *calls))[before:]
         batch = await self._batch(connection, rows, found.pop(0) if wanted else [])
-        for customer_id, key in chain.from_iterable(found):
+        for customer_id, key in found.pop(0) if told else ():
             if customer_id in batch.held:
                 batch.held[customer_id].told.add(key)
+        for customer_id, count in chain.from_iterable(found):
+            if customer_id in batch.held:
+                batch.held[customer_id].chosen = count
         return batch
 
     async def _batch(self, connection: Connection, rows: Sequence[Row], message_rows: Sequence[Row]) -> Batch:

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from engine.core.events import Event, EventType, Flag
+from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
 from engine.core.outcomes import UNKNOWN_TOPIC, Outcomes
-from engine.core.policy import Channel
+from engine.core.policy import DAY_US, Channel
 from engine.store.columns import Column, Float8s, Int2s, Int4s, Int8s, Texts
 from engine.store.customers import outcomes_of
 from engine.store.database import Connection
@@ -53,6 +53,11 @@ _MARK = (
 KNOWN = (  # which of these (customer_id, event_key) are kept already
     "SELECT e.customer_id, e.event_key FROM unnest(%b, %b) AS rows(id, key)"
     " JOIN events e ON e.customer_id = rows.id AND e.event_key = rows.key"
+)
+CHOSEN = (  # how much these customers chose on their own pages within 24 hours
+    "SELECT e.customer_id, count(*) FROM (SELECT takt_clock()) AS now(us), events e WHERE e.customer_id = ANY(%b)"
+    f" AND e.received_us > now.us - {DAY_US} AND e.event_id ~ '^(choice|one-click):'"
+    f" AND e.source = (SELECT number FROM labels WHERE name = '{TAKT_SOURCE}') GROUP BY 1"
 )
 _HEARD = (
     "SELECT c.customer_id, c.outcomes::text FROM customers c WHERE c.customer_id = ANY(%b) AND c.outcomes IS NOT NULL"

@@ -8,8 +8,10 @@ from collections.abc import Generator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from engine.operations.choices import CHANGES_A_DAY
 from engine.settings import Settings
 from engine.store.embedded import Server
 from tests.api.caller import Caller
@@ -225,6 +227,35 @@ class TestAChoice:
         (fact,) = takt.customer(ada)["suppressions"]
         assert fact["channel"] == "email"
         assert takt.customer(ada)["preferences"] == [{"channel": None, "topic": "product-news", "limit": 1}]
+
+    def test_is_said_to_be_saved_only_where_it_is(self, takt: Caller, path: str) -> None:
+        with customer(takt) as browser:
+            for fields, told in (
+                ({"to:fax/": "none"}, "Nothing was changed."),
+                ({"to:email/": "all"}, "Nothing was changed."),
+                ({"to:fax/": "none", "to:email/": "1"}, "Not everything could be saved."),
+                ({"to:email/": "1"}, "Saved."),
+            ):
+                assert told in browser.post(path, data=fields, headers=EN).text
+
+    def test_may_be_changed_so_often_a_day_and_left_at_any_time(self, takt: Caller, ada: str, path: str) -> None:
+        plain, more = f"choice:{ada}:", CHANGES_A_DAY - 1
+        with psycopg.connect(takt.service.database_url, autocommit=True) as connection, customer(takt) as browser:
+            assert browser.post(path, data={"to:email/": "1"}).status_code == 200
+            connection.execute(
+                "INSERT INTO events SELECT (jsonb_populate_record(e, jsonb_build_object('event_key', n, 'event_id',"
+                " %s::text || n))).* FROM events e, generate_series(1, %s) n WHERE e.customer_id = %s",
+                (plain, more, ada),
+            )
+            refused = browser.post(path, data={"to:email/": "2"}, headers=EN)
+            assert (refused.status_code, "very often today" in refused.text) == (429, True)
+            assert fields_of(refused.text)["to:email/"] == "1"
+            assert browser.post(path, data={"to:email/": "none"}).status_code == 200
+            assert takt.ask(ada, "m-1")["verdict"] == "deny"
+            assert browser.post(path, data={"was:email/": "none", "to:email/": "usual"}).status_code == 429
+            assert takt.ask(ada, "m-2")["verdict"] == "deny", "in doubt not allowed"
+            connection.execute("UPDATE events SET received_us = received_us - 86400000000")
+            assert browser.post(path, data={"was:email/": "none", "to:email/": "usual"}).status_code == 200
 
     def test_sent_twice_is_one(self, takt: Caller, ada: str, path: str) -> None:
         fields = {**fields_of(show(takt, path)), "to:email/": "1"}

@@ -232,15 +232,31 @@ class TestTokens:
                     paths.append(path_of(takt.ask(f"ada-{len(paths)}", "m-1")))
                     assert browser.get(paths[-1]).status_code == 200
 
-    def test_a_customer_of_whom_nothing_is_known_any_more_leaves_no_trace(self, takt: Caller, ada: str) -> None:
+    def test_of_who_was_erased_leaves_no_trace_and_binds_once_they_are_back(self, takt: Caller, ada: str) -> None:
+        """After the lift it said "You are unsubscribed", and the next ask was allowed."""
         path = path_of(takt.ask(ada, "m-1"))
-        with psycopg.connect(takt.service.database_url, autocommit=True) as connection:
-            connection.execute("DELETE FROM accounts WHERE customer_id = %s", (ada,))
+        takt.call("DELETE", f"/v1/customers/{ada}")
         before = rows(takt.service.database_url)
         with customer(takt) as mail:
             assert mail.post(path, data=ONE_CLICK).status_code == 200
-            assert mail.post(path, data={"was:/": "usual", "to:/": "none"}).status_code == 200
-        assert rows(takt.service.database_url) == before
+            page = mail.post(path, data={"was:/": "usual", "to:/": "none"}, headers={"Accept-Language": "en"}).text
+            assert "Nothing was changed." in page
+            assert rows(takt.service.database_url) == before
+            assert takt.ask(ada, "m-2")["verdict"] == "deny"
+            takt.call("POST", "/v1/suppressions/lift", {"customer_id": ada})
+            assert mail.post(path, data=ONE_CLICK).status_code == 200
+        assert takt.ask(ada, "m-3")["verdict"] == "deny"
+        assert [each["reason"] for each in takt.customer(ada)["suppressions"]] == ["unsubscribe"]
+        assert takt.ask(ada, "m-4", channel="letter")["verdict"] == "allow"
+
+    def test_binds_where_a_restored_backup_knows_nothing_of_its_customer(self, takt: Caller, ada: str) -> None:
+        path = path_of(takt.ask(ada, "m-1"))
+        with psycopg.connect(takt.service.database_url, autocommit=True) as connection:
+            for table in ("accounts", "journal"):
+                connection.execute(f"DELETE FROM {table} WHERE customer_id = %s".encode(), (ada,))
+        with customer(takt) as mail:
+            assert mail.post(path, data=ONE_CLICK).status_code == 200
+        assert takt.ask(ada, "m-2")["verdict"] == "deny"
 
 
 def test_a_database_that_is_away_is_a_page_that_says_later(server: Server, template: str) -> None:

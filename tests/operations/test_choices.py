@@ -8,26 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.account import Account
-from engine.core.choices import EVERYTHING, LIMIT_MAX, NONE, USUAL, Choice, Choices, Sort
+from engine.core.choices import ALL, EVERYTHING, LIMIT_MAX, NONE, USUAL, Choice, Choices, Sort
 from engine.core.decision import decide
 from engine.core.errors import TaktError
 from engine.core.events import EventType
 from engine.core.origins import Origin
-from engine.core.policy import DAY_US
+from engine.core.policy import DAY_US, MINUTE_US, PolicyMode
+from engine.core.rules import OWN_WINDOW, Rules
 from engine.core.suppression import Scope, SuppressionReason, fact, find_suppression
 from engine.core.verdict import Ask, Verdict
 from engine.operations.batch import Batch, Held
-from engine.operations.choices import Choose, Leave, LookAtChoices
+from engine.operations.choices import CHANGES_A_DAY, Choose, Chosen, Heard, Leave, LookAtChoices
+from engine.operations.erasures import ERASED
+from engine.operations.file import Lift
 from engine.store.customers import NOTHING
 from tests.core.strategies import case, dice
-from tests.operations.held_world import NOW_US, World
+from tests.operations.held_world import NOW_US, RULES, World, event
 
 ORIGIN = Origin("ada", "email", "promotions", "autumn", "m-1", NOW_US - DAY_US)
 
 
 def choose(world: World, *wanted: tuple[Scope, Choice], origin: Origin = ORIGIN) -> Choices:
+    return chosen(world, *wanted, origin=origin).choices
+
+
+def chosen(world: World, *wanted: tuple[Scope, Choice], origin: Origin = ORIGIN) -> Chosen:
     found = world.do(Choose(origin, 400, wanted))
-    assert isinstance(found, Choices)
+    assert isinstance(found, Chosen)
     return found
 
 
@@ -56,17 +63,96 @@ def test_the_last_word_on_a_line_counts(world: World) -> None:
     assert world.allows("email")
 
 
-def test_an_erased_customer_and_one_never_heard_of_are_left_alone(world: World) -> None:
-    stranger = World()
-    world.held.customer = replace(
-        world.held.customer,
-        suppressions=(*world.held.customer.suppressions, _fact(SuppressionReason.ERASURE)),
-    )
-    for each in (stranger, world):
-        seq = each.held.account.seq
-        choose(each, (Scope("email"), NONE), (EVERYTHING, USUAL))
-        assert each.do(Leave(ORIGIN, 400, "one-click:1")) is not None
-        assert (each.held.account.seq, each.batch.events) == (seq, [])
+def test_a_limit_binds_where_the_policy_only_observes() -> None:
+    """The page said "It holds from now on", and four of four asks were allowed."""
+    rules = Rules(1, replace(RULES.policy, mode=PolicyMode.OBSERVE))
+    world = World(rules)
+    found = choose(world, (Scope(None, "promotions"), Choice(Sort.LIMIT, 1)))
+    (line,) = [each for each in found.topics if each.scope == Scope(None, "promotions")]
+    assert (line.window, line.usual) == (OWN_WINDOW, None), "no limit is usual where none is enforced"
+    assert [each.type for each in world.batch.events] == ["opted_down"]
+    assert [world.ask(each) for each in ("m-1", "m-2")] == [Verdict.ALLOW, Verdict.DEFER]
+    assert [world.ask(f"n-{each}", topic="news") for each in range(5)] == [Verdict.ALLOW] * 5
+
+
+def test_of_who_was_erased_nothing_is_written_and_nothing_allowed() -> None:
+    world = World()
+    world.held.erase(ERASED)
+    answer = chosen(world, (Scope("email"), NONE), (EVERYTHING, USUAL))
+    assert (answer.heard, answer.changed) == (Heard.UNCHANGED, False)
+    assert answer.choices.everything.is_stopped
+    assert world.do(Leave(ORIGIN, 400, "one-click:1")) is not None
+    assert (world.held.account.seq, world.batch.events) == (0, [])
+    assert not world.allows("email")
+
+
+def test_a_good_token_binds_of_whom_nothing_is_known() -> None:
+    """As after a restore of an older backup, or a lift of an erasure: it said that it holds, and bound nothing."""
+    clicked, chose = World(), World()
+    clicked.do(Leave(ORIGIN, 400, "one-click:1"))
+    assert chosen(chose, (ORIGIN.scope, NONE)).heard is Heard.SAVED
+    for world in (clicked, chose):
+        assert not world.allows("email")
+        assert world.allows("email", "news")
+
+
+def test_one_click_binds_where_an_address_was_somebodys_who_was_erased(world: World) -> None:
+    world.held.customer = replace(world.held.customer, suppressions=(_fact(SuppressionReason.ERASURE, Scope("email")),))
+    world.do(Leave(ORIGIN, 400, "one-click:1"))
+    world.do(Lift("ada", Scope("email")))
+    assert not world.allows("email")
+
+
+def test_a_click_of_who_has_left_outlives_a_return_of_before_it_that_is_told_late(world: World) -> None:
+    world.tell(event("unsubscribed", channel="email", topic="promotions"))
+    for number in (1, 2):  # the same token again binds anew too
+        world.later(2 * MINUTE_US)
+        world.do(Leave(ORIGIN, 400, "one-click:1"))
+        world.tell(event("resubscribed", -(2 * number * MINUTE_US - 1), channel="email", topic="promotions"))
+        assert not world.allows("email")
+
+
+def test_a_click_that_comes_again_and_again_says_nothing_new(world: World) -> None:
+    for _ in range(8):
+        world.do(Leave(ORIGIN, 400, "one-click:1"))
+        world.later(1_000)
+    assert len(world.batch.events) == 1
+    for _ in range(3 * CHANGES_A_DAY):
+        world.later(MINUTE_US)
+        world.do(Leave(ORIGIN, 400, "one-click:1"))
+    assert len(world.batch.events) == CHANGES_A_DAY
+
+
+@pytest.mark.parametrize(
+    ("wanted", "heard", "changed"),
+    [
+        ([(Scope("email"), Choice(Sort.LIMIT, 1))], Heard.SAVED, True),
+        ([(Scope("email"), USUAL)], Heard.SAVED, False),  # as a form that is sent twice
+        ([(Scope("fax"), NONE)], Heard.UNCHANGED, False),
+        ([(Scope("email"), ALL)], Heard.UNCHANGED, False),
+        ([(Scope("fax"), NONE), (Scope("email"), NONE)], Heard.PARTLY, True),
+    ],
+)
+def test_what_is_said_to_be_saved_is(
+    world: World, wanted: list[tuple[Scope, Choice]], heard: Heard, changed: bool
+) -> None:
+    assert chosen(world, *wanted)[1:] == (heard, changed)
+
+
+def test_who_changes_their_mind_all_day_is_heard_so_often_and_may_always_leave(world: World) -> None:
+    """A hundred toggles were a hundred entries of the journal, for good."""
+    for count in range(CHANGES_A_DAY):
+        assert chosen(world, (Scope("email"), Choice(Sort.LIMIT, 1 + count % 2))).heard is Heard.SAVED
+    seq = world.held.account.seq
+    assert chosen(world, (Scope("email"), Choice(Sort.LIMIT, 1)))[1:] == (Heard.TOO_OFTEN, False)
+    assert chosen(world, (Scope("email"), Choice(Sort.LIMIT, 2)))[1:] == (Heard.SAVED, False)
+    assert world.held.account.seq == seq
+    left = chosen(world, (Scope("email"), NONE), (Scope(None, "news"), Choice(Sort.LIMIT, 1)))
+    assert (left.heard, left.changed) == (Heard.TOO_OFTEN, True)
+    assert not world.allows("email")
+    assert chosen(world, (Scope("email"), USUAL)) == (left.choices, Heard.TOO_OFTEN, False)
+    world.do(Leave(ORIGIN, 400, "one-click:1"))
+    assert ORIGIN.scope in {each.scope for each in world.held.customer.in_force}
 
 
 def test_a_token_that_is_over_does_nothing(world: World) -> None:
@@ -117,10 +203,12 @@ def test_every_choice_holds_is_one_outcome_and_moves_nothing_else(seed: int) -> 
         line = random.choice(lines)
         to = random.choice([USUAL, NONE, Choice(Sort.LIMIT, random.randint(1, LIMIT_MAX))])
         told = len(batch.events)
-        after = Choose(origin, 400, ((line.scope, to),)).apply(batch, held)
-        assert after is not None
+        answer = Choose(origin, 400, ((line.scope, to),)).apply(batch, held)
+        assert answer is not None
+        after = answer.choices
         may = not line.is_stopped and line.choice != to and (to.sort is not Sort.LIMIT or line.window is not None)
         assert len(batch.events) == told + may
+        assert (answer.changed, answer.heard) == (may, Heard.SAVED if may or line.choice == to else Heard.UNCHANGED)
         if not may:
             assert after == before
             continue
