@@ -284,6 +284,12 @@ class ActivationOut(Out):
     pauses: list[PauseOut]
 
 
+class ActivatedOut(ActivationOut):
+    """`warnings`: running experiments of which a budget is another now; their readouts say so, too."""
+
+    warnings: list[str]
+
+
 class VersionOut(Out):
     version: int
     created_at: datetime

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from engine.api.answers import ActivationOut, PoliciesOut, PolicyOut, ValidOut
+from engine.api.answers import ActivatedOut, ActivationOut, PoliciesOut, PolicyOut, ValidOut
 from engine.api.auth import Manages, Reads
 from engine.api.batches import json_response
 from engine.api.bodies import body_of
@@ -71,7 +71,7 @@ async def validate_policy(request: Request, _key: Reads) -> Response:
 @router.post(
     "/v1/policies",
     summary="Put a policy in force",
-    response_model=ActivationOut,
+    response_model=ActivatedOut,
     openapi_extra=body(PolicyIn, POLICY, Scope.MANAGE),
 )
 async def activate_policy(request: Request, key: Manages) -> Response:
@@ -81,19 +81,19 @@ async def activate_policy(request: Request, key: Manages) -> Response:
     activation = await policies.activate(
         request.app.state.decider.database, given.yaml, author=key.name, note=given.note, if_version=given.if_version
     )
-    return json_response(activation_data(activation))
+    return json_response(_activated_data(activation))
 
 
 @router.post(
     "/v1/policies/{version}/activate",
     summary="Put an earlier version in force again",
-    response_model=ActivationOut,
+    response_model=ActivatedOut,
     openapi_extra=scoped(Scope.MANAGE),
 )
 async def activate_version(version: VersionNumber, request: Request, key: Manages) -> Response:
     """Under a new ruleset number, with the pauses of the hour."""
     database = request.app.state.decider.database
-    return json_response(activation_data(await policies.activate_version(database, version, author=key.name)))
+    return json_response(_activated_data(await policies.activate_version(database, version, author=key.name)))
 
 
 @router.post(
@@ -144,6 +144,10 @@ def activation_data(activation: Activation) -> dict[str, Any]:
         "yaml": policy_yaml(activation.policy),
         "pauses": [_pause_data(each) for each in activation.pauses],
     }
+
+
+def _activated_data(activation: Activation) -> dict[str, Any]:
+    return {**activation_data(activation), "warnings": activation.warnings}
 
 
 def _version_data(kept: PolicyVersion) -> dict[str, Any]:

@@ -122,6 +122,8 @@ def activate(
             f" since {minute(activation.activated_us)}."
         )
     )
+    for each in activation.warnings:
+        note(each)
 
 
 @policy_app.command()

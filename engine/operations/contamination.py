@@ -28,13 +28,23 @@ def conflict(policy: Policy, starting: Experiment, running: Iterable[Experiment]
     return None
 
 
-def check_policy(policy: Policy, running: Sequence[Experiment]) -> None:
-    """Raise `Conflict` where the policy would change, under a running experiment, what it stands on."""
+def check_policy(before: Policy, policy: Policy, running: Sequence[Experiment]) -> None:
+    """Raise `Conflict` where the policy would change, under a running experiment, what it stands on: its budgets, the
+    limits of its control (the control is the policy), and what keeps it apart from others."""
     for place, each in enumerate(running):
         problems = misfits(policy, each)
-        why = f"it does not fit this policy ({problems[0]})" if problems else conflict(policy, each, running[:place])
+        why = (
+            f"it does not fit this policy ({problems[0]})"
+            if problems
+            else _moves_control(before, policy, each) or conflict(policy, each, running[:place])
+        )
         if why:
             raise Conflict(f"the experiment {each.key!r} is running, and {why}: stop it first, or leave its budget")
+
+
+def touched(before: Policy, policy: Policy, running: Iterable[Experiment]) -> list[Experiment]:
+    """The experiments of whose budgets one would be another under the policy, in whatever way."""
+    return [each for each in running if patched_budgets(before, each) != patched_budgets(policy, each)]
 
 
 def may_share_an_ask(policy: Policy, one: Budget, other: Budget) -> bool:
@@ -66,6 +76,17 @@ def _overlap_in_layer(starting: Experiment, other: Experiment, others: list[Expe
         f"the running experiment {other.key!r} has the slots {theirs.first} to {theirs.after} of the layer"
         f" {theirs.name!r}, and this plan asks for {mine.first} to {mine.after}: {_room(theirs, others)}"
     )
+
+
+def _moves_control(before: Policy, policy: Policy, experiment: Experiment) -> str | None:
+    """By the limits themselves: a plan need not say its doses."""
+    limits = {each.name: each.limit for each in patched_budgets(before, experiment)}
+    for budget in patched_budgets(policy, experiment):
+        was, now = limits.get(budget.name, budget.limit), budget.limit
+        if was != now:
+            was, now = ("none" if each is None else each for each in (was, now))
+            return f"its control would have another limit of {budget.name}, {now} and not {was}"
+    return None
 
 
 def _same_seed(starting: Experiment, other: Experiment) -> str | None:

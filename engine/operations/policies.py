@@ -19,8 +19,8 @@ from engine.core.policy_writer import policy_data
 from engine.core.presets import PRESETS
 from engine.core.rules import Pause
 from engine.core.windows import tzdata_version
-from engine.operations.contamination import check_policy
-from engine.operations.plan_file import patched_budgets, read_plan
+from engine.operations import contamination
+from engine.operations.plan_file import read_plan
 from engine.operations.policy_file import load_policy, policy_yaml
 from engine.operations.rulebook import pause_data, pause_of
 from engine.store import experiments, policies_history
@@ -32,7 +32,8 @@ T = TypeVar("T")
 
 
 class Activation(NamedTuple):
-    """What is in force: a ruleset, the policy version it names, and its pauses."""
+    """What is in force: a ruleset, the policy version it names, and its pauses. `warnings`: what whoever has just put
+    it in force should know."""
 
     ruleset: int
     policy_version: int
@@ -40,6 +41,7 @@ class Activation(NamedTuple):
     author: str
     policy: Policy
     pauses: tuple[Pause, ...]
+    warnings: tuple[str, ...] = ()
 
 
 # A hostile file takes seconds to read: apart from the event loop, and one after the other.
@@ -94,8 +96,9 @@ async def activate_version(
         await _locked(connection, if_version)
         kept = await store.policy_version(connection, version)
         policy = read_policy(kept.data)
-        ruleset = await _put_in_force(connection, version, author, await _touched(connection, policy))
-    return _activation(ruleset, policy)
+        touched = await _touched(connection, policy)
+        ruleset = await _put_in_force(connection, version, author, touched)
+    return _activation(ruleset, policy)._replace(warnings=_warnings(touched))
 
 
 async def in_force(database: Database) -> Activation | None:
@@ -180,7 +183,7 @@ async def _activate(
         touched = await _touched(connection, policy)
         version = await store.add_policy(connection, author, note, source, policy_data(policy))
         ruleset = await _put_in_force(connection, version, author, touched)
-    return _activation(ruleset, policy)
+    return _activation(ruleset, policy)._replace(warnings=_warnings(touched))
 
 
 async def _locked(connection: Connection, if_version: int | None) -> None:
@@ -194,26 +197,33 @@ async def _locked(connection: Connection, if_version: int | None) -> None:
         raise Superseded(found, if_version)
 
 
-async def _touched(connection: Connection, policy: Policy) -> list[int]:
+async def _touched(connection: Connection, policy: Policy) -> list[experiments.Record]:
     """The running experiments whose budgets a policy changes; raises `Conflict` where they could not go on under it."""
     running = await experiments.running(connection)
     if not running:
         return []
     plans = [read_plan(each.plan) for each in running]
-    check_policy(policy, plans)
     newest = await store.newest_ruleset(connection)
     before = read_policy((await store.policy_version(connection, newest.policy_version)).data) if newest else policy
-    return [
-        record.number
-        for record, plan in zip(running, plans, strict=True)
-        if patched_budgets(before, plan) != patched_budgets(policy, plan)
-    ]
+    contamination.check_policy(before, policy, plans)
+    keys = {each.key for each in contamination.touched(before, policy, plans)}
+    return [each for each in running if each.key in keys]
 
 
-async def _put_in_force(connection: Connection, version: int, author: str, touched: list[int]) -> store.Ruleset:
-    for number in touched:
+def _warnings(touched: list[experiments.Record]) -> tuple[str, ...]:
+    return tuple(
+        f"The experiment {each.key!r} is running, and a budget that it changes is another now, for its control too: its"
+        " log and its readouts say so."
+        for each in touched
+    )
+
+
+async def _put_in_force(
+    connection: Connection, version: int, author: str, touched: list[experiments.Record]
+) -> store.Ruleset:
+    for each in touched:
         note = f"a budget of this experiment changed with version {version} of the policy"
-        await experiments.add_entry(connection, number, "policy", author, note, {"version": version})
+        await experiments.add_entry(connection, each.number, "policy", author, note, {"version": version})
     return await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
 
 

@@ -125,7 +125,7 @@ def compute(record: Record, plan: Experiment, analysis: Analysis) -> Found:
     of_eligible = tuple(_eligible_checks(plan, entered)) if plan.is_about_budgets else ()
     readout = replace(readout, checks=(*of_eligible, *readout.checks))
     stretches = pauses_between(analysis.pauses(started_us), started_us, as_of_us)
-    cautions = [*_about_refusals(days), *more.cautions]
+    cautions = [*_about_policy(analysis.changed_under()), *_about_refusals(days), *more.cautions]
     unpaused: Readout | None = None
     if stretches:
         deciding = tuple(each for each in more.plan.metrics if each.role in _DECIDES)
@@ -336,6 +336,14 @@ def _weeks(found: Weekly) -> dict[str, Any]:
             for place, each in enumerate(found.effects)
         ],
     }
+
+
+def _about_policy(changes: Iterable[tuple[int, int]]) -> Iterable[str]:
+    for version, at_us in changes:
+        yield (
+            f"A budget that this experiment changes became another on {store.instant(at_us).date()}, with version"
+            f" {version} of the policy, for the control too: before and after it something else was compared."
+        )
 
 
 def _about_refusals(days: float) -> Iterable[str]:

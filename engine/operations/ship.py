@@ -11,12 +11,13 @@ from engine.core.policy import DAY_US
 from engine.core.policy_reader import read_policy
 from engine.core.policy_writer import policy_data
 from engine.operations import policies
-from engine.operations.contamination import check_policy
-from engine.operations.experiments import By, State, Step, Taken, day_of, take
+from engine.operations.contamination import check_policy, touched
+from engine.operations.experiments import By, State, Step, Taken, day_of, policy_in_force, take
 from engine.operations.plan_file import misfits, patched, read_plan
 from engine.operations.policy_patch import patched_text
+from engine.operations.tested import not_as_tested, speaks_against
 from engine.store import experiments as store
-from engine.store import holdouts
+from engine.store import holdouts, snapshots
 from engine.store import policies as rules
 from engine.store.database import Database
 from engine.store.experiments import Holdout
@@ -34,7 +35,8 @@ async def ship(
     """Make a variant the policy. `held`: the share that stays under the old one, 5 % unless told, for `held_days`.
 
     From `running` or `stopped`. An experiment that changes no budget ships as a record alone: there is no policy to
-    change, and none to hold anybody back under. Raises `Conflict` for the control, which is the policy already.
+    change, and none to hold anybody back under. Raises `Conflict` for the control, which is the policy already, and
+    where another experiment is running on the budget. What speaks against it is in the warnings, and refuses nothing.
     """
     if held is not None and not LEAST_HELD <= held <= MOST_HELD:
         raise Invalid([Problem("holdout", f"{held:g}", f"a share from {LEAST_HELD:g} to {MOST_HELD:g}")])
@@ -53,6 +55,7 @@ async def ship(
             done["warnings"] = [
                 f"Short run: it ran for {days:.0f} of the {experiment.horizon_days} days of its horizon."
             ]
+        done["warnings"] += await _spoken_against(step, experiment, shipped)
         await step.save(state=State.SHIPPED.value, ended_us=ended_us, shipped=variant)
         if not shipped.policy:
             if held is not None:
@@ -108,6 +111,20 @@ def _shippable(experiment: Experiment, name: str) -> Variant:
     return found
 
 
+async def _spoken_against(step: Step, experiment: Experiment, shipped: Variant) -> list[str]:
+    """What whoever ships it should know: that its readout is against it, or that it is not what was tested."""
+    found: list[str] = []
+    snapshot = await snapshots.newest(step.connection, step.record.number)
+    if snapshot is not None:
+        found += speaks_against(snapshot.readout.get("readout", {}), shipped.name, day_of(snapshot.as_of_us))
+    then = await rules.policy_at(step.connection, step.record.started_us) if shipped.policy else None
+    if then is not None:
+        now = await policy_in_force(step.connection)
+        if not misfits(now, experiment):
+            found += not_as_tested(read_policy(then), now, experiment, shipped)
+    return found
+
+
 async def _put_patched_in_force(
     step: Step, experiment: Experiment, shipped: Variant, share: float, days: int
 ) -> dict[str, Any]:
@@ -121,7 +138,13 @@ async def _put_patched_in_force(
     if problems:
         raise Conflict(f"{shipped.name!r} does not fit the policy in force any more: {problems[0]}")
     changed = patched(policy, shipped)
-    check_policy(changed, [read_plan(each.plan) for each in await store.running(connection)])
+    others = [read_plan(each.plan) for each in await store.running(connection)]
+    check_policy(policy, changed, others)
+    for other in touched(policy, changed, others):
+        raise Conflict(
+            f"the experiment {other.key!r} is running on a budget that this would change, for its control too: stop it"
+            " first"
+        )
     text = await policies.apart(patched_text, kept.source, changed)
     why = f"shipped {experiment.key}: {shipped.name}" + (f". {step.by.note}" if step.by.note else "")
     version = await rules.add_policy(connection, step.by.author, why, text, policy_data(changed))

@@ -228,6 +228,14 @@ class Analysis(Relations):
         )
         return [Met._make(each) for each in rows]
 
+    def changed_under(self) -> list[tuple[int, int]]:
+        """With which versions of the policy, and when, a budget that the experiment changes became another."""
+        return self._rows(
+            "SELECT (data->>'version')::integer, at_us FROM experiment_log WHERE experiment = %s AND action = 'policy'"
+            " AND at_us < %s ORDER BY entry",
+            (self._wanted.number, self.as_of_us),
+        )
+
 
 def outside(exposures: Any, stretches: Iterable[tuple[int, int]]) -> Any:
     """The exposures without those that lie in one of these stretches [from, until)."""

@@ -73,7 +73,7 @@ async def change(request: Request, who: Who) -> Response:
     if base is None:
         return await _editor(request, who, replace(draft, again=_UNSEEN), 409)
     try:
-        await policies.activate(database, source, author=who.key.name, note=note, if_version=base)
+        done = await policies.activate(database, source, author=who.key.name, note=note, if_version=base)
     except Superseded as conflict:
         _count(request, conflict)
         moved = replace(await _draft(database, who.session, source, note), again=_MOVED)
@@ -81,7 +81,7 @@ async def change(request: Request, who: Who) -> Response:
     except Conflict as conflict:
         _count(request, conflict)
         return await _editor(request, who, Draft(source, note, refusal=sentence(conflict.message)), 422)
-    return see(_PLACE, "activated")
+    return see(_PLACE, "activated/under" if done.warnings else "activated")
 
 
 @router.get("/policy/{number}")
@@ -98,12 +98,12 @@ async def activate(number: Number, request: Request, who: Who) -> Response:
     if base is None:
         return await _version(request, who, number, _UNSEEN)
     try:
-        await policies.activate_version(database, number, author=who.key.name, if_version=base)
+        done = await policies.activate_version(database, number, author=who.key.name, if_version=base)
     except Conflict as conflict:
         _count(request, conflict)
         why = _MOVED if isinstance(conflict, Superseded) else sentence(conflict.message)
         return await _version(request, who, number, why)
-    return see(_PLACE, "activated")
+    return see(_PLACE, "activated/under" if done.warnings else "activated")
 
 
 async def _draft(database: Database, session: Session, source: str, note: str) -> Draft:

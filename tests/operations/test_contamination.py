@@ -1,5 +1,7 @@
 """Which experiments exclude each other, and what the refusal advises."""
 
+import re
+
 import pytest
 
 from engine.core.errors import Conflict
@@ -101,16 +103,24 @@ def test_the_seed_of_a_running_experiment_is_taken_unless_a_layer_keeps_them_apa
 
 def test_a_policy_may_not_take_away_what_a_running_experiment_stands_on():
     running = [plan().experiment]
-    check_policy(load_policy(POLICY.replace("lease", "lease")), running)
-    check_policy(load_policy(POLICY.replace("limit: 9", "limit: 8")), running)
+    check_policy(IN_FORCE, load_policy(POLICY.replace("limit: 9", "limit: 8")), running)
     for was, becomes in (("name: push-weekly", "name: push"), ("limit: 1\n", "limit: 4\n")):
         with pytest.raises(Conflict, match="'push-more' is running"):
-            check_policy(load_policy(POLICY.replace(was, becomes)), running)
+            check_policy(IN_FORCE, load_policy(POLICY.replace(was, becomes)), running)
+
+
+@pytest.mark.parametrize("limit", [3, 4])  # that of the treatment, too: then nothing would be compared
+def test_a_policy_may_not_move_a_control_whose_plan_says_no_dose(limit: int):
+    running = [plan(re.sub(r"dose: \d, |, dose: \d", "", PLAN)).experiment]
+    with pytest.raises(Conflict, match=f"would have another limit of push-weekly, {limit} and not 1"):
+        check_policy(IN_FORCE, load_policy(POLICY.replace("limit: 1\n", f"limit: {limit}\n")), running)
+    with pytest.raises(Conflict, match="none and not 1"):
+        check_policy(IN_FORCE, load_policy(POLICY.replace("limit: 1\n", "limit: null\n")), running)
 
 
 def test_a_policy_may_not_make_running_experiments_conflict():
     running = [plan(PLAN).experiment, plan(EMAIL).experiment]
-    check_policy(IN_FORCE, running)
+    check_policy(IN_FORCE, IN_FORCE, running)
     wider = POLICY.replace("channels: [push]\n", "channels: [push, email]\n")
     with pytest.raises(Conflict, match="conflicts with the running experiment 'push-more'"):
-        check_policy(load_policy(wider), running)
+        check_policy(IN_FORCE, load_policy(wider), running)

@@ -225,13 +225,18 @@ async def test_a_policy_that_takes_its_budget_from_a_running_experiment_is_refus
         with pytest.raises(Conflict, match="'push-more' is running, and it does not fit"):
             await policies.activate(database, text, author="test")
     assert await in_force(database) == before
-    await policies.activate(
+    activated = await policies.activate(
         database,
         POLICY.replace("window: {rolling: 7d}\n    overrides", "window: {rolling: 8d}\n    overrides"),
         author="bob",
     )
+    (warning,) = activated.warnings
+    assert "'push-more' is running, and a budget that it changes is another now" in warning
     (*_, entry) = (await experiments.whole(database, key)).log
     assert (entry.action, entry.author, entry.data["version"]) == ("policy", "bob", 2)
+    assert (await policies.activate_version(database, 1, author="bob")).warnings == activated.warnings
+    assert (await policies.activate_version(database, 1, author="bob")).warnings == ()
+    assert [each.action for each in (await experiments.whole(database, key)).log].count("policy") == 2
     await experiments.stop(database, key, ANN)
     await policies.activate(database, POLICY.replace("name: push-weekly", "name: push"), author="test")
     await experiments.create(database, AA, ANN)

@@ -249,6 +249,22 @@ def test_pauses_are_listed_and_who_entered_meanwhile_is_left_out_beside(database
     assert paused["customers_without"] == 3
 
 
+def test_a_budget_that_became_another_meanwhile_is_among_the_cautions(database_url: str, worlds: list[World]) -> None:
+    world = World(database_url, BUDGET, START_US + DAY_US)
+    worlds.append(world)
+    world.connection.cursor().executemany(
+        "INSERT INTO experiment_log (experiment, entry, at_us, action, author, note, data)"
+        " VALUES (%s, %s, %s, %s, 'bob', '', %s)",
+        [
+            (world.number, 1, START_US, "start", "{}"),
+            (world.number, 2, START_US + HOUR_US, "policy", '{"version": 7}'),
+            (world.number, 3, START_US + 2 * DAY_US, "policy", '{"version": 8}'),  # later than the readout
+        ],
+    )
+    (caution,) = [each for each in computed(world).document["cautions"] if "version" in each]
+    assert "with version 7 of the policy, for the control too" in caution
+
+
 def test_stretches_are_cut_to_the_experiment_and_to_what_each_pause_says() -> None:
     def of(name: str, from_us: int, until_us: int | None, **more: Any) -> dict[str, Any]:
         return {"name": name, "from_us": from_us, "until_us": until_us, **more}

@@ -1,8 +1,10 @@
 """Shipping: the variant becomes the policy, and a share of customers stays behind, or nothing happens at all."""
 
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import psycopg
 import pytest
 
 from engine.core.errors import Conflict, Invalid
@@ -10,7 +12,9 @@ from engine.core.policy import DAY_US
 from engine.operations import experiments, policies
 from engine.operations.policy_file import load_policy
 from engine.operations.ship import readouts_us, ship
+from engine.store import snapshots
 from engine.store.database import Database
+from engine.store.snapshots import Snapshot
 from tests.operations.experimenting import ANN, in_force, jump, running, shop
 from tests.operations.plans import AA, EMAIL, PLAN, POLICY, layered
 
@@ -116,6 +120,63 @@ async def test_shipping_does_not_move_the_control_of_another_that_runs_on_the_sa
     assert len(await policies.versions(database, 10)) == 1
     await experiments.stop(database, "push-again", ANN)
     await ship(database, "push-more", ANN, variant="three")
+
+
+def undosed(text: str) -> str:
+    """A plan that does not say its doses."""
+    return re.sub(r"dose: \d, |, dose: \d", "", text)
+
+
+@pytest.mark.parametrize("overrides", ["", ", overrides: [{when: {tier: gold}, limit: 9}]"])
+async def test_nor_does_it_where_plans_say_no_dose_or_only_an_override_would_move(database: Database, overrides: str):
+    mine = undosed(layered(PLAN, 0, 5000)).replace("limit: 3", f"limit: {1 if overrides else 3}{overrides}")
+    await running(database, mine)
+    await running(database, undosed(layered(PLAN.replace("push-more", "push-again"), 5000, 10000)))
+    before = await in_force(database)
+    with pytest.raises(Conflict, match="'push-again' is running"):
+        await ship(database, "push-more", ANN, variant="three")
+    assert await in_force(database) == before
+
+
+async def test_what_is_not_what_was_tested_any_more_ships_with_a_warning(database: Database):
+    key = await running(database, undosed(PLAN))
+    jump(database, 91)
+    await experiments.stop(database, key, ANN)
+    changed = POLICY.replace("limit: 1\n    window: {rolling: 7d}", "limit: 9\n    window: {calendar: day}")
+    changed += "unknown_timezone: Europe/Berlin\n"
+    assert (await policies.activate(database, changed, author="test")).warnings == ()
+    (warning,) = (await ship(database, key, ANN, variant="three")).warnings
+    assert "'three' was tested at 3 in 7d, and ships as 3 a calendar day" in warning
+    assert "its control was at 1 in 7d, and the policy is at 9 a calendar day" in warning
+    (*_, entry) = (await experiments.whole(database, key)).log
+    assert entry.data["warnings"] == [warning], "in the log, for good"
+
+
+async def test_what_is_as_it_was_tested_again_ships_without_one(database: Database):
+    key = await running(database, undosed(PLAN))
+    jump(database, 91)
+    await experiments.stop(database, key, ANN)
+    await policies.activate(database, POLICY.replace("limit: 1\n", "limit: 2\n"), author="test")
+    await policies.activate(database, POLICY.replace("limit: 9", "limit: 8"), author="test")
+    assert (await ship(database, key, ANN, variant="three")).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "warned"), [("stop", True), ("do_not_ship", True), ("invalid", True), ("ship", False)]
+)
+async def test_a_ship_against_the_newest_readout_says_so(database: Database, call: str, warned: bool):
+    key = await running(database, AA)
+    jump(database, 91)
+    verdicts = [{"variant": "c", "call": "stop", "because": []}, {"variant": "b", "call": call, "because": ["bought"]}]
+    number = (await experiments.whole(database, key)).record.number
+    with psycopg.connect(database.url) as connection:
+        for at_us, document in ((1, {}), (DAY_US, {"readout": {"verdicts": verdicts}})):
+            snapshots.add(connection, Snapshot(number, at_us, at_us, 1, call, document))
+    warnings = (await ship(database, key, ANN, variant="b")).warnings
+    told = call.replace("_", " ")
+    assert warnings == (
+        (f"Against its readout: the newest, of 1970-01-02, says of 'b': {told} (bought).",) if warned else ()
+    )
 
 
 async def test_a_holdout_that_has_ended_is_carried_on_by_no_later_ship(database: Database):
