@@ -7,7 +7,7 @@ from engine.api.answers import ErrorItem, Out
 
 class EventResultOut(Out):
     """`unresolved`: the address is nobody's yet; the event is kept until it is somebody's. `unplaced`: a message was
-    sent that nobody asked for, and the event does not say in which channel; it is kept, and occupies no budget."""
+    sent or bounced that nobody asked for, and the event does not say in which channel; it is kept, and does nothing."""
 
     result: Literal["accepted", "duplicate", "unresolved", "unplaced"]
 

@@ -32,6 +32,7 @@ EARLY_US: Final = DAY_US  # how far a sender's clock may be ahead
 OLDEST_US: Final = 946_684_800_000_000  # 2000-01-01
 _NO_DATA: Final = EventDataIn()
 _ANSWERS: Final = {each: orjson.dumps({"result": each.value}) for each in Result}
+_IN_A_CHANNEL: Final = frozenset({*SENDS, EventType.BOUNCED})
 _BOUNCES: Final = {"hard": Flag.HARD, "soft": Flag.SOFT}
 
 
@@ -46,9 +47,9 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
 
     Each is kept once by `source` and `id`, in whatever order they come. `accepted`: kept, and done what it asks for;
     `duplicate`: it was already; `unresolved`: its address is nobody's yet, and it is kept until it is somebody's;
-    `unplaced`: it says that a message was sent, but not in which channel, and Takt knows no such message: it is kept,
-    and occupies nothing. In a list, what is wrong with one stands in its place. Nothing is answered before all of it is
-    on disk."""
+    `unplaced`: it says that a message was sent or bounced, but not in which channel, and Takt was asked for no such
+    message: it is kept, and does nothing. In a list, what is wrong with one stands in its place. Nothing is answered
+    before all of it is on disk."""
     state = request.app.state
     form = await form_of(request)
     key = await state.decider.secret(PURPOSE)
@@ -100,7 +101,7 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         wrong(f"{form.data}bounce", f"'{said.bounce}'", "it only of the type `bounced`")
     if customer_id is None and said.address is None:
         wrong(f"{form.data}customer_id", "nothing", "a customer, or an address and its channel")
-    if given.type in SENDS and said.channel is None and said.message_id is None:
+    if given.type in _IN_A_CHANNEL and said.channel is None and said.message_id is None:
         wrong(f"{form.data}channel", "nothing", "where it was sent, or the `message_id` of what Takt was asked for")
     digest = None
     if said.address is not None:

@@ -38,6 +38,9 @@ _ALWAYS: Final = frozenset(
 _OF_A_MESSAGE: Final = frozenset(
     {EventType.BOUNCED, EventType.COMPLAINED, EventType.UNSUBSCRIBED, EventType.RESUBSCRIBED}
 )
+# What says what may be sent, however long ago, and stands nowhere else while the address is nobody's: a bounce and a
+# complaint are filed under the address itself.
+BINDING: Final = _ALWAYS - {EventType.BOUNCED, EventType.COMPLAINED}
 FIRST_SEEN: Final = "days_since_first_seen"
 _LAST_SEEN: Final[Mapping[str, str]] = {
     EventType.SESSION: "days_since_last_session",

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 from engine.core import outcomes
 from engine.core.account import Kind, State
 from engine.core.customer import Customer
-from engine.core.events import Event
+from engine.core.events import Event, EventType
 from engine.core.policy import DAY_US, Policy
 from engine.core.suppression import joined
 from engine.operations.batch import Batch, Held, Plain
@@ -26,7 +26,8 @@ _RECENT_US = MEMORY_US - DAY_US
 class Happened(NamedTuple):
     """What the events of a command did. `confirmed` and `unasked` are contacts, `revoked` the open leases ended,
     `suppressed` the suppressions that are in force and were not before; `news` are the keys of those not kept before,
-    `unplaced` of those among them that say of no known message, in no channel, that it was sent: they occupy nothing.
+    `unplaced` of those among them that say of no known message, in no channel, that it was sent or bounced: they
+    occupy nothing, and forbid nothing.
     """
 
     customer_id: str
@@ -95,6 +96,7 @@ class HappenedCommand(Plain):
         before = held.customer.in_force
         about = [_labels(held, each) for each in events]
         placed = [outcomes.placed(each, of and of[:2]) for each, of in zip(events, about, strict=True)]
+        unplaced |= {each.key for each in placed if each.type == EventType.BOUNCED and each.channel is None}
         revoked = _tell(batch, held, placed)
         batch.events += [outcomes.kept(each, of) for each, of in zip(events, about, strict=True)]
         suppressed = sum(each not in before for each in held.customer.in_force)

@@ -34,7 +34,7 @@ Key: TypeAlias = tuple[str, int]  # customer id and event key
 
 class Result(StrEnum):
     """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's. UNPLACED: it says that
-    a message was sent which nobody asked for, and not in which channel: it is kept, and occupies nothing."""
+    a message was sent, or bounced, which nobody asked for, and not in which channel: it is kept, and does nothing."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"

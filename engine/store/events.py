@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
+from engine.core.account import Kind
 from engine.core.events import TAKT_SOURCE, Event, EventType, Flag
 from engine.core.outcomes import UNKNOWN_TOPIC, Outcomes
 from engine.core.policy import DAY_US, Channel
@@ -20,7 +21,8 @@ from engine.store.columns import Column, Float8s, Int2s, Int4s, Int8s, Texts
 from engine.store.customers import outcomes_of
 from engine.store.database import Connection
 from engine.store.exchange import Call, exchange
-from engine.store.journal import message_key
+from engine.store.journal import MEMORY_US, Resolution, message_key
+from engine.store.journal_rows import KIND, LATEST_RESOLUTION
 from engine.store.labels import Labels
 
 SOON_US: Final = 120_000_000
@@ -49,6 +51,23 @@ _MARK = (
     " AND s.message_key = e.message_key AND s.message_key <> 0 AND s.kind = ANY(%b)"
     f" AND e.at_us BETWEEN s.at_us - {SOON_US} AND s.at_us + {SOON_US}"
     " AND (s.customer_id = e.customer_id) IS TRUE AND e.channel <> ALL(%b) AND s.channel <> ALL(%b)"
+)
+_KIND: Final = KIND.replace("flags", "j.flags")
+# Where no send is told, the journal says how late it can have been: a click soon after the ask came soon after the
+# send, as did one soon after its confirm. Not before that: a confirm may come long after its send. A send that is told
+# says more than a confirm, which may be its own arrival.
+_MARK_ASKED = (
+    f"UPDATE events e SET flags = e.flags | {int(Flag.SUSPECT_SOON)} FROM journal j{LATEST_RESOLUTION}"
+    " WHERE j.customer_id = ANY(%b) AND j.message_key = ANY(%b)"
+    f" AND j.at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint AND {_KIND} <> {Kind.UNASKED:d}"
+    " AND e.message_key = ANY(%b) AND e.message_key = j.message_key AND e.message_key <> 0 AND e.kind = ANY(%b)"
+    f" AND e.flags & {int(Flag.SUSPECT_SOON)} = 0"
+    f" AND (e.at_us BETWEEN j.start_us - {SOON_US} AND j.start_us + {SOON_US}"
+    f" OR r.kind IN ({Resolution.CONFIRMED:d}, {Resolution.LATE:d})"
+    f" AND e.at_us BETWEEN r.end_us AND r.end_us + {SOON_US} AND NOT EXISTS (SELECT FROM events s"
+    " WHERE s.message_key = e.message_key AND s.message_key <> 0 AND s.kind = ANY(%b)"
+    " AND (s.customer_id = e.customer_id) IS TRUE))"
+    " AND (j.customer_id = e.customer_id) IS TRUE AND e.channel <> ALL(%b) AND j.channel <> ALL(%b)"
 )
 KNOWN = (  # which of these (customer_id, event_key) are kept already
     "SELECT e.customer_id, e.event_key FROM unnest(%b, %b) AS rows(id, key)"
@@ -103,14 +122,21 @@ def _appending(statement: str, events: Mapping[Key, Event], labels: Labels) -> l
     # In the order of the key: two that bring the same events wait for each other in one order only.
     rows = sorted(events.items(), key=itemgetter(0))
     calls: list[Call] = [(statement, _rows(rows, labels))]
-    keys = {message_key(each.customer_id, each.message_id) for _, each in rows if marks(each) and each.message_id}
-    if keys:
+    marking = [each for _, each in rows if marks(each)]
+    if marking:
         number = labels.number
-        told = Int2s(map(number, _BY_HAND_ALONE))
-        calls.append(
-            (_MARK, (Int8s(sorted(keys)), Int4s(map(number, _TOO_SOON)), Int4s(map(number, _SENDS)), told, told))
-        )
+        soon, by_hand = Int4s(map(number, _TOO_SOON)), Int2s(map(number, _BY_HAND_ALONE))
+        sends = Int4s(map(number, _SENDS))
+        calls.append((_MARK, (_keys(marking), soon, sends, by_hand, by_hand)))
+        done = [each for each in marking if each.type in _TOO_SOON]
+        if done:
+            ids, keys = Texts(sorted({each.customer_id for each in done})), _keys(done)
+            calls.append((_MARK_ASKED, (ids, keys, keys, soon, sends, by_hand, by_hand)))
     return calls
+
+
+def _keys(events: Iterable[Event]) -> Int8s:
+    return Int8s(sorted({message_key(each.customer_id, each.message_id or "") for each in events}))
 
 
 async def move(connection: Connection, of: str, to: str) -> int:

@@ -52,19 +52,19 @@ _ASKED = (
 )
 MESSAGE_COLUMNS = ", ".join(f"j.{each}" for each in (*_ASKED, "uncharged"))
 REFUSAL_COLUMNS = ", ".join((*_ASKED, "retry_at_us"))
-_LATEST_RESOLUTION = (
+LATEST_RESOLUTION = (
     " LEFT JOIN LATERAL (SELECT kind, end_us FROM resolutions WHERE customer_id = j.customer_id"
     " AND contact_seq = j.seq AND at_us >= j.at_us ORDER BY seq DESC LIMIT 1) r ON true"
 )
 # Customers and keys as two lists, not as pairs: one scan of each week's index takes half the time of a look-up a pair.
 # A key is of one customer's message, so no row comes that was not asked for.
 FIND_OLD_MESSAGES = (  # however long ago they were asked or recorded: every week is searched
-    f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
+    f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{LATEST_RESOLUTION}"
     " WHERE j.customer_id = ANY(%b) AND j.message_key = ANY(%b)"
 )
 FIND_MESSAGES = f"{FIND_OLD_MESSAGES} AND j.at_us > (SELECT takt_clock()) - {MEMORY_US + DAY_US}::bigint"
 _HISTORY = (
-    f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{_LATEST_RESOLUTION}"
+    f"SELECT {MESSAGE_COLUMNS}, r.kind, r.end_us FROM journal j{LATEST_RESOLUTION}"
     " WHERE j.customer_id = ANY(%s) AND j.at_us >= %s"
     " ORDER BY j.customer_id, j.seq"
 ).encode()

@@ -13,6 +13,7 @@ from psycopg import Connection as SyncConnection
 from psycopg.errors import LockNotAvailable
 from psycopg.rows import TupleRow
 
+from engine.core.outcomes import BINDING
 from engine.core.policy import DAY_US
 from engine.store import totals
 from engine.store.database import Connection, Database
@@ -45,7 +46,8 @@ _EVENTS: Final = moved(
     told="count(*), coalesce(max(at_us), 0)",
 )
 _UNRESOLVED: Final = moved(
-    "DELETE FROM unresolved_events WHERE received_us < %s RETURNING *",
+    f"DELETE FROM unresolved_events WHERE received_us < %s AND data->>'type' <> ALL('{{{','.join(sorted(BINDING))}}}')"
+    " RETURNING *",
     f"SELECT count(*), received_us / {DAY_US}, {Counted.UNRESOLVED:d}, channel, 0, 0, 0, 0, 0 FROM gone"
     " GROUP BY 2, channel",
 )
@@ -106,7 +108,8 @@ async def move_events(connection: Connection, since_us: int, before_us: int, lim
 
 
 async def move_unresolved(connection: Connection, before_us: int) -> int:
-    """The events received before an instant whose address led to nobody become totals; how many did."""
+    """The events received before an instant whose address led to nobody become totals; how many did. What forbids or
+    allows stays: whoever comes to have the address has said so."""
     return await _count(connection, _UNRESOLVED, before_us)
 
 

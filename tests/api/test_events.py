@@ -94,6 +94,16 @@ def test_a_send_occupies_budget_without_a_message_id_and_what_occupies_nothing_i
     assert kept(takt, ada) == ["delivered", "sent"]
 
 
+def test_a_hard_bounce_suppresses_or_is_answered_to_do_nothing(takt: Caller, ada: str) -> None:
+    bounces = [event(ada, "bounced", id=str(n), bounce="hard") for n in range(3)]
+    told = [bounces[0], bounces[1] | {"message_id": "nobody-asked"}, bounces[2] | {"channel": "email"}]
+    assert bring(takt, *told[:2]) == [["events[0].channel"], "unplaced"]
+    takt.call("PUT", f"/v1/customers/{ada}", {"time_zone": "UTC"})
+    assert reasons(takt, ada) == []
+    assert bring(takt, told[2]) == ["accepted"]
+    assert reasons(takt, ada) == ["hard_bounce"]
+
+
 def test_choices_that_come_by_other_ways_are_events_too(takt: Caller, ada: str) -> None:
     limits = {"preferences": [{"channel": "push", "limit": 1}]}
     for _ in range(2):

@@ -25,7 +25,6 @@ from tests.operations.held_world import ADDRESS, BOUNCED, NOW_US, OTHER_ADDRESS,
     [
         (event("bounced", channel="email", **BOUNCED), ["email/promotions", "email/orders"], ["push/promotions"]),
         (event("bounced", channel="email", flags=Flag.SOFT), [], ["email/promotions"]),
-        (event("bounced", **BOUNCED), [], ["email/promotions"]),
         (event("complained", channel="email"), ["email/promotions"], ["email/orders", "push/promotions"]),
         (event("complained"), ["email/promotions", "push/news"], ["email/orders"]),
         (event("unsubscribed", channel="email"), ["email/promotions", "email/news"], ["email/orders", "push/news"]),
@@ -68,6 +67,21 @@ def test_what_an_event_forbids(told: Event, denied: list[str], allowed: list[str
     world.tell(told)
     for place in (*denied, *allowed):
         assert world.allows(*place.split("/")) == (place in allowed), place
+
+
+@pytest.mark.parametrize("flags", [Flag.HARD, Flag.SOFT])
+def test_a_bounce_whose_channel_nothing_says_is_told_to_do_nothing(flags: Flag) -> None:
+    """Also where an event told it: in the other order it would not be known."""
+    sent, bounced = event("sent", message_id="u", channel="email"), event("bounced", message_id="u", flags=flags)
+    for order in ((sent, bounced), (bounced, sent)):
+        world = World()
+        assert set().union(*(world.tell(each).unplaced for each in order)) == {bounced.key}
+        assert (world.held.customer.suppressions, world.held.customer.outcomes.soft_bounces) == ((), ())
+    world = World()
+    world.ask("u", "push")
+    assert not world.tell(bounced).unplaced
+    assert world.allows("push") == (flags is Flag.SOFT)
+    assert not World().tell(bounced._replace(channel="email")).unplaced
 
 
 def test_the_scope_of_an_unsubscribe_does_not_hang_on_a_send_that_may_be_told_before_or_after() -> None:

@@ -13,7 +13,8 @@ from engine.core.verdict import Ask
 from engine.operations import policies
 from engine.operations.decide import AskCommand
 from engine.operations.decider import Decider
-from engine.operations.intake import Intake
+from engine.operations.intake import Intake, Result
+from engine.operations.look import look
 from engine.operations.prune import EVENTS_AT_ONCE, HOURLY_SNAPSHOTS_DAYS, REFUSALS_DAYS
 from engine.operations.verify import verify
 from engine.store import pruning as pruning_store
@@ -24,6 +25,7 @@ from engine.store.totals import Counted
 from tests.conftest import set_clock
 from tests.operations.histories import STRICT, History
 from tests.operations.rounds import a_round
+from tests.operations.test_intake import MAILBOX, of_mailbox, reachable
 
 pytestmark = pytest.mark.anyio
 
@@ -163,6 +165,23 @@ async def test_old_events_become_totals_by_type(decider: Decider, database_url: 
     named = dict(rows(database_url, "SELECT number, name FROM labels"))
     assert Counter({named[key[5]]: count for key, count in found.items()}) >= Counter(opened=1, download=1)
     assert found.total() == 4
+
+
+async def test_what_forbids_waits_for_the_owner_of_its_address_however_long(
+    decider: Decider, database_url: str
+) -> None:
+    """An unsubscribe was acknowledged, and let go of after 90 days: then its customer was contacted."""
+    intake, now_us = Intake(decider), await decider.database.clock_us()
+    types = ("unsubscribed", "account_closed", "consented", "case_opened", "purchase", "delivered")
+    assert await intake.take([of_mailbox(each, now_us) for each in types]) == [Result.UNRESOLVED] * len(types)
+    set_clock(database_url, 1_000 * DAY_US)
+    assert "2 unresolved" in await a_round(decider.database)
+    assert totals(database_url, Counted.UNRESOLVED).total() == 2
+    await intake.put([reachable("ada", MAILBOX)])
+    view = await look(decider, "ada")
+    assert {each.reason.value for each in view.customer.in_force} == {"unsubscribe", "account_closed"}
+    assert [each.given for each in view.customer.consents] == [True]
+    assert rows(database_url, "SELECT count(*) FROM unresolved_events") == [(0,)]
 
 
 async def test_events_go_in_batches_and_one_that_somebody_holds_another_day(
