@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from engine.core.policy import Channel, OnExpiry
+from engine.core.reading_values import on_clock
 from engine.core.suppression import SuppressionReason
 from engine.core.windows import UnknownTimeZone, zone
 from engine.operations.addresses import normalised
@@ -44,7 +45,7 @@ def microseconds(at: datetime) -> int:
 def _as_text(given: object) -> object:
     """Pydantic also takes a number, alone or in quotes, for seconds since 1970."""
     if isinstance(given, str) and _RFC_3339.match(given):
-        return given
+        return on_clock(given)
     raise ValueError("an instant such as 2026-10-05T09:00:00Z")
 
 

@@ -15,7 +15,7 @@ from engine.operations.policy_file import render
 from engine.store.embedded import EmbeddedError
 from experiments.errors import ExperimentError
 
-FAILED, INTERRUPTED, PIPE_CLOSED = 1, 130, 141
+FAILED, INTERRUPTED, PIPE_CLOSED, TERMINATED = 1, 130, 141, 143
 
 app = typer.Typer(
     name="takt",

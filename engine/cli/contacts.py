@@ -14,6 +14,7 @@ from engine.cli.customers import identity, is_nothing
 from engine.cli.imports import BadRow, Way, bring
 from engine.cli.rows import Row, UnreadableFile
 from engine.client import Contact, Resolution
+from engine.core.reading_values import on_clock
 
 contacts_app = typer.Typer(no_args_is_help=True, help="Contacts that happened without an ask.")
 app.add_typer(contacts_app, name="contacts", rich_help_panel="Data")
@@ -109,7 +110,7 @@ def instant_of(value: object, zone: tzinfo | None) -> datetime:
         at = datetime(value.year, value.month, value.day)  # noqa: DTZ001 - its zone is added below
     elif isinstance(value, str):
         try:
-            at = datetime.fromisoformat(value.strip())
+            at = datetime.fromisoformat(on_clock(value.strip()))
         except ValueError:
             at = None
     if at is None:

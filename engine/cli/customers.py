@@ -68,7 +68,7 @@ def _customer(row: Row, texts: frozenset[str]) -> dict[str, Any]:
     if row.values.keys() - set(_OWN):
         found["attributes"] = attributes
     if not is_nothing(row.values.get("time_zone")):
-        found["time_zone"] = row.values["time_zone"]
+        found["time_zone"] = _text("time_zone", row.values["time_zone"])
     found |= {name: _list(name, row.values[name]) for name in _LISTS if not is_nothing(row.values.get(name))}
     return found
 
@@ -122,11 +122,21 @@ def _list(name: str, value: object) -> object:
             raise BadRow(f"{name}: found something that is not JSON, expected a JSON list") from None
     if not isinstance(value, list):
         raise BadRow(f"{name}: expected a JSON list")
-    return [_without_nothing(each) for each in cast("list[object]", value)]
+    return [_without_nothing(name, each) for each in cast("list[object]", value)]
 
 
-def _without_nothing(item: object) -> object:
+def _without_nothing(name: str, item: object) -> object:
     """Parquet fills every field of a struct: what is null there was not given."""
     if not isinstance(item, dict):
-        return item
-    return {name: value for name, value in cast("dict[str, Any]", item).items() if value is not None}
+        raise BadRow(f"{name}: found {repr(item)[:80]}, expected a JSON object")
+    return {
+        key: value if isinstance(value, datetime) else _attribute(name, value)
+        for key, value in cast("dict[str, Any]", item).items()
+        if value is not None
+    }
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    raise BadRow(f"{name}: found {repr(value)[:80]}, expected a text")

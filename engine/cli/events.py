@@ -74,7 +74,7 @@ def import_events(
             if waiting:
                 note(f"{waiting:,} wait for the customer of their address: put it with the customer's `addresses`.")
             if unplaced:
-                each = "occupies nothing: it names" if unplaced == 1 else "occupy nothing: they name"
+                each = "does nothing: it names" if unplaced == 1 else "do nothing: they name"
                 note(f"{unplaced:,} {each} no channel, and a message that nobody asked for.")
 
 
@@ -94,7 +94,7 @@ def _event(row: Row, given: dict[str, str], zone: tzinfo | None, left_out: froze
     properties = _properties(values.get("properties"))
     for name, value in values.items():
         if name not in _OWN:
-            properties[name] = _plain(value) if not row.is_text else scalar_of(name, value, is_guessed=True)
+            properties[name] = scalar_of(name, value, is_guessed=True) if row.is_text else _plain(name, value)
     if properties:
         event["properties"] = properties
     event["id"] = identity(values["id"], "id") if "id" in values else _derived(event)
@@ -135,21 +135,25 @@ def _properties(value: object) -> dict[str, Any]:
             raise BadRow("properties: found something that is not JSON, expected a JSON object") from None
     if not isinstance(value, dict):
         raise BadRow("properties: expected a JSON object")
-    return {name: _plain(each) for name, each in cast("dict[str, Any]", value).items()}
+    return {name: _plain("properties", each) for name, each in cast("dict[str, Any]", value).items()}
 
 
-def _plain(value: Any) -> Any:
-    """A value of Parquet as JSON has it."""
+def _plain(name: str, value: Any) -> Any:
+    """A value of Parquet as JSON has it; a duration, or whatever else JSON has not, refuses the row."""
     match value:
+        case None | bool() | int() | str():
+            return value
         case dict():
-            return {str(name): _plain(each) for name, each in cast("dict[Any, Any]", value).items()}
+            return {str(key): _plain(name, each) for key, each in cast("dict[Any, Any]", value).items()}
         case list():
-            return [_plain(each) for each in cast("list[Any]", value)]
-        case Decimal():
+            return [_plain(name, each) for each in cast("list[Any]", value)]
+        case (key, each) if not hasattr(cast("object", value), "_fields"):  # a pair of a map, and no interval
+            return [_plain(name, key), _plain(name, each)]
+        case float() if math.isfinite(value):
+            return value
+        case Decimal() if value.is_finite():
             return float(value)
         case datetime() | date() | time():
             return value.isoformat()
-        case bytes() | float() if isinstance(value, bytes) or not math.isfinite(value):
-            raise BadRow(f"properties: found {repr(value)[:80]}, expected a text or a number")
         case _:
-            return value
+            raise BadRow(f"{name}: found {repr(value)[:80]}, expected a text or a number; --ignore leaves a column out")

@@ -3,6 +3,7 @@
 Flat memory; a bar on a terminal. Every row is harmless to bring twice, so an import that broke off may be run again.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from engine.cli.app import FAILED, INTERRUPTED
+from engine.cli.app import FAILED, INTERRUPTED, TERMINATED
 from engine.cli.output import note
 from engine.cli.rows import Bad, Row, Rows, UnreadableFile, read_rows
 from engine.client import Problem, TaktUnavailable
@@ -32,9 +33,14 @@ class _Stopped(Exception):
     """Takt gives no answers any more."""
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
 @dataclass
 class Tally:
-    """What became of the rows. `read` counts them all, from the first of the file; `settled` those that are through."""
+    """What became of the rows. `read` counts them all, from the first of the file; `settled` those that are through.
+    `bad` counts lines, of which a row that cannot be read may take in many; `shown` and `hidden` are what was said."""
 
     name: str
     read: int = 0
@@ -42,11 +48,16 @@ class Tally:
     done: int = 0
     news: int = 0
     bad: int = 0
+    shown: int = 0
+    hidden: int = 0
 
     def refuse(self, bad: Bad) -> None:
-        self.bad += 1
-        if self.bad <= SHOWN:
+        self.bad += bad.lines
+        if self.shown < SHOWN:
+            self.shown += 1
             note(f"{bad.place}: {bad.why}")
+        else:
+            self.hidden += bad.lines
 
     def __str__(self) -> str:
         known = self.done - self.news
@@ -75,16 +86,20 @@ def bring(file: str, skip: int, way: Way[T]) -> None:
             way.check_columns(rows.name, rows.columns)
         tally = Tally(rows.name)
         try:
-            with _bar(rows) as advance:
+            with _terminable(), _bar(rows) as advance:
                 _bring(rows.rows, skip, way, tally, advance)
-        except KeyboardInterrupt:
-            _stop(tally, file, "interrupted")
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            is_term = isinstance(stop, _Terminated)
+            _stop(tally, file, "takt: terminated" if is_term else "takt: interrupted")
+            raise typer.Exit(TERMINATED if is_term else INTERRUPTED) from None
         except (_Stopped, TaktUnavailable, UnreadableFile) as error:
-            _stop(tally, file, str(error))
+            _stop(tally, file, f"takt: {error}")
             raise typer.Exit(FAILED) from None
-    if tally.bad > SHOWN:
-        note(f"... and {tally.bad - SHOWN:,} more.")
+        except Exception:
+            _stop(tally, file)  # a fault must not hide what was brought in
+            raise
+    if tally.hidden:
+        note(f"... and {tally.hidden:,} more.")
     print(tally)
     if tally.bad:
         raise typer.Exit(FAILED)
@@ -121,6 +136,8 @@ def _take(row: Row | Bad, way: Way[T]) -> T | Bad:
         return way.item(row)
     except BadRow as error:
         return Bad(row.place, str(error))
+    except RecursionError:
+        return Bad(row.place, "something in the row is nested too deeply")
 
 
 def _send(batch: list[tuple[str, T]], way: Way[T], tally: Tally) -> None:
@@ -141,11 +158,26 @@ def _send(batch: list[tuple[str, T]], way: Way[T], tally: Tally) -> None:
     tally.settled = tally.read
 
 
-def _stop(tally: Tally, file: str, why: str) -> None:
-    note(f"takt: {why}")
+def _stop(tally: Tally, file: str, why: str | None = None) -> None:
+    if why is not None:
+        note(why)
     note(str(tally))
     if file != "-":
         note(f"Run it again to go on, from where it stopped with --skip {tally.settled}: no row counts twice.")
+
+
+@contextmanager
+def _terminable() -> Generator[None]:
+    """SIGTERM ends an import as Ctrl-C does: with what became of it, and how to go on."""
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -38,10 +38,11 @@ class Row(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """A row that cannot be read, or is not what it should be."""
+    """A row that cannot be read, or is not what it should be. `lines`: how many of the file it took with it."""
 
     place: str
     why: str
+    lines: int = 1
 
 
 @dataclass
@@ -173,12 +174,20 @@ def _csv_rows(reader: Any, columns: list[str], lines: _Lines) -> Iterator[Row | 
         except StopIteration:
             return
         except csv.Error as error:
-            rest = f", up to line {lines.number}" if lines.number > begins else ""
-            yield Bad(lines.place(begins), f"the row cannot be read{rest}: {error}")
+            yield _of_lines(Bad(lines.place(begins), f"the row cannot be read: {error}"), begins, lines.number)
             continue
         if not cells and not lines.too_long:
             continue
-        yield _csv_row(cells, columns, lines.place(begins), lines.too_long)
+        row = _csv_row(cells, columns, lines.place(begins), lines.too_long)
+        yield _of_lines(row, begins, lines.number) if isinstance(row, Bad) else row
+
+
+def _of_lines(bad: Bad, begins: int, ends: int) -> Bad:
+    """The same, with how far it goes: a quote that is not closed takes in whatever follows."""
+    count = ends - begins + 1
+    if count <= 1:
+        return bad
+    return Bad(bad.place, f"{bad.why}; it takes in {count:,} lines, up to line {ends}: is a quote not closed?", count)
 
 
 def _csv_row(cells: list[str], columns: list[str], place: str, too_long: bool) -> Row | Bad:
@@ -211,13 +220,26 @@ def _parquet(name: str, file: Any, size: int | None) -> Rows:
         nonlocal done
         try:
             for batch in opened.iter_batches(batch_size=_PARQUET_ROWS):
-                for values in cast("list[dict[str, Any]]", batch.to_pylist()):
+                for values in _values(batch):
                     done += 1
-                    yield Row(f"{name}:{done}", values)
+                    place = f"{name}:{done}"
+                    yield Bad(place, values) if isinstance(values, str) else Row(place, values)
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise UnreadableFile(f"{name} cannot be read after row {done}: {_first_line(error)}") from None
 
     return Rows(name, columns, opened.metadata.num_rows, lambda: done, rows())
+
+
+def _values(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """Each row's values, or why they are none that Python has, as times to the nanosecond are."""
+    try:
+        yield from cast("list[dict[str, Any]]", batch.to_pylist())
+    except (ValueError, TypeError, OverflowError, NotImplementedError) as error:
+        if batch.num_rows == 1:
+            yield f"the row cannot be read: {_first_line(error)}"
+            return
+        for place in range(batch.num_rows):
+            yield from _values(batch.slice(place, 1))
 
 
 def _first_line(error: Exception) -> str:

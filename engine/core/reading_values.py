@@ -15,6 +15,12 @@ from engine.core.reading import At, Reader, alternatives, described
 E = TypeVar("E", bound=StrEnum)
 
 SECOND_US: Final = 1_000_000
+_LEAP_SECOND: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d):60(?:[.,]\d+)?")
+
+
+def on_clock(instant: str) -> str:
+    """An instant of RFC 3339, which knows leap seconds: one is the end of its minute, for no clock here shows it."""
+    return _LEAP_SECOND.sub(r"\1:59.999999", instant, count=1) if instant[16:19] == ":60" else instant
 
 
 def label(most: int = 200, least: int = 1) -> Reader[str]:

@@ -22,6 +22,12 @@ def test_a_put_replaces_what_it_gives_and_leaves_the_rest(takt: Caller, ada: str
     assert (cleared["time_zone"], cleared["attributes"], cleared["consents"]) == (None, {}, [])
 
 
+def test_a_leap_second_is_the_end_of_its_minute(takt: Caller, ada: str) -> None:
+    consent = {**CONSENT, "at": "2016-12-31T23:59:60.5Z"}
+    filed = takt.call("PUT", f"/v1/customers/{ada}", {"consents": [consent]})
+    assert filed["consents"][0]["at"] == "2016-12-31T23:59:59.999999Z"
+
+
 def test_a_batch_of_customers_answers_each_on_its_own(takt: Caller, ada: str) -> None:
     customers = [
         {"customer_id": f"{ada}-1", "time_zone": "Europe/Rome"},

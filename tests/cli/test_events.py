@@ -118,6 +118,57 @@ def test_bad_rows_are_told_with_their_place_and_harm_no_other(service: Service, 
     ]
 
 
+def test_columns_that_json_has_not_refuse_their_rows_and_lose_no_other(
+    service: Service, folder: Path, ada: str
+) -> None:
+    """A duration was "a fault of Takt", and nothing was brought in."""
+    count = 3
+    odd: dict[str, Any] = {
+        "took": pa.array([None, timedelta(seconds=3), None]),
+        "within": pa.array([{"took": None}, None, {"took": timedelta(days=1)}]),
+        "sizes": pa.array([[("s", 1)], None, None], type=pa.map_(pa.string(), pa.int32())),
+    }
+    same = {"customer_id": [ada] * count, "type": ["session"] * count, "source": ["web"] * count}
+    parquet.write_table(pa.table(same | {"at": [YESTERDAY] * count} | odd), folder / "e.parquet")
+    ended = events(service, "e.parquet")
+    assert (ended.code, ended.out) == (1, "e.parquet: 1 row brought in; 2 refused.\n")
+    told = ended.err.splitlines()
+    assert [each.split(": ")[:2] for each in told] == [["e.parquet:2", "took"], ["e.parquet:3", "within"]]
+    assert all("--ignore leaves a column out" in each for each in told)
+    assert [each[5] for each in kept(service, ada)] == [{"within": {"took": None}, "sizes": [["s", 1]]}]
+    more = [each for name in ("took", "within") for each in ("--ignore", name)]
+    assert events(service, "e.parquet", *more).code == 0
+
+
+def test_times_that_python_has_not_refuse_their_rows_alone(service: Service, folder: Path, ada: str) -> None:
+    at_us = int(YESTERDAY.timestamp()) * 1_000_000
+    at = pa.array([at_us, 2**62, at_us + 1], type=pa.timestamp("us", tz="UTC"))
+    same = {"customer_id": [ada] * 3, "type": ["session"] * 3, "source": ["web"] * 3}
+    parquet.write_table(pa.table(same | {"at": at}), folder / "e.parquet")
+    ended = events(service, "e.parquet")
+    assert (ended.code, ended.out) == (1, "e.parquet: 2 rows brought in; 1 refused.\n")
+    assert ended.err.startswith("e.parquet:2: the row cannot be read: ")
+
+
+def test_a_quote_that_is_never_closed_refuses_what_it_takes_in(service: Service, folder: Path, ada: str) -> None:
+    """2,593 lines were "1 refused"."""
+    at = YESTERDAY.isoformat()
+    row = f"{ada},session,web,{at},"
+    lines = ["customer_id,type,source,at,note", row + "a", row + '"open', *[row + "x" * 200] * 30, row + '"b" c']
+    (folder / "e.csv").write_text("\n".join(lines))
+    ended = events(service, "e.csv")
+    assert (ended.code, ended.out) == (1, "e.csv: 1 row brought in; 32 refused.\n")
+    assert ended.err.startswith("e.csv:3: the row cannot be read: ")
+    assert ended.err.endswith("; it takes in 32 lines, up to line 34: is a quote not closed?\n")
+
+
+def test_a_leap_second_is_the_end_of_its_minute(service: Service, folder: Path, ada: str) -> None:
+    (folder / "e.csv").write_text(f"customer_id,type,source,at\n{ada},session,web,{YESTERDAY:%Y-%m-%d}T23:59:60Z\n")
+    assert events(service, "e.csv").code == 0
+    ((_, _, at_us, *_),) = kept(service, ada)
+    assert at_us % 86_400_000_000 == 86_400_000_000 - 1
+
+
 @pytest.mark.parametrize(
     ("header", "told"),
     [
@@ -147,16 +198,19 @@ def test_events_of_unknown_addresses_wait_and_say_so(service: Service, folder: P
     assert len(kept(service, ada)) == 3
 
 
-def test_sends_that_occupy_nothing_are_counted(service: Service, folder: Path, ada: str) -> None:
+def test_sends_that_do_nothing_are_counted(service: Service, folder: Path, ada: str) -> None:
     given = {"type": "sent", "source": ada, "at": YESTERDAY.isoformat(), "customer_id": ada}
     sends = [given | {"message_id": "nobody-asked"}, given | {"channel": "email"}]
     (folder / "e.jsonl").write_text("".join(json.dumps(each) + "\n" for each in sends))
     ended = events(service, "e.jsonl")
     assert (ended.code, ended.out) == (0, "e.jsonl: 2 rows brought in.\n")
-    assert ended.err == "1 occupies nothing: it names no channel, and a message that nobody asked for.\n"
+    assert ended.err == "1 does nothing: it names no channel, and a message that nobody asked for.\n"
 
 
-def test_an_import_that_broke_off_goes_on_where_it_stopped(service: Service, folder: Path, ada: str) -> None:
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_import_that_broke_off_goes_on_where_it_stopped(
+    service: Service, folder: Path, ada: str, how: signal.Signals, code: int
+) -> None:
     at = YESTERDAY.isoformat()
     lines = ["customer_id,type,source,at,id", *(f"{ada},session,{ada},{at},{each}" for each in range(5_500))]
     (folder / "e.csv").write_text("\n".join(lines))
@@ -169,9 +223,10 @@ def test_an_import_that_broke_off_goes_on_where_it_stopped(service: Service, fol
         )
         while len(between.bodies) < 3:
             assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+        process.send_signal(how)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "e.csv: 5,000 rows brought in" in err
     assert "--skip 5000" in err
     assert events(service, "e.csv", "--skip", "5000").out == "e.csv: 500 rows brought in.\n"
     again = events(service, "e.csv")

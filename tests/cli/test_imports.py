@@ -44,6 +44,17 @@ def used(service: Service, customer_id: str) -> int:
     return next(each["used"] for each in lines if each["budget"] == "email-weekly")
 
 
+def test_odd_columns_of_parquet_refuse_their_rows(service: Service, folder: Path, ada: str) -> None:
+    zone = pa.array([b"UTC", None])
+    consents = pa.array([None, [{"channel": "email", "at": timedelta(1), "source": "form"}]])
+    for name, column in (("time_zone", zone), ("consents", consents), ("took", pa.array([timedelta(1), None]))):
+        parquet.write_table(pa.table({"customer_id": [f"{ada}-{name}"] * 2, name: column}), folder / "c.parquet")
+        ended = customers(service, "c.parquet")
+        assert (ended.code, ended.out.startswith("c.parquet: 1 row brought in")) == (1, True)
+        assert ended.out.endswith("; 1 refused.\n")
+        assert f": {name}: found " in ended.err
+
+
 def test_customers_of_a_csv_file(service: Service, folder: Path, ada: str) -> None:
     (folder / "c.csv").write_text(
         "customer_id,time_zone,country,orders,share,vip,postcode,code,consents\n"

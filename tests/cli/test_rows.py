@@ -64,6 +64,8 @@ def test_a_quote_that_is_never_closed_costs_the_rows_it_swallows_and_no_more_mem
     assert isinstance(bad, Bad)
     assert bad.place == f"{path}:3"
     assert "up to line" in bad.why
+    assert bad.lines == int(bad.why.rpartition("up to line ")[2].split(":")[0]) - 2
+    assert bad.lines + sum(isinstance(each, Row) for each in found) == 200_002
     assert isinstance(found[-1], Row)
 
 
