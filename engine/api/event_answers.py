@@ -7,9 +7,10 @@ from engine.api.answers import ErrorItem, Out
 
 class EventResultOut(Out):
     """`unresolved`: the address is nobody's yet; the event is kept until it is somebody's. `unplaced`: a message was
-    sent or bounced that nobody asked for, and the event does not say in which channel; it is kept, and does nothing."""
+    sent or bounced that nobody asked for, and the event does not say in which channel; it is kept, and does nothing.
+    `too_old`: it happened before what is kept; what it forbids or allows is done, and nothing else of it kept."""
 
-    result: Literal["accepted", "duplicate", "unresolved", "unplaced"]
+    result: Literal["accepted", "duplicate", "unresolved", "unplaced", "too_old"]
 
 
 class EventsOut(Out):
@@ -19,5 +20,6 @@ class EventsOut(Out):
     duplicates: int
     unresolved: int
     unplaced: int
+    too_old: int
     failed: int
     results: list[EventResultOut | ErrorItem]

@@ -48,7 +48,8 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
     Each is kept once by `source` and `id`, in whatever order they come. `accepted`: kept, and done what it asks for;
     `duplicate`: it was already; `unresolved`: its address is nobody's yet, and it is kept until it is somebody's;
     `unplaced`: it says that a message was sent or bounced, but not in which channel, and Takt was asked for no such
-    message: it is kept, and does nothing. In a list, what is wrong with one stands in its place. Nothing is answered
+    message: it is kept, and does nothing; `too_old`: it happened before what is kept of events, and nothing of it is
+    kept but what it forbids or allows. In a list, what is wrong with one stands in its place. Nothing is answered
     before all of it is on disk."""
     state = request.app.state
     form = await form_of(request)
@@ -155,11 +156,12 @@ def _response(results: Sequence[Outcome], errors: Any) -> Response:
             parts.append(orjson.dumps({"error": problem_of(each)}))
         else:
             parts.append(_ANSWERS[each])
-    head = b'{"accepted":%d,"duplicates":%d,"unresolved":%d,"unplaced":%d,"failed":%d,"results":[%b]}' % (
+    head = b'{"accepted":%d,"duplicates":%d,"unresolved":%d,"unplaced":%d,"too_old":%d,"failed":%d,"results":[%b]}' % (
         counts[Result.ACCEPTED],
         counts[Result.DUPLICATE],
         counts[Result.UNRESOLVED],
         counts[Result.UNPLACED],
+        counts[Result.TOO_OLD],
         len(results) - counts.total(),
         b",".join(parts),
     )

@@ -46,7 +46,7 @@ def import_events(
     """
     told, left_out = zone_of(zone), frozenset(ignore or ())
     given = {name: value for name, value in (("source", source), ("type", kind)) if value is not None}
-    waiting = unplaced = 0
+    waiting = unplaced = too_old = 0
 
     def check_columns(name: str, columns: Sequence[str]) -> None:
         missing = [each for each in ("type", "at", "source") if each not in columns and each not in given]
@@ -56,9 +56,10 @@ def import_events(
             raise UnreadableFile(f"{name} has no column {', '.join(missing)}: it has {', '.join(columns)[:200]}")
 
     def is_news(result: object) -> bool:
-        nonlocal waiting, unplaced
+        nonlocal waiting, unplaced, too_old
         waiting += result == "unresolved"
         unplaced += result == "unplaced"
+        too_old += result == "too_old"
         return result != "duplicate"
 
     with service() as client:
@@ -76,6 +77,8 @@ def import_events(
             if unplaced:
                 each = "does nothing: it names" if unplaced == 1 else "do nothing: they name"
                 note(f"{unplaced:,} {each} no channel, and a message that nobody asked for.")
+            if too_old:
+                note(f"{too_old:,} of before what is kept of events: done is what they forbid or allow, and no more.")
 
 
 def _event(row: Row, given: dict[str, str], zone: tzinfo | None, left_out: frozenset[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _PLACE_IN_LIST = re.compile(r"^\w+\[\d+\]\.?")
 _VERDICTS = ("allow", "defer", "deny")
-_RESULTS = ("accepted", "duplicate", "unresolved", "unplaced")
+_RESULTS = ("accepted", "duplicate", "unresolved", "unplaced", "too_old")
 
 
 def _strictly(read: Callable[P, T]) -> Callable[P, T]:

@@ -75,7 +75,7 @@ class Client:
         return self._carry_out(self._say.put_customers(rows))
 
     def bring_events(self, events: Iterable[Mapping[str, Any]]) -> list[str | Problem]:
-        """What happened, each as the API says: `accepted`, `duplicate`, `unresolved`, `unplaced`, or what was wrong."""
+        """What happened. Of each `accepted`, `duplicate`, `unresolved`, `unplaced`, `too_old`, or what was wrong."""
         return self._carry_out(self._say.bring_events(events))
 
     def customer(self, customer_id: str) -> dict[str, Any]:

@@ -34,12 +34,14 @@ Key: TypeAlias = tuple[str, int]  # customer id and event key
 
 class Result(StrEnum):
     """UNRESOLVED: it named an address that is nobody's yet, and is kept until it is somebody's. UNPLACED: it says that
-    a message was sent, or bounced, which nobody asked for, and not in which channel: it is kept, and does nothing."""
+    a message was sent, or bounced, which nobody asked for, and not in which channel: it is kept, and does nothing.
+    TOO_OLD: it is of before what is kept; what it forbids or allows is on file, and that is all."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
     UNRESOLVED = "unresolved"
     UNPLACED = "unplaced"
+    TOO_OLD = "too_old"
 
 
 Outcome: TypeAlias = Result | TaktError
@@ -117,7 +119,7 @@ class Intake:
                 return
 
     async def _take(self, given: Sequence[Event]) -> list[Outcome]:
-        given = await self._of_survivors(given)
+        given, kept_since_us = await self._of_survivors(given)
         names = events.labels_of(given)
         unnamed = await naming.admit(self._database, self._labels, self._decider.rulebook, names)
         if not unnamed.isdisjoint(each.type for each in given):
@@ -136,7 +138,8 @@ class Intake:
         if whose.found:
             async with self._database.connection() as connection:
                 await addresses.forget(connection, whose.found, self._labels)
-        return _results(given, event_keys, whose, became, unheard)
+        results = _results(given, event_keys, whose, became, unheard)
+        return [_dated(each.at_us, result, kept_since_us) for each, result in zip(given, results, strict=True)]
 
     async def _take_named(self, given: Sequence[Event], unnamed: Set[str]) -> list[Outcome]:
         """Take those of a type that has a name; the others are refused, each by itself."""
@@ -228,19 +231,20 @@ class Intake:
             free = {key: event for key, event in free.items() if key[0] not in moved}
         return locked, free
 
-    async def _of_survivors(self, given: Sequence[Event]) -> Sequence[Event]:
-        """The events with the customers that theirs were merged into."""
+    async def _of_survivors(self, given: Sequence[Event]) -> tuple[Sequence[Event], int]:
+        """The events with the customers that theirs were merged into; and from when on events are kept."""
         ids = {each.customer_id for each in given if each.customer_id}
-        if not ids:
-            return given
         async with self._database.connection() as connection:
-            merged = (await identities.gone(connection, ids, self._digests)).merged
-        if not merged:
-            return given
-        return [
+            kept_since_us = await events.kept_since_us(connection)
+            gone = await identities.gone(connection, ids, self._digests) if ids else None
+        if gone is None or not gone.merged:
+            return given, kept_since_us
+        merged = gone.merged
+        survivors = [
             each._replace(customer_id=merged[each.customer_id]) if each.customer_id in merged else each
             for each in given
         ]
+        return survivors, kept_since_us
 
     async def _append(self, free: Mapping[Key, Event]) -> dict[Key, Outcome]:
         """Keep events that change nothing else: one statement, which keeps all of them or none.
@@ -303,6 +307,13 @@ def _results(
             seen.add(key)
         results.append(errors[0] if errors else outcome)
     return results
+
+
+def _dated(at_us: int, result: Outcome, kept_since_us: int) -> Outcome:
+    """What is of before what is kept is neither kept nor known to have been told: nothing else can be said of it."""
+    if at_us >= kept_since_us or result is Result.UNRESOLVED or not isinstance(result, Result):
+        return result
+    return Result.TOO_OLD
 
 
 def _with_facts(put: PutCustomer | PutReachable, known: Mapping[Address, Sequence[Suppression]]) -> Command:

@@ -33,6 +33,7 @@ MARKING_TYPES: Final = frozenset(each.value for each in (*_TOO_SOON, *_SENDS))
 _BY_HAND_ALONE: Final = (Channel.PUSH, Channel.IN_APP)  # what an app shows no scanner of links ever sees
 _LABELS: Final = tuple(each.value for each in (*_TOO_SOON, *_SENDS, *_BY_HAND_ALONE))
 
+_KEPT_SINCE = "SELECT coalesce(max(since_us), 0) FROM kept_since WHERE name = 'events'"
 _INSERT = (
     "INSERT INTO events (at_us, received_us, event_key, message_key, value, margin, kind, source, topic, campaign,"
     " channel, flags, customer_id, event_id, message_id, properties)"
@@ -40,6 +41,7 @@ _INSERT = (
     " id, event_id, message_id, properties::jsonb FROM (SELECT takt_clock()) AS now(us),"
     " unnest(%b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b) AS rows(at, key, message_key, value, margin,"
     " kind, source, topic, campaign, channel, flags, id, event_id, message_id, properties)"
+    f" WHERE rows.at >= ({_KEPT_SINCE})"  # before that all is counted already, and nothing tells what was told
 )
 _INSERT_NEWS = f"{_INSERT} ON CONFLICT (customer_id, event_key) DO NOTHING RETURNING customer_id, event_key"
 # A click that its provider's clock puts a little before the send was no later than one after it. The key is of one
@@ -110,6 +112,12 @@ def telling(events: Mapping[Key, Event], labels: Labels) -> list[Call]:
     It fails, and with it whatever they did, where somebody without the lock has kept another under such a key since.
     """
     return _appending(_INSERT, events, labels)
+
+
+async def kept_since_us(connection: Connection) -> int:
+    """From when on events are kept: those of before were let go of. 0 where none ever was."""
+    (rows,) = await exchange(connection, (_KEPT_SINCE, ()))
+    return rows[0][0]
 
 
 async def append(connection: Connection, events: Mapping[Key, Event], labels: Labels) -> set[Key]:

@@ -167,6 +167,29 @@ async def test_old_events_become_totals_by_type(decider: Decider, database_url: 
     assert found.total() == 4
 
 
+async def test_what_is_older_than_what_is_kept_is_counted_once_and_forbids_all_the_same(
+    decider: Decider, database_url: str
+) -> None:
+    """An event of long ago, let go of and brought again, was news again, and counted again."""
+    intake, old_us = Intake(decider), await decider.database.clock_us() - 900 * DAY_US
+    purchase = Event("ada", "shop", "p", "purchase", old_us)
+    assert await intake.take([purchase]) == [Result.ACCEPTED]
+    assert await intake.take([purchase]) == [Result.DUPLICATE]
+    assert "1 events" in await a_round(decider.database)
+    left = Event("bob", "shop", "u", "unsubscribed", old_us, channel="email")
+    first = Event("bob", "shop", "p", "purchase", old_us)
+    for _ in range(2):
+        assert await intake.take([purchase, first, left]) == [Result.TOO_OLD] * 3
+        await a_round(decider.database)
+    assert totals(database_url, Counted.EVENT).total() == 1
+    told = [each for (each,) in rows(database_url, "SELECT event_id FROM events") if ":" not in each]
+    assert told == []
+    view = await look(decider, "bob")
+    assert [each.reason for each in view.customer.in_force] == ["unsubscribe"]
+    assert view.customer.attribute("days_since_first_seen", old_us + 900 * DAY_US) == 900
+    assert (await verify(decider.database)).is_clean
+
+
 async def test_what_forbids_waits_for_the_owner_of_its_address_however_long(
     decider: Decider, database_url: str
 ) -> None:
