@@ -2,8 +2,8 @@
 
 A token that is over does nothing. One that is good binds, also where nothing is on file of its customer, as after a
 restore of an older backup; only of who was erased nothing is written, since the erasure forbids everything. To leave is
-never refused; all else a customer may change so many times a day, or whoever has a link could let the journal grow
-without end. The clock is Takt's: whether a token is over is asked under the lock.
+never refused; all else a customer may change so many times a day, or whoever has a link could let the journal grow as
+fast as they like. The clock is Takt's: whether a token is over is asked under the lock.
 """
 
 from collections.abc import Collection, Iterable

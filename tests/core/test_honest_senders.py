@@ -6,7 +6,7 @@ the wrong ways to count that others fell for must each be caught.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from engine.core.account import Account, Contact, Kind, Lease
-from engine.core.customer import Customer
+from engine.core.customer import Customer, Preference
 from engine.core.decision import decide
 from engine.core.policy import (
     DAY_US,
@@ -26,9 +26,11 @@ from engine.core.policy import (
     OnExpiry,
     Per,
     Policy,
+    PolicyMode,
     QuietHours,
     Rolling,
     Selector,
+    Topic,
 )
 from engine.core.quiet import QuietPeriod
 from engine.core.rules import Rules
@@ -69,6 +71,7 @@ class Run:
     seen: Seen = lambda contact: contact
     on_expiry: OnExpiry | None = None
     silent: bool = False
+    observed_topics: tuple[str, ...] | None = None  # the policy only observes, and the customer chose a limit
     account: Account = field(default_factory=Account)
     sent: list[tuple[int, Ask]] = field(default_factory=list[tuple[int, Ask]])
     queue: list[tuple[int, int, Callable[[int], None]]] = field(
@@ -80,6 +83,11 @@ class Run:
         self.customer = Customer(self.random.choice(ZONES))
         self.budgets = tuple(self.random.sample(BUDGETS, 3))  # so that each of them binds
         self.rules = Rules(1, Policy({}, self.budgets, None, quiet_hours=QUIET, max_lease_us=2 * DAY_US))
+        if self.observed_topics is not None:
+            topics = {each: Topic() for each in self.observed_topics}
+            self.rules = Rules(1, replace(self.rules.policy, mode=PolicyMode.OBSERVE, topics=topics))
+            self.customer = replace(self.customer, preferences=(Preference("push", None, 2),))
+            self.budgets = (Budget("own:push", Rolling(7 * DAY_US), 2, PUSH),)
         begins_us = self.random.choice(NOONS_US) - 2 * DAY_US
         for _ in range(DAYS * 4):
             self.at(begins_us + self.random.randrange(DAYS * DAY_US), self.asks)
@@ -191,6 +199,19 @@ def test_senders_who_never_confirm_keep_the_limits_when_they_say_so():
         run = Run(dice(seed), on_expiry=OnExpiry.PRESUME_SENT, silent=True).play()
         assert run.excesses() == [], f"seed {seed}"
         assert run.sent
+
+
+@pytest.mark.parametrize("topics", [(), ("promotions",)])
+def test_what_a_customer_chose_is_kept_where_the_policy_only_observes(topics: tuple[str, ...]):
+    """Also by asks for a topic that the policy does not declare, which it lets pass."""
+    pushes = others = 0
+    for seed in range(40):
+        run = Run(dice(seed), observed_topics=topics).play()
+        assert run.excesses() == [], f"seed {seed}"
+        pushes += sum(ask.channel == "push" for _, ask in run.sent)
+        others += sum(ask.channel != "push" for _, ask in run.sent)
+    assert pushes > 2 * 40
+    assert others > 15 * 40  # which nothing binds
 
 
 def from_the_reservation(contact: Contact) -> Contact:
