@@ -108,13 +108,14 @@ async def act(database: Database, kept: Kept) -> bool:
     """
     found = list(harms(kept.snapshot.readout["readout"]))
     record = kept.record
+    may_stop = record.on_harm == OnHarm.STOP and record.state == experiments.State.RUNNING
     for harm in found:
-        stops = record.on_harm == OnHarm.STOP and harm.is_certain
+        stops = may_stop and harm.is_certain
         data = {"experiment": record.key, "because": [harm.sentence], "stops": stops}
         async with database.transaction() as connection:
             await alarms.add(connection, harm.kind, f"{record.key}:{harm.about}", data)
     certain = [each for each in found if each.is_certain]
-    if certain and record.on_harm == OnHarm.STOP and record.state == experiments.State.RUNNING:
+    if certain and may_stop:
         note = " ".join(each.sentence for each in certain)
         try:
             await experiments.stop(database, record.key, By(_AUTHOR, note))

@@ -121,6 +121,10 @@ async def test_with_on_harm_stop_it_is_stopped_by_takt(database_url: str) -> Non
         assert (whole.log[-1].action, whole.log[-1].author, whole.log[-1].note) == ("stop", "takt", "Stop three: gone.")
         assert await known(database) == []
         assert await watch.act(database, await kept(database, [verdict(Call.STOP)], [])), "and no step is taken twice"
+        assert await watch.act(database, await kept(database, [verdict(Call.STOP, "one")], [])), "of the last readout"
+        async with database.connection() as connection:
+            last, first = await alarms.newest(connection, 2)
+        assert (last.data["stops"], first.data["stops"]) == (False, True)
         assert len((await experiments.whole(database, "push-more")).log) == len(whole.log)
 
 
