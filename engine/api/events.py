@@ -18,9 +18,9 @@ from engine.api.event_schemas import CloudEventIn, EventDataIn, EventIn
 from engine.api.problems import problem_of
 from engine.api.schemas import instant, microseconds
 from engine.core.errors import Invalid, Problem, TaktError, Unavailable
-from engine.core.events import NO_PROPERTIES, Event, EventType, Flag
+from engine.core.events import NO_PROPERTIES, Event, EventType, Flag, allows_again
 from engine.core.outcomes import SENDS
-from engine.core.policy import DAY_US, Channel
+from engine.core.policy import DAY_US, MINUTE_US, Channel
 from engine.core.scanners import is_scanner
 from engine.operations.addresses import PURPOSE, NoAddress, hashed
 from engine.operations.intake import Outcome, Result
@@ -29,6 +29,8 @@ from engine.operations.patience import in_time
 router = APIRouter(tags=["events"])
 
 EARLY_US: Final = DAY_US  # how far a sender's clock may be ahead
+# The same of a yes: it would win against whatever no is told until then.
+YES_EARLY_US: Final = MINUTE_US
 OLDEST_US: Final = 946_684_800_000_000  # 2000-01-01
 _NO_DATA: Final = EventDataIn()
 _ANSWERS: Final = {each: orjson.dumps({"result": each.value}) for each in Result}
@@ -98,6 +100,9 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         wrong(
             form.at, at.isoformat()[:80], f"an instant from 2000 to 24 hours after now, {instant(now_us).isoformat()}"
         )
+    elif at_us > now_us + YES_EARLY_US and allows_again(given.type, said.properties or NO_PROPERTIES):
+        expected = f"at most a minute after now, {instant(now_us).isoformat()}: what allows again may not lie ahead"
+        wrong(form.at, at.isoformat()[:80], expected)
     if said.bounce is not None and given.type != EventType.BOUNCED:
         wrong(f"{form.data}bounce", f"'{said.bounce}'", "it only of the type `bounced`")
     if customer_id is None and said.address is None:

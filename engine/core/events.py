@@ -46,6 +46,7 @@ class EventType(StrEnum):
 TAKT_TYPES: Final = frozenset(
     {EventType.OPTED_DOWN, EventType.OPTED_UP, EventType.ERASED, EventType.UNREACHABLE, EventType.REACHABLE}
 )
+_YES: Final = frozenset({EventType.RESUBSCRIBED, EventType.PUSH_ENABLED})
 TAKT_SOURCE: Final = "takt"
 OWN_TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
@@ -101,3 +102,10 @@ def event_key(source: str, event_id: str) -> int:
     """The 64 bits under which an event is kept once a customer."""
     data = f"{len(source)}:{source}{event_id}".encode()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
+
+
+def allows_again(event_type: str, properties: Mapping[str, Any]) -> bool:
+    """Whether such an event may lift what forbids. A consent says yes unless it says anything else."""
+    if event_type == EventType.CONSENTED:
+        return properties.get("given", True) is True
+    return event_type in _YES

@@ -10,7 +10,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, event_key
+from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, allows_again, event_key
 from engine.core.policy import DAY_US, Channel, Policy, SoftBounces
 from engine.core.suppression import LIFTED_BY_CONSENT, Consent, Scope, Suppression, SuppressionReason, fact, tombstone
 
@@ -287,7 +287,7 @@ def _facts(event: Event) -> Iterator[Suppression]:
             yield fact(scope, SuppressionReason.UNSUBSCRIBE, at_us, source)
         case EventType.RESUBSCRIBED:
             yield from (tombstone(scope, reason, at_us) for reason in LIFTED_BY_CONSENT)
-        case EventType.CONSENTED if _is_given(event):
+        case EventType.CONSENTED if allows_again(event.type, event.properties):
             yield from (tombstone(scope, reason, at_us) for reason in LIFTED_BY_CONSENT)
         case EventType.PUSH_DISABLED | EventType.UNINSTALLED:
             yield fact(_PUSH, SuppressionReason.PUSH_OFF, at_us, source)
@@ -299,15 +299,16 @@ def _facts(event: Event) -> Iterator[Suppression]:
             pass
 
 
-def _is_given(event: Event) -> bool:
-    """A consent says yes unless it says anything else."""
-    return event.properties.get("given", True) is True
-
-
 def _consent(event: Event) -> Consent:
     version = event.properties.get("text_version")
     text_version = None if version is None else str(version)[:_NAME_MAX]
-    return Consent(Scope(event.channel, event.topic), _is_given(event), event.at_us, event.source, text_version)
+    return Consent(
+        Scope(event.channel, event.topic),
+        allows_again(event.type, event.properties),
+        event.at_us,
+        event.source,
+        text_version,
+    )
 
 
 def _newer(consent: Consent) -> tuple[int, bool, str, str]:

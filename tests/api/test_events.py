@@ -198,6 +198,23 @@ def test_instants_that_cannot_be_are_refused_and_those_ahead_are_held_to_be_now(
     assert rows(takt.service, query) == [(0,)]
 
 
+def test_a_yes_that_lies_ahead_is_refused_and_a_no_is_heard(takt: Caller, ada: str) -> None:
+    soon = {"channel": "email", "at": ago(minutes=-2)}
+    given, withdrawn = ({"properties": {"given": each}} for each in (True, False))
+    told = [
+        event(ada, "resubscribed", id="1", **soon),
+        event(ada, "push_enabled", id="2", at=ago(minutes=-2)),
+        event(ada, "consented", id="3", **soon),
+        event(ada, "consented", id="4", **soon, **given),
+        event(ada, "consented", id="5", **soon, **withdrawn),
+        event(ada, "unsubscribed", id="6", **soon),
+        event(ada, "resubscribed", id="7", channel="email", at=ago(seconds=-30)),
+    ]
+    refused = [[f"events[{place}].at"] for place in range(4)]
+    assert bring(takt, *told) == [*refused, "accepted", "accepted", "accepted"]
+    assert takt.ask(ada, "m-1")["reasons"][0]["code"] == "suppressed"
+
+
 def test_an_unsubscribe_is_in_force_when_it_is_acknowledged(takt: Caller, ada: str) -> None:
     assert takt.ask(ada, "m-1")["state"] == "reserved"
     assert bring(takt, event(ada, "unsubscribed", channel="email")) == ["accepted"]
