@@ -298,8 +298,8 @@ def _gauges(
     """The budgets that select an ask, with a customer's own choices in force.
 
     A choice replaces the limit of every budget that selects only that channel or topic. Where none of these is
-    enforced, as where the policy only observes, it is a budget of its own over seven days too: a customer who asked for
-    less gets less under any policy.
+    enforced, as where the policy only observes, or none counts all that the choice is about, it is a budget of its own
+    over seven days too: a customer who asked for less gets less under any policy.
     """
     found = [each for each in gauges if each.budget.selector.selects(*labels)]
     chosen: dict[int, int | None] = {}
@@ -310,7 +310,7 @@ def _gauges(
         matched = [index for index, each in enumerate(found) if selects_only(each.budget, choice)]
         for index in matched:
             chosen[index] = _stricter(chosen[index], choice.limit) if index in chosen else choice.limit
-        is_bound = not observing and any(not found[index].budget.shadow for index in matched)
+        is_bound = not observing and any(_counts_all(found[index].budget) for index in matched)
         if choice.limit is not None and not is_bound:
             own.append(gauge(_own_budget(choice, choice.limit)))
     for index, limit in chosen.items():
@@ -339,6 +339,13 @@ def selects_only(budget: Budget, choice: Preference) -> bool:
     return (choice.channel is not None and channels is not None and set(channels) == {choice.channel}) or (
         choice.topic is not None and topics is not None and set(topics) == {choice.topic}
     )
+
+
+def _counts_all(budget: Budget) -> bool:
+    """Whether it bounds all of the one channel, or of the one topic, that it is about."""
+    selector = budget.selector
+    is_whole = (selector.channels is None or selector.topics is None) and not (selector.campaigns or selector.teams)
+    return is_whole and budget.per is None and not budget.shadow
 
 
 def _reach_us(window: Window) -> int:

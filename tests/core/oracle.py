@@ -98,7 +98,7 @@ def resting(case: Case, now: int) -> list[Refusal]:
             for opened in case.customer.open_cases
             if selects(rest.selector, ask)
             and opened.from_event == rest.from_event
-            and opened.opened_us <= send < opened.opened_us + rest.at_most_us
+            and send < opened.opened_us + rest.at_most_us  # one told ahead of its time rests at once
         ]
     return found
 
@@ -178,10 +178,14 @@ def chosen(case: Case) -> Iterator[Budget]:
     for choice in choices:
         if choice.limit is None:
             continue
-        bound = any(is_for(choice.channel, choice.topic, each) and not each.shadow for each in selected)
+        channels = None if choice.channel is None else frozenset({choice.channel})
+        topics = None if choice.topic is None else frozenset({choice.topic})
+        wholes = (Selector(channels=channels), Selector(topics=topics))
+        bound = any(
+            is_for(choice.channel, choice.topic, each) and not each.shadow and not each.per and each.selector in wholes
+            for each in selected
+        )
         if observes(case) or not bound:
-            channels = None if choice.channel is None else frozenset({choice.channel})
-            topics = None if choice.topic is None else frozenset({choice.topic})
             name = f"own:{choice.channel or choice.topic}"
             yield Budget(name, Rolling(7 * DAY_US), choice.limit, Selector(channels, topics))
 

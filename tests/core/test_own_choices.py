@@ -5,7 +5,19 @@ import pytest
 from engine.core.account import Contact, Lease
 from engine.core.customer import UNKNOWN, Customer, Preference
 from engine.core.decision import needs_since_us
-from engine.core.policy import DAY_US, MINUTE_US, Budget, Condition, Operator, Override, PolicyMode, Rolling, Topic
+from engine.core.policy import (
+    DAY_US,
+    MINUTE_US,
+    Budget,
+    Condition,
+    Operator,
+    Override,
+    Per,
+    PolicyMode,
+    Rolling,
+    Selector,
+    Topic,
+)
 from engine.core.verdict import Ask, BudgetLine, Code, Reason, Verdict
 from tests.core.test_decision import ASK, NOW_US, PUSH, WEEK_US, answer, policy, sent
 
@@ -67,6 +79,25 @@ def test_a_choice_binds_where_the_only_budget_about_it_is_a_shadow():
     decision = answer(rules, sent(NOW_US - DAY_US), customer=customer)
     assert [each.rule for each in decision.reasons] == ["own:push"]
     assert {each.budget: each.limit for each in decision.budgets} == {"push-weekly": 1, "own:push": 1}
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        Budget("of-some", Rolling(WEEK_US), 3, Selector(channels=PUSH.channels, topics=frozenset({"news"}))),
+        Budget("of-each", Rolling(WEEK_US), 3, PUSH, per=Per.CAMPAIGN),
+        Budget("of-one-team", Rolling(WEEK_US), 3, Selector(channels=PUSH.channels, teams=frozenset({"crm"}))),
+    ],
+    ids=lambda each: each.name,
+)
+def test_a_choice_bounds_the_whole_channel_where_the_budget_about_it_counts_a_part(budget: Budget):
+    """One of another topic, team or campaign was not counted: who had asked for one a week got two."""
+    customer = Customer(preferences=(Preference("push", None, 1),))
+    other = sent(NOW_US - DAY_US, labels=("push", "survey", "autumn", "research"))
+    ask = Ask("push", "news", "spring", "crm")
+    assert answer(policy(budget), other, ask=ask).verdict is Verdict.ALLOW
+    decision = answer(policy(budget), other, ask=ask, customer=customer)
+    assert (decision.verdict, [each.rule for each in decision.reasons]) == (Verdict.DEFER, ["own:push"])
 
 
 def test_an_account_must_reach_back_for_a_choice():
