@@ -27,7 +27,8 @@ async def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def run(url: str, *statements: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
+    """Fails where a lock does not come: whoever has it may wait for the loop that this keeps."""
+    with psycopg.connect(url, autocommit=True, options=f"-c lock_timeout={int(CEILING_S)}s") as connection:
         for each in statements:
             connection.execute(each.encode())
 

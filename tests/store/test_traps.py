@@ -244,7 +244,7 @@ async def test_of_a_commit_that_fails_nothing_is_answered_and_nothing_kept(decid
         await decider.ask(ask, Mode.RESERVE)
     assert count(database_url, "SELECT count(*) FROM journal") == 0
     assert count(database_url, "SELECT coalesce(max(seq), 0) FROM accounts") == 0
-    as_ever(database_url)
+    await asyncio.to_thread(as_ever, database_url)
     answer = await decider.ask(ask, Mode.RESERVE)
     assert (answer.verdict, answer.attempt, answer.replayed) == (Verdict.ALLOW, 1, False)
 
