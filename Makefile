@@ -14,8 +14,14 @@ run: $(VENV)/.service  ## Start Takt with a database of its own
 demo: $(VENV)/.service  ## Serve a simulated company: twelve weeks, played in about a minute
 	@$(BIN)/takt demo
 
-test: $(VENV)/.dev $(VENV)/.browser lint  ## Everything that must hold
-	$(BIN)/pytest -n 3 --no-loadscope-reorder
+test: $(VENV)/.dev $(VENV)/.browser  ## Everything that must hold
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	@echo "$(BIN)/pyright, beside the tests; what it finds is told at the end"
+	@$(BIN)/pyright > $(VENV)/pyright.txt & types=$$!; \
+	$(BIN)/pytest -n 3 --no-loadscope-reorder; tested=$$?; \
+	wait $$types; typed=$$?; cat $(VENV)/pyright.txt; exit $$((tested || typed))
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,6 +13,9 @@ _FIRST: Final = (
     "tests/browser/",
     "tests/cli/",
     "tests/docs/",
+    "tests/operations/",
+    "tests/experiments/",
+    "tests/demo/",
 )
 _ONE_PROCESS: Final = "tests/browser/"  # which share a demo, and a Chromium
 

@@ -250,7 +250,7 @@ async def test_the_totals_of_a_day_count_once_who_was_merged_and_then_erased(dec
             assert connection.execute(f"SELECT count(*) FROM {each}".encode()).fetchone() == (0,)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_busy_histories_unite_and_go_on(decider: Decider, database_url: str, seed: int):
     history = History(decider, database_url, seed, customers=4)
     await history.busy(120, 6)
