@@ -6,7 +6,7 @@ activation was acknowledged is decided under it, in every process.
 
 import asyncio
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
@@ -98,7 +98,7 @@ async def activate_version(
         policy = read_policy(kept.data)
         touched = await _touched(connection, policy)
         ruleset = await _put_in_force(connection, version, author, touched)
-    return _activation(ruleset, policy)._replace(warnings=_warnings(touched))
+    return _activation(ruleset, policy, touched)
 
 
 async def in_force(database: Database) -> Activation | None:
@@ -183,7 +183,7 @@ async def _activate(
         touched = await _touched(connection, policy)
         version = await store.add_policy(connection, author, note, source, policy_data(policy))
         ruleset = await _put_in_force(connection, version, author, touched)
-    return _activation(ruleset, policy)._replace(warnings=_warnings(touched))
+    return _activation(ruleset, policy, touched)
 
 
 async def _locked(connection: Connection, if_version: int | None) -> None:
@@ -210,7 +210,7 @@ async def _touched(connection: Connection, policy: Policy) -> list[experiments.R
     return [each for each in running if each.key in keys]
 
 
-def _warnings(touched: list[experiments.Record]) -> tuple[str, ...]:
+def _warnings(touched: Sequence[experiments.Record]) -> tuple[str, ...]:
     return tuple(
         f"The experiment {each.key!r} is running, and a budget that it changes is another now, for its control too: its"
         " log and its readouts say so."
@@ -241,7 +241,7 @@ async def _change_pauses(database: Database, change: Callable[[list[Pause]], lis
     return _activation(ruleset, read_policy(kept.data))
 
 
-def _activation(ruleset: store.Ruleset, policy: Policy) -> Activation:
+def _activation(ruleset: store.Ruleset, policy: Policy, touched: Sequence[experiments.Record] = ()) -> Activation:
     return Activation(
         ruleset.number,
         ruleset.policy_version,
@@ -249,4 +249,5 @@ def _activation(ruleset: store.Ruleset, policy: Policy) -> Activation:
         ruleset.author,
         policy,
         tuple(pause_of(each) for each in ruleset.pauses),
+        _warnings(touched),
     )

@@ -273,16 +273,19 @@ def test_a_hostile_plan_stays_text(ada: Browser, takt: Caller) -> None:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
 
 
-def test_a_readout_of_another_version_is_told_by_its_word(ada: Browser, takt: Caller) -> None:
+def of_old(ada: Browser, takt: Caller, change: str) -> str:
+    """The page of an experiment whose readout was kept otherwise than this version does."""
     key = begun(takt)
     page = f"/experiments/{key}"
     ada.send(page, f"{page}/readout")
+    query = f"UPDATE snapshots SET {change} WHERE experiment = (SELECT number FROM experiments WHERE key = %s)"
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
-        connection.execute(
-            "UPDATE snapshots SET readout = jsonb_set(readout, '{readout,schema}', '0'), call = 'wait_a_bit'"
-            " WHERE experiment = (SELECT number FROM experiments WHERE key = %s)",
-            (key,),
-        )
+        connection.execute(query.encode(), (key,))
+    return page
+
+
+def test_a_readout_of_another_version_is_told_by_its_word(ada: Browser, takt: Caller) -> None:
+    page = of_old(ada, takt, "readout = jsonb_set(readout, '{readout,schema}', '0'), call = 'wait_a_bit'")
     shown = ada.get(page)
     assert shown.status_code == 200
     assert "It says wait a bit, and was made by another version of Takt" in words(shown.text)
@@ -292,15 +295,7 @@ def test_a_readout_of_another_version_is_told_by_its_word(ada: Browser, takt: Ca
 
 
 def test_a_readout_without_what_newer_ones_have_is_shown(ada: Browser, takt: Caller) -> None:
-    key = begun(takt)
-    page = f"/experiments/{key}"
-    ada.send(page, f"{page}/readout")
-    with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
-        connection.execute(
-            "UPDATE snapshots SET readout = jsonb_build_object('readout', readout -> 'readout')"
-            " WHERE experiment = (SELECT number FROM experiments WHERE key = %s)",
-            (key,),
-        )
+    page = of_old(ada, takt, "readout = jsonb_build_object('readout', readout -> 'readout')")
     shown = ada.get(page)
     assert shown.status_code == 200
     assert "What could make this wrong" in words(shown.text)
