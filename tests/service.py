@@ -14,7 +14,7 @@ from engine.operations import keys, policies
 from engine.settings import Settings
 from engine.store.database import Database
 
-START_S_MAX = 30.0
+START_S_MAX = 120.0
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ max_lease: 24h
 class Caller:
     """A sender. Every method but `send` insists on a 2xx and returns what came."""
 
-    def __init__(self, service: Service, key: str | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(self, service: Service, key: str | None = None, timeout_s: float = 120.0) -> None:
         self.service = service
         self.http = httpx.Client(
             base_url=service.url,
@@ -156,7 +156,7 @@ def at_once(calls: Iterable[Callable[[], T]]) -> list[T]:
         return [future.result() for future in [pool.submit(call) for call in listed]]
 
 
-def eventually(holds: Callable[[], T], within_s: float = 20.0) -> T:
+def eventually(holds: Callable[[], T], within_s: float = 60.0) -> T:
     """What `holds` returns once it is true; fails where it does not become so."""
     give_up = time.monotonic() + within_s
     while not (found := holds()):

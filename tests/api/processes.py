@@ -38,7 +38,7 @@ def running(database_url: str, log: Path | None = None, **environment: str) -> G
             yield service
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
             written.seek(0)
             said = written.read()
     if log is not None:

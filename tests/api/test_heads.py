@@ -36,13 +36,13 @@ def port() -> Generator[int]:
     eventually(lambda: server.started)
     yield server.servers[0].sockets[0].getsockname()[1]
     server.should_exit = True
-    thread.join(20)
+    thread.join(120)
 
 
 def talk(port: int, *chunks: bytes) -> bytes:
     """What comes back until the service closes the connection."""
     received = b""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         try:
             for chunk in chunks:
                 connection.sendall(chunk)

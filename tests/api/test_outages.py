@@ -49,8 +49,8 @@ def facts(url: str) -> dict[str, int]:
 
 
 def recovered(takt: Caller, customer_id: str) -> None:
-    eventually(lambda: takt.send("GET", "/readyz").status_code == 200, within_s=10)
-    eventually(lambda: takt.send("POST", "/v1/decisions", ask(customer_id, "after")).status_code == 200, within_s=10)
+    eventually(lambda: takt.send("GET", "/readyz").status_code == 200)
+    eventually(lambda: takt.send("POST", "/v1/decisions", ask(customer_id, "after")).status_code == 200)
 
 
 def test_without_a_database_nothing_is_allowed_and_it_recovers_by_itself(
@@ -126,7 +126,7 @@ def test_a_database_that_falls_silent_is_waited_for_until_the_deadline(
             assert is_problem(response, 503)
         assert takt.send("GET", "/readyz").status_code == 503
         assert is_problem(takt.send("POST", "/v1/decisions", ask(ada, "m-1")), 503), "nor is its key known any more"
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 60
     finally:
         wire.mend()
     recovered(takt, f"{ada}-2")
@@ -255,4 +255,4 @@ def test_a_queue_that_is_full_refuses_at_once(database_url: str, ada: str) -> No
             holder.execute("SELECT pg_advisory_unlock(%s)", (_HELD,))
             for connection in sent:
                 connection.close()
-        assert httpx.get(f"{service.url}/readyz", timeout=20).status_code == 200
+        assert httpx.get(f"{service.url}/readyz", timeout=60).status_code == 200

@@ -21,7 +21,7 @@ def path_of(answer: Any) -> str:
 
 def customer(takt: Caller) -> httpx.Client:
     """Somebody without a key."""
-    return httpx.Client(base_url=takt.service.url, timeout=30)
+    return httpx.Client(base_url=takt.service.url, timeout=120)
 
 
 def fields_of(page: str) -> dict[str, str]:

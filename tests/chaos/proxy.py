@@ -66,7 +66,7 @@ class Proxy:
         return self._cut
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _listen(self) -> asyncio.Server:
         self._flows = asyncio.Event()

@@ -187,7 +187,7 @@ def test_the_embedded_server_runs_until_it_is_let_go(data_dir: Path) -> None:
     assert running.code == 0
     assert "revision  none yet" in running.out
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0
     assert err.endswith("It is stopped.\n")
     assert takt(None, "db", "status", more=more).code == 1

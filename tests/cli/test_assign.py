@@ -84,7 +84,7 @@ def test_ids_are_answered_as_they_come() -> None:
             process.stdin.write(part)
             assert os.read(process.stdout.fileno(), 100).split(b"\t")[0] == unit
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(120) == 0
 
 
 @pytest.mark.usefixtures("folder")

@@ -78,7 +78,7 @@ def test_ctrl_c_ends_quietly(service: Service) -> None:
         while len(between.bodies) < 2:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == ""
 

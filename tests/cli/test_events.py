@@ -224,7 +224,7 @@ def test_an_import_that_broke_off_goes_on_where_it_stopped(
         while len(between.bodies) < 3:
             assert process.poll() is None
         process.send_signal(how)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert "e.csv: 5,000 rows brought in" in err
     assert "--skip 5000" in err

@@ -244,7 +244,7 @@ def test_ctrl_c_says_how_to_go_on(service: Service, folder: Path, ada: str) -> N
         while len(between.bodies) < 2:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.startswith("takt: interrupted\n")
     assert "--skip 0" in err

@@ -26,7 +26,7 @@ def test_events_are_answered_as_the_document_shows(shared_service: Service, tmp_
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
         assert done.returncode == 0, done.stderr

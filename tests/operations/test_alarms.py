@@ -138,7 +138,7 @@ async def test_a_receiver_that_drips_holds_up_nothing(database: Database) -> Non
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_address[1]}/alarms"
         assert await alarms.tell(database, settings(url), patience_s=0.2) == "0 of 2 told"
-        assert server.left.wait(10), "it was hung up on, before it had said all"  # type: ignore[attr-defined]
+        assert server.left.wait(60), "it was hung up on, before it had said all"  # type: ignore[attr-defined]
         server.shutdown()
     assert await waiting(database) == 2
 

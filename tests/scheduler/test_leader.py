@@ -14,7 +14,7 @@ import pytest
 from engine.operations.jobs import JOBS
 from tests.api.caller import eventually
 
-END_S_MAX = 30.0
+END_S_MAX = 120.0
 _LEADER = (
     "SELECT a.application_name, a.pid FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
     " WHERE l.locktype = 'advisory' AND l.granted AND a.application_name LIKE 'takt scheduler %' AND l.objsubid = 1"

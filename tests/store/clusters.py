@@ -21,7 +21,7 @@ import pytest
 from engine.store import embedded, embedded_files
 
 REPO = Path(__file__).resolve().parents[2]
-WAIT_S_MAX = 30.0  # A process of its own: attaches, says the server's process id, stays until its input ends, leaves.
+WAIT_S_MAX = 120.0  # A process of its own: attaches, says the server's process id, stays until its input ends, leaves.
 ATTACH = """
 import sys
 from pathlib import Path

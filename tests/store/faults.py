@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 import psycopg
 
-CEILING_S = 30.0
+CEILING_S = 120.0
 GATE = 4_711  # the advisory lock that a held commit waits for
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine.store import embedded
 
-WAIT_S_MAX = 60.0
+WAIT_S_MAX = 120.0
 
 
 @pytest.fixture(scope="module")

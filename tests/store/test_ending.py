@@ -13,7 +13,7 @@ from engine.operations.decider import Decider
 from engine.settings import Settings
 from engine.store.database import Database
 
-END_S_MAX = 20.0
+END_S_MAX = 120.0
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 

@@ -61,7 +61,7 @@ def race(url: str, ask: Callable[[Connection[TupleRow], str], None]) -> int:
         with psycopg.connect(url, autocommit=True) as connection:
             register(connection)
             for number in range(1, CUSTOMERS + 1):
-                together.wait(timeout=30)
+                together.wait(timeout=120)
                 ask(connection, f"c{number}")
 
     with ThreadPoolExecutor(THREADS) as pool:

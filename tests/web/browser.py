@@ -14,7 +14,7 @@ class Browser:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.http = httpx.Client(base_url=service.url, timeout=30.0, headers={"Accept": "text/html"})
+        self.http = httpx.Client(base_url=service.url, timeout=120.0, headers={"Accept": "text/html"})
 
     def __enter__(self) -> "Browser":
         return self
