@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from threading import Lock, Timer
+from threading import Event, Lock, Timer
 from typing import IO, Final
 
 from engine.core.errors import Unavailable
@@ -27,8 +27,8 @@ log = logging.getLogger("takt.render")
 BUNDLE_SNIPPET: Final = "window.vegaEmbed = vegaEmbed;"
 _PROGRAM: Final = "from engine.render.drawing import main; main()"
 _IDLE_S: Final = 300.0
-_PATIENCE_S: Final = 60.0
-_DEATHS_MAX: Final = 2  # on one page: another is not waited for
+_PATIENCE_S: Final = 30.0
+_DEATHS_MAX: Final = 2  # on one page: another is not waited for, and nothing after a chart that took all patience
 _WAITING_MAX: Final = 40
 _SCALE: Final = 2.0
 _BUSY: Final = "Too many charts are being drawn: try again in a moment."
@@ -49,7 +49,7 @@ async def drawn(specs: Iterable[Spec]) -> frozenset[str]:
             log.warning("a chart was not drawn: %s", error.message)
         except Unavailable as error:
             log.warning("charts are not drawn: %s", error.message)
-            deaths += 1
+            deaths += _DEATHS_MAX if isinstance(error, _Stuck) else 1
         undrawn.add(text)
     return frozenset(undrawn)
 
@@ -86,6 +86,10 @@ async def _told(what: str, text: str) -> bytes:
         _waiting -= 1
 
 
+class _Stuck(Unavailable):
+    """Raised where a chart was drawn for so long that the process was ended."""
+
+
 class _Drawer:
     """The process, and who may speak to it: one at a time."""
 
@@ -112,11 +116,17 @@ class _Drawer:
     def _answer(self, what: str, text: str) -> bytes:
         """One at a time: a pipe that both ends fill would stand still for good."""
         process = self._process or self._start()
-        timer = Timer(_PATIENCE_S, process.kill)
+        stuck = Event()
+        timer = Timer(_PATIENCE_S, lambda: (stuck.set(), process.kill()))
         timer.daemon = True
         timer.start()
         try:
             return _asked(process, what, text)
+        except (EOFError, OSError):
+            if not stuck.is_set():
+                raise
+            self._end()
+            raise _Stuck(f"A chart was not drawn within {_PATIENCE_S:.0f} s.") from None
         finally:
             timer.cancel()
 

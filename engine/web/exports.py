@@ -12,6 +12,7 @@ from engine.operations.readout_data import course_data, held_readout_data, reado
 from engine.render.drawing import png
 from engine.render.experiment import Read, experiment_file
 from engine.render.figures import Figure, interactive, intervals
+from engine.render.svg import ChartError
 from engine.web.answers import PageRoute, saved
 from engine.web.experiments import At, Day, Key, draw, seen_at, subject_of
 from engine.web.signing_in import Reader
@@ -51,7 +52,11 @@ async def as_sheet(key: Key, at_us: At, request: Request, _who: Reader) -> Respo
 @router.get("/experiments/{key}/readouts/{at_us}/charts/{chart}.png")
 async def chart_as_png(key: Key, at_us: At, chart: Name, request: Request, _who: Reader) -> Response:
     figure = await _figure(request, key, at_us, chart)
-    return saved(await png(figure.wide), "image/png", f"{key}-{at_us}-{chart}.png")
+    try:
+        pixels = await png(figure.wide)
+    except ChartError:
+        raise NotFound("This chart cannot be drawn. Its numbers are in the table and the CSV.") from None
+    return saved(pixels, "image/png", f"{key}-{at_us}-{chart}.png")
 
 
 @router.get("/experiments/{key}/readouts/{at_us}/charts/{chart}.csv")

@@ -1,6 +1,7 @@
 """Charts of doses and of courses hold the readout's numbers; pages with all of them stay within their size."""
 
 import asyncio
+import signal
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -223,6 +224,19 @@ def test_charts_drawn_elsewhere_are_those_drawn_here_and_a_process_that_died_is_
     with pytest.raises(ChartError, match="cannot be drawn"):
         asyncio.run(drawing.png({"mark": "nonsense"}))
     assert asyncio.run(drawing.png(spec)).startswith(b"\x89PNG")
+
+
+def test_a_page_does_not_wait_again_for_a_process_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    specs = [{**dose_chart(FULL), "description": f"drawn by one that hangs, {number}"} for number in range(3)]
+    asyncio.run(drawing.png(specs[0]))
+    process = drawing._drawer._process  # pyright: ignore[reportPrivateUsage]
+    assert process
+    process.send_signal(signal.SIGSTOP)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(drawing, "_PATIENCE_S", 0.1)
+        assert asyncio.run(drawing.drawn(specs)) == {svg.as_text(each) for each in specs}
+    assert process.wait() == -signal.SIGKILL
+    assert asyncio.run(drawing.drawn(specs)) == frozenset()
 
 
 def test_a_chart_that_cannot_be_drawn_keeps_no_other_from_being_drawn() -> None:

@@ -192,7 +192,9 @@ def test_a_page_is_shown_without_a_chart_that_cannot_be_drawn(
                 assert "reachable over time, as a table" in words(course)
                 assert course.count('class="chart wide"') == 1, "the other metric's"
             assert shown.text.count('class="chart wide"') == whole.count('class="chart wide"') + 1
-            assert ada.get(f"{address}/charts/time-1.png").status_code == 500
+            picture = ada.get(f"{address}/charts/time-1.png")
+            assert picture.status_code == 404
+            assert "cannot be drawn. Its numbers are in the table" in picture.text
             assert rows(ada.get(f"{address}/charts/time-1.csv").text)[0]["effect"] == "1e+308"
         finally:
             connection.execute("DELETE FROM snapshots WHERE computed_us < %s", (computed_us,))
