@@ -5,7 +5,7 @@ The demo is played anew, for its pages change with what is played. One reader ov
 address: the time from the request to the last byte, which is the service's and PostgreSQL's. Then the same of a copy
 with 100 experiments, each with as many readouts as a month brings, and of a customer with 10,000 rows in the journal;
 and of the pages that list what runs, while all of them do.
-Goals: 100 ms in the median for each, and 300,000 bytes for a readout's page.
+Goals: 100 ms in the median for each, 300,000 bytes for a readout's page, and 90 s for the demo to be played.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ from engine.store.database import Database
 
 _GOAL_MS: Final = 100.0
 _GOAL_BYTES: Final = 300_000.0
+_GOAL_DEMO_S: Final = 90.0
 _FEWEST, _MOST, _ENOUGH_S = 7, 40, 2.0
 _EXPERIMENTS: Final = 100
 _READOUTS: Final = 30
@@ -58,10 +59,10 @@ WITH made AS (
     INSERT INTO experiment_log (experiment, entry, at_us, action, author, note, data)
     SELECT number, 1, ended_us, 'stop', 'bench', 'It had run long enough.', '{{}}' FROM made
 )
-INSERT INTO snapshots (experiment, computed_us, as_of_us, took_us, call, readout)
-SELECT m.number, s.computed_us - k * 24 * {_HOUR_US}::bigint, s.as_of_us, s.took_us, s.call, s.readout
+INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)
+SELECT m.number, s.number - k, s.computed_us - k * 24 * {_HOUR_US}::bigint, s.as_of_us, s.took_us, s.call, s.readout
 FROM made m JOIN experiments e ON e.key = regexp_replace(m.key, '-[0-9]+$', '')
-CROSS JOIN LATERAL (SELECT * FROM snapshots WHERE experiment = e.number ORDER BY computed_us DESC LIMIT 1) s
+CROSS JOIN LATERAL (SELECT * FROM snapshots WHERE experiment = e.number ORDER BY number DESC LIMIT 1) s
 CROSS JOIN generate_series(0, %s - 1) k
 """
 _GO_ON = b"UPDATE experiments SET state = 'running', ended_us = NULL, shipped = NULL WHERE state <> 'draft'"
@@ -77,8 +78,13 @@ class Timed(NamedTuple):
 def measure(report: Report, scratch: Path) -> None:
     """Of the demo, and of one with much in it."""
     with embedded.attach(scratch) as server:
+        begun = time.perf_counter()
         url = _demo(server, scratch)
-        report.section("Pages of the demo: 3,000 customers, twelve weeks, four experiments")
+        made_s = time.perf_counter() - begun
+        report.section("The demo: 3,000 customers, twelve weeks, four experiments")
+        judgement = judged(made_s, _GOAL_DEMO_S, "{:.0f} s", at_most=True)
+        report.row("played through the operations, and read", f"{made_s:.0f} s", "", judgement)
+        report.section("Pages of the demo")
         with _reading(url) as reader:
             someone = _someone(url)
             for path in _pages(reader, someone):
