@@ -98,11 +98,13 @@ def break_even(strata_of_pairs: Sequence[Stratum[PairMoments]], level: Level) ->
     angles = _parts(excess, _turns(usable, money, lost, unit))
     parts = tuple((unit * tan(a), inf if b == _LAST else unit * tan(b)) for a, b in angles)
     loss = money.effect / lost.effect if lost.effect else None
+    if loss is not None and not 0 <= atan(loss / unit) < _LAST:  # such as where losses differ by their rounding alone
+        loss = None
     return BreakEven(
         BREAK_EVEN,
         FIELLER,
         level,
-        loss if loss is not None and loss >= 0 else None,
+        loss,
         parts,
         _sentence(parts, money.effect),
     )

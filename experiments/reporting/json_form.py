@@ -6,12 +6,13 @@ numbers is refused, and so is one whose parts do not agree (`reporting.agreement
 """
 
 import json
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
 from enum import Enum
 from functools import lru_cache
-from math import inf, isfinite, isinf
+from math import inf, isinf
 from types import NoneType, UnionType
 from typing import Any, Final, NoReturn, cast, get_args, get_origin, get_type_hints
 
@@ -143,10 +144,12 @@ def _scalar(kind: Any, found: Any, where: str) -> Any:
     if kind is float and isinstance(found, str) and found in _INFINITE:
         return _INFINITE[found]
     if isinstance(found, int | float) and not isinstance(found, bool):
-        if not (abs(found) <= _LARGEST if isinstance(found, int) else isfinite(found)):
+        # Writers of JSON may spell out a float: PostgreSQL's jsonb tells 1e19 with all its digits.
+        most = sys.float_info.max if kind is float else _LARGEST
+        if not abs(found) <= most:
             raise ValueError(f"{where}: found a number too large to compute with")
         if kind is float:
-            return found
+            return found if abs(found) <= _LARGEST else float(found)
     if isinstance(found, kind) and (kind is bool or not isinstance(found, bool)):
         return found
     raise ValueError(f"{where}: found {found!r}, expected {kind.__name__}")

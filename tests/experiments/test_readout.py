@@ -207,6 +207,15 @@ def test_json_with_an_effect_moved_is_refused_as_its_verdict_no_longer_follows()
         Readout.from_json(json.dumps(read))
 
 
+@pytest.mark.parametrize("number", [10**19, 2**53 + 2, -(10**300)])
+def test_an_amount_may_be_spelled_out_as_postgresql_does(number: int) -> None:
+    read = json.loads(SHIPPING.to_json())
+    read["metrics"][0]["arms"][0]["numerator"] = number
+    found = Readout.from_json(json.dumps(read))
+    assert found.metrics[0].arms[0].numerator == float(number)
+    assert Readout.from_json(found.to_json()) == found
+
+
 def test_something_else_than_an_object_is_refused() -> None:
     with pytest.raises(ValueError, match="no JSON object"):
         Readout.from_json("[]")

@@ -3,7 +3,8 @@
 # pyright: reportOperatorIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # An estimate's numbers may be None, and scipy has no types: a test that expects a number fails without one anyway.
 
-from math import inf
+from dataclasses import replace
+from math import inf, nextafter
 
 import numpy as np
 import pytest
@@ -101,6 +102,16 @@ def test_nothing_told_apart_ties_at_any_loss():
     found = known(0.0, 0.05)
     assert found.parts == ((0.0, inf),)
     assert "any loss of reach" in found.sentence
+
+
+def test_losses_that_differ_by_their_rounding_alone_make_no_tie_at_an_astronomic_loss():
+    rng = np.random.default_rng(19)
+    one, other = pairs(draw(rng, 500)), pairs(draw(rng, 500, 0.3))
+    other = replace(other, mean_y=nextafter(one.mean_y, 0.0))
+    assert value.break_even([Stratum(one, replace(other, mean_y=one.mean_y))], LEVEL).loss is None
+    found = value.break_even([Stratum(one, other)], LEVEL)
+    assert found.is_known
+    assert found.loss is None
 
 
 def test_losses_in_between_alone_may_tell_variants_apart():
