@@ -104,8 +104,8 @@ async def get_decisions(
     openapi_extra=body(PreferencesIn, PREFERENCES, KeyScope.INGEST),
 )
 async def put_preferences(customer_id: CustomerId, request: Request, _key: Ingests) -> Response:
-    """Replaces them all. A choice replaces the limit of every budget that selects only that channel or topic; where
-    there is none, it is a budget of the customer's own, over seven days."""
+    """Replaces them all. A choice is a number of contacts: it replaces the limit of every budget that selects only that
+    channel or topic; where there is none, it is a budget of the customer's own, over seven days."""
     given = await body_of(request, PreferencesIn)
     preferences: list[Preference] = []
     for index, each in enumerate(given.preferences):

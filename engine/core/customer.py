@@ -16,11 +16,15 @@ from engine.core.suppression import Consent, Suppression, in_force
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """A customer's own limit for one channel or one topic (None: as many as you like)."""
+    """A customer's own limit for one channel or one topic (None: as many as you like).
+
+    It is a number of contacts; `by_weight`, for one of before that was so: what the budget that it replaces counts.
+    """
 
     channel: str | None
     topic: str | None
     limit: int | None
+    by_weight: bool = False
 
 
 class Address(NamedTuple):

@@ -18,7 +18,7 @@ class Gauge:
     """`bit` marks the budget in the policy's list; 0 is for what the policy does not list (choices, ceilings).
 
     `length_us` is 0 unless the window rolls; with no `calendar` either, it is a lifetime. `per` is an index of
-    `Labels`.
+    `Labels`. `is_even`: every contact weighs 1; `is_plain`: each weighs what its ask said.
     """
 
     budget: Budget
@@ -28,13 +28,14 @@ class Gauge:
     length_us: int
     calendar: Calendar | None
     per: int | None
+    is_even: bool
     is_plain: bool
 
     def weigh(self, channel: str, weight: int) -> int:
-        """What a contact weighs: its own weight times the channel's; in a gap all weigh 1."""
+        """What a contact weighs: its own weight times the channel's, or 1."""
         if self.is_plain:
             return weight
-        return 1 if self.budget.is_gap else weight * self.budget.weights.get(channel, 1)
+        return 1 if self.is_even else weight * self.budget.weights.get(channel, 1)
 
     @property
     def is_own(self) -> bool:
@@ -46,9 +47,9 @@ class Gauge:
         return self.calendar is None and not self.length_us
 
 
-def gauge(budget: Budget, bit: int = 0, code: Code | None = None) -> Gauge:
-    """The gauge of a budget, whose refusals bear `code`, or that of a limit or a gap."""
-    window = budget.window
+def gauge(budget: Budget, bit: int = 0, code: Code | None = None, *, is_even: bool = False) -> Gauge:
+    """The gauge of a budget, whose refusals bear `code`, or that of a limit or a gap, in which all weigh 1."""
+    window, is_even = budget.window, is_even or budget.is_gap
     return Gauge(
         budget=budget,
         bit=bit,
@@ -57,7 +58,8 @@ def gauge(budget: Budget, bit: int = 0, code: Code | None = None) -> Gauge:
         length_us=window.effective_us if isinstance(window, Rolling) else 0,
         calendar=window.calendar if isinstance(window, CalendarWindow) else None,
         per=LABEL_OF[budget.per] if budget.per else None,
-        is_plain=not (budget.weights or budget.is_gap),
+        is_even=is_even,
+        is_plain=not (budget.weights or is_even),
     )
 
 

@@ -282,7 +282,7 @@ def _selected(charges: Sequence[Charge], gauge: Gauge, labels: Labels, *, is_sha
         found = [each for each in found if each[_UNCHARGED] != ALL_BUDGETS and name not in each[_UNCHARGED]]
     if gauge.is_plain:
         return found
-    if gauge.budget.is_gap:
+    if gauge.is_even:
         return [each if each[_WEIGHT] == 1 else _weighed(each, gauge) for each in found]
     weights = gauge.budget.weights
     return [_weighed(each, gauge) if each[_LABELS][0] in weights else each for each in found]

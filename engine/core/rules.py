@@ -16,6 +16,7 @@ from engine.core.gauge import LABEL_OF, Gauge, ceiling_gauge, gauge
 from engine.core.policy import (
     DAY_US,
     EVERYTHING,
+    NO_WEIGHTS,
     Budget,
     CalendarWindow,
     CasePause,
@@ -302,21 +303,32 @@ def _gauges(
     over seven days too: a customer who asked for less gets less under any policy.
     """
     found = [each for each in gauges if each.budget.selector.selects(*labels)]
-    chosen: dict[int, int | None] = {}
+    chosen: dict[int, Preference] = {}
     own: list[Gauge] = []
     for choice in preferences:
         if choice.channel not in (None, labels[0]) or choice.topic not in (None, labels[1]):
             continue
         matched = [index for index, each in enumerate(found) if selects_only(each.budget, choice)]
         for index in matched:
-            chosen[index] = _stricter(chosen[index], choice.limit) if index in chosen else choice.limit
-        is_bound = not observing and any(_counts_all(found[index].budget) for index in matched)
+            chosen[index] = _stricter(chosen[index], choice) if index in chosen else choice
+        is_bound = not observing and any(bounds(found[index].budget, choice) for index in matched)
         if choice.limit is not None and not is_bound:
-            own.append(gauge(_own_budget(choice, choice.limit)))
-    for index, limit in chosen.items():
-        each = found[index]
-        found[index] = gauge(replace(each.budget, limit=limit, overrides=()), each.bit)
+            own.append(_chosen(_own_budget(choice, choice.limit), choice))
+    for index, choice in chosen.items():
+        found[index] = _chosen(found[index].budget, choice, found[index].bit)
     return found + own
+
+
+def _chosen(budget: Budget, choice: Preference, bit: int = 0) -> Gauge:
+    """A budget with the limit that a customer chose: so many contacts, whatever each weighs, of whichever priority.
+
+    What left the account is remembered by its weight alone: so a lifetime budget counts what the asks weighed.
+    """
+    budget = replace(budget, limit=choice.limit, overrides=())
+    if choice.by_weight:
+        return gauge(budget, bit)
+    is_lifetime = isinstance(budget.window, Lifetime)
+    return gauge(replace(budget, weights=NO_WEIGHTS, hold_back=None), bit, is_even=not is_lifetime)
 
 
 def _own_budget(choice: Preference, limit: int) -> Budget:
@@ -327,8 +339,10 @@ def _own_budget(choice: Preference, limit: int) -> Budget:
     return Budget(f"own:{choice.channel or choice.topic}", OWN_WINDOW, limit, selector)
 
 
-def _stricter(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else min(one, other)
+def _stricter(one: Preference, other: Preference) -> Preference:
+    if one.limit is None or other.limit is None:
+        return other if one.limit is None else one
+    return min(one, other, key=lambda each: (each.limit, each.by_weight))
 
 
 def selects_only(budget: Budget, choice: Preference) -> bool:
@@ -341,11 +355,11 @@ def selects_only(budget: Budget, choice: Preference) -> bool:
     )
 
 
-def _counts_all(budget: Budget) -> bool:
-    """Whether it bounds all of the one channel, or of the one topic, that it is about."""
+def bounds(budget: Budget, choice: Preference) -> bool:
+    """Whether it bounds all that a choice is about, so that the choice needs no budget of its own beside it."""
     selector = budget.selector
     is_whole = (selector.channels is None or selector.topics is None) and not (selector.campaigns or selector.teams)
-    return is_whole and budget.per is None and not budget.shadow
+    return selects_only(budget, choice) and is_whole and budget.per is None and not budget.shadow
 
 
 def _reach_us(window: Window) -> int:

@@ -125,7 +125,8 @@ def suppression_data(suppression: Suppression) -> dict[str, Any]:
 
 
 def preference_data(preference: Preference) -> dict[str, Any]:
-    return {"channel": preference.channel, "topic": preference.topic, "limit": preference.limit}
+    data = {"channel": preference.channel, "topic": preference.topic, "limit": preference.limit}
+    return data if preference.by_weight else data | {"counts": "contacts"}
 
 
 def consents_of(data: Iterable[Mapping[str, Any]]) -> tuple[Consent, ...]:
@@ -153,7 +154,9 @@ def suppressions_of(data: Iterable[Mapping[str, Any]]) -> tuple[Suppression, ...
 
 
 def preferences_of(data: Iterable[Mapping[str, Any]]) -> tuple[Preference, ...]:
-    return tuple(Preference(each["channel"], each["topic"], each["limit"]) for each in data)
+    return tuple(
+        Preference(each["channel"], each["topic"], each["limit"], by_weight="counts" not in each) for each in data
+    )
 
 
 def outcomes_data(outcomes: Outcomes) -> dict[str, Any]:

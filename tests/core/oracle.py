@@ -7,12 +7,12 @@ it; days and quiet hours are read off the wall clock (`clocks`); conditions are 
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from engine.core.account import Contact, Lease
-from engine.core.customer import Customer
+from engine.core.customer import Customer, Preference
 from engine.core.policy import (
     Budget,
     CalendarWindow,
@@ -151,6 +151,17 @@ def allows(case: Case, now: int) -> bool:
     return not binding(case, now)
 
 
+class Chosen(Budget):
+    """A budget whose limit the customer chose: a number of contacts."""
+
+
+def as_chosen(budget: Budget, choice: Preference, limit: int | None) -> Budget:
+    if choice.by_weight:
+        return replace(budget, limit=limit, overrides=())
+    values = {each.name: getattr(budget, each.name) for each in fields(Budget)}
+    return Chosen(**values | {"limit": limit, "overrides": (), "weights": {}, "hold_back": None})
+
+
 def chosen(case: Case) -> Iterator[Budget]:
     """The budgets that select the ask, with an experiment's patch and then the customer's own choices in force."""
     ask = case.ask
@@ -167,10 +178,12 @@ def chosen(case: Case) -> Iterator[Budget]:
         if (each.channel in (None, ask.channel) and each.topic in (None, ask.topic))
     ]
     for each in selected:
-        mine = [choice.limit for choice in choices if is_for(choice.channel, choice.topic, each)]
+        mine = [choice for choice in choices if is_for(choice.channel, choice.topic, each)]
         if mine:
-            numbers = [limit for limit in mine if limit is not None]
-            each = replace(each, limit=min(numbers) if numbers else None, overrides=())  # noqa: PLW2901 - the choice
+            numbers = [choice.limit for choice in mine if choice.limit is not None]
+            limit = min(numbers) if numbers else None
+            binding = min((choice for choice in mine if choice.limit == limit), key=lambda choice: choice.by_weight)
+            each = as_chosen(each, binding, limit)  # noqa: PLW2901 - the choice
         if each.limit is None and not each.overrides:
             continue
         if each.per is None or getattr(ask, each.per.value) is not None:
@@ -187,7 +200,8 @@ def chosen(case: Case) -> Iterator[Budget]:
         )
         if observes(case) or not bound:
             name = f"own:{choice.channel or choice.topic}"
-            yield Budget(name, Rolling(7 * DAY_US), choice.limit, Selector(channels, topics))
+            own = Budget(name, Rolling(7 * DAY_US), choice.limit, Selector(channels, topics))
+            yield as_chosen(own, choice, choice.limit)
 
 
 def is_for(channel: str | None, topic: str | None, budget: Budget) -> bool:
@@ -284,7 +298,8 @@ def occupancy(case: Case, now: int) -> tuple[int, int]:
 
 
 def weigh(budget: Budget, channel: str, weight: int) -> int:
-    return 1 if budget.is_gap else weight * budget.weights.get(channel, 1)
+    is_counted = isinstance(budget, Chosen) and not isinstance(budget.window, Lifetime)
+    return 1 if budget.is_gap or is_counted else weight * budget.weights.get(channel, 1)
 
 
 def selects(selector: Selector, labels: Ask | Contact) -> bool:

@@ -238,9 +238,10 @@ def consent(random: Random, noon_us: int) -> Consent:
 
 def preference(random: Random) -> Preference:
     chosen = random.choice((None, 0, 1, 1, 2, 3))
+    by_weight = one_in(random, 4)
     if one_in(random, 2):
-        return Preference(random.choice(CHANNELS), None, chosen)
-    return Preference(None, random.choice(TOPICS), chosen)
+        return Preference(random.choice(CHANNELS), None, chosen, by_weight)
+    return Preference(None, random.choice(TOPICS), chosen, by_weight)
 
 
 def customer(random: Random, noon_us: int) -> Customer:

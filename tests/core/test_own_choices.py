@@ -2,14 +2,16 @@
 
 import pytest
 
-from engine.core.account import Contact, Lease
+from engine.core.account import Account, Contact, Lease
 from engine.core.customer import UNKNOWN, Customer, Preference
-from engine.core.decision import needs_since_us
+from engine.core.decision import decide, needs_since_us
 from engine.core.policy import (
     DAY_US,
     MINUTE_US,
     Budget,
     Condition,
+    HoldBack,
+    Lifetime,
     Operator,
     Override,
     Per,
@@ -98,6 +100,49 @@ def test_a_choice_bounds_the_whole_channel_where_the_budget_about_it_counts_a_pa
     assert answer(policy(budget), other, ask=ask).verdict is Verdict.ALLOW
     decision = answer(policy(budget), other, ask=ask, customer=customer)
     assert (decision.verdict, [each.rule for each in decision.reasons]) == (Verdict.DEFER, ["own:push"])
+
+
+BUDGETS = {
+    "held back": Budget("push-weekly", Rolling(WEEK_US), 3, PUSH, hold_back=HoldBack(1, 70)),
+    "by weight": Budget("push-weekly", Rolling(WEEK_US), 20, PUSH, weights={"push": 2}),
+    "a part": Budget("push-weekly", Rolling(WEEK_US), 9, PUSH, per=Per.TEAM, hold_back=HoldBack(3, 70)),
+}
+
+
+@pytest.mark.parametrize("budget", [*BUDGETS.values(), None], ids=[*BUDGETS, "of their own"])
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_choice_is_a_number_of_contacts_whatever_they_weigh_or_is_held_back(budget: Budget | None, limit: int):
+    """ "At most 1 a week" was none for good, without a `retry_at`: all of it was held back for higher priority. Under
+    a weight of 2, "at most 2" was 1."""
+    rules = policy(budget) if budget else policy()
+    customer = Customer(preferences=(Preference("push", None, limit),))
+    contacts: list[Contact] = []
+    for seq in range(1, limit + 1):
+        ask = Ask("push", "news", team="crm", priority=50, weight=5)
+        decision = answer(rules, *contacts, ask=ask, customer=customer)
+        assert decision.verdict is Verdict.ALLOW
+        assert {(each.limit, each.used) for each in decision.budgets} == {(limit, seq)}
+        contacts.append(decision.contact(ask, seq)._replace(lease=Lease.SETTLED))
+    more = answer(rules, *contacts, ask=Ask("push", "news", team="crm", priority=100), customer=customer)
+    assert more.verdict is Verdict.DEFER
+    assert {(each.code, each.frees_at_us) for each in more.reasons} == {(Code.LIMIT, contacts[0].end_us + WEEK_US)}
+
+
+def test_of_a_lifetime_a_choice_counts_what_asks_weighed_which_is_all_that_is_remembered():
+    calls = Budget("calls", Lifetime(), 6, PUSH, weights={"push": 3})
+    customer = Customer(preferences=(Preference("push", None, 2),))
+    for weight, used in ((1, 2), (2, 3)):
+        account = Account(contacts=[sent(NOW_US - DAY_US, weight=weight)])
+        gone = Account(totals={("push", "news"): weight})
+        lines = {decide(policy(calls), customer, each, ASK, NOW_US).budgets for each in (account, gone)}
+        allowed = used <= 2
+        assert lines == {(BudgetLine("calls", 2, used if allowed else used - 1, None, False),)}
+
+
+@pytest.mark.parametrize("budget", [BUDGETS["held back"], BUDGETS["by weight"]], ids=["held back", "by weight"])
+def test_a_choice_of_before_it_was_a_number_of_contacts_keeps_its_meaning(budget: Budget):
+    customer = Customer(preferences=(Preference("push", None, 1, by_weight=True),))
+    assert answer(policy(budget), customer=customer).verdict is Verdict.DENY
 
 
 def test_an_account_must_reach_back_for_a_choice():

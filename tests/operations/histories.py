@@ -189,7 +189,12 @@ class History:
         if kind < 0.5:
             return Lift(customer_id, scope)
         if kind < 0.7:
-            choices = (Preference("email", None, 3), Preference("push", None, None), Preference(None, "promotions", 4))
+            choices = (
+                Preference("email", None, 3),
+                Preference("push", None, None),
+                Preference(None, "promotions", 4),
+                Preference("sms", None, 3, by_weight=choose((True, False))),  # as journals of before have it, or now
+            )
             return PutPreferences(customer_id, tuple(self.random.sample(choices, self.random.randint(0, 2))))
         attributes = choose(({}, {"tier": "gold"}, {"existing_customer": True, "score": 0.5}))
         consents = choose(((), (Consent(Scope("email", None), choose((True, False)), now_us, "form", "v1"),)))

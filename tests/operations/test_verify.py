@@ -9,13 +9,14 @@ from psycopg.types.json import Jsonb
 
 from engine.core.account import Account
 from engine.core.account_row import Lexicon, decode, encode
+from engine.core.customer import Preference
 from engine.core.policy import DAY_US, HOUR_US, OnExpiry
 from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.core.verdict import Ask, Verdict
 from engine.operations import policies
 from engine.operations.decide import AskCommand, Mode
 from engine.operations.decider import Decider
-from engine.operations.file import PutCustomer, Suppress
+from engine.operations.file import Filed, PutCustomer, PutPreferences, Suppress
 from engine.operations.replay import Finding
 from engine.operations.resolve import ConfirmCommand, RecordCommand, ReleaseCommand
 from engine.operations.verify import Report, verify
@@ -106,6 +107,27 @@ async def test_decisions_of_other_time_zones_are_skipped_and_counted(decider: De
     change(database_url, "UPDATE rulesets SET tzdata_version = '1999a'")
     report = await verify(decider.database)
     assert (report.decisions, report.skipped, report.entries, report.faults) == (0, 1, 1, 0)
+
+
+async def test_a_choice_of_before_it_was_a_number_of_contacts_is_told_as_it_was(
+    decider: Decider, database_url: str
+) -> None:
+    held = PLAIN.replace("limit: 1,", "limit: 3, hold_back: {keep: 1, for_priority: 70},")
+    await policies.activate(decider.database, held, author="test")
+    answers: list[Verdict] = []
+    for number, by_weight in enumerate((True, False)):
+        choice = Preference("push", None, 1, by_weight=by_weight)
+        filed = await decider.settle(PutPreferences("ada", (choice,)))
+        assert isinstance(filed, Filed)
+        assert filed.changed, "said again, it is what it says"
+        answers.append((await decider.ask(AskCommand("ada", f"m{number}", Ask("push", "news")), Mode.RESERVE)).verdict)
+    assert answers == [Verdict.DENY, Verdict.ALLOW]
+    with psycopg.connect(database_url) as connection:
+        found = connection.execute("SELECT data FROM changes ORDER BY seq").fetchall()
+    before = {"channel": "push", "topic": None, "limit": 1}
+    assert [each for (each,) in found] == [[before], [{**before, "counts": "contacts"}]]
+    report = await verify(decider.database)
+    assert (report.decisions, report.skipped, report.faults) == (2, 0, 0), shown(report)
 
 
 async def test_customers_whom_a_clock_ran_ahead_of_are_named(decider: Decider, database_url: str) -> None:
