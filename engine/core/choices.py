@@ -25,7 +25,7 @@ from engine.core.policy import (
     Topic,
     Window,
 )
-from engine.core.rules import OWN_WINDOW, Rules, selects_only
+from engine.core.rules import OWN_WINDOW, Rules, bounds
 from engine.core.suppression import Scope, SuppressionReason, has_consent
 from engine.core.windows import Calendar
 
@@ -248,11 +248,12 @@ def _limited(preference: Preference) -> Choice:
 
 
 def _budget(policy: Policy, choice: Preference) -> Budget | None:
-    """Whose limit a choice replaces; of several that of the longest window, which binds most. No limit is usual where
-    the policy only observes: a choice is a limit of its own there."""
+    """Whose limit a choice replaces, of those that count all that it is about; of several that of the longest window,
+    which binds most. Nothing is usual where the policy only observes, or counts a part: a choice is a limit of its own
+    there."""
     if policy.mode is PolicyMode.OBSERVE:
         return None
-    mine = (each for each in policy.budgets if not each.shadow and selects_only(each, choice))
+    mine = (each for each in policy.budgets if bounds(each, choice))
     return max(mine, key=lambda each: _length_us(each.window), default=None)
 
 

@@ -308,7 +308,7 @@ def _gauges(
     for choice in preferences:
         if choice.channel not in (None, labels[0]) or choice.topic not in (None, labels[1]):
             continue
-        matched = [index for index, each in enumerate(found) if selects_only(each.budget, choice)]
+        matched = [index for index, each in enumerate(found) if _selects_only(each.budget, choice)]
         for index in matched:
             chosen[index] = _stricter(chosen[index], choice) if index in chosen else choice
         is_bound = not observing and any(bounds(found[index].budget, choice) for index in matched)
@@ -345,7 +345,7 @@ def _stricter(one: Preference, other: Preference) -> Preference:
     return min(one, other, key=lambda each: (each.limit, each.by_weight))
 
 
-def selects_only(budget: Budget, choice: Preference) -> bool:
+def _selects_only(budget: Budget, choice: Preference) -> bool:
     """Whether a budget is about that one channel, or that one topic, and so is the customer's to set."""
     if budget.is_gap:
         return False
@@ -359,7 +359,7 @@ def bounds(budget: Budget, choice: Preference) -> bool:
     """Whether it bounds all that a choice is about, so that the choice needs no budget of its own beside it."""
     selector = budget.selector
     is_whole = (selector.channels is None or selector.topics is None) and not (selector.campaigns or selector.teams)
-    return selects_only(budget, choice) and is_whole and budget.per is None and not budget.shadow
+    return _selects_only(budget, choice) and is_whole and budget.per is None and not budget.shadow
 
 
 def _reach_us(window: Window) -> int:

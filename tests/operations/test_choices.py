@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.core.account import Account
-from engine.core.choices import ALL, EVERYTHING, LIMIT_MAX, NONE, USUAL, Choice, Choices, Sort
+from engine.core.choices import ALL, EVERYTHING, LIMIT_MAX, NONE, USUAL, Choice, Choices, Line, Sort
 from engine.core.decision import decide
 from engine.core.errors import TaktError
 from engine.core.events import EventType
 from engine.core.origins import Origin
-from engine.core.policy import DAY_US, MINUTE_US, PolicyMode
+from engine.core.policy import DAY_US, MINUTE_US, Budget, Per, PolicyMode, Rolling, Selector
 from engine.core.rules import OWN_WINDOW, Rules
 from engine.core.suppression import Scope, SuppressionReason, fact, find_suppression
 from engine.core.verdict import Ask, Verdict
@@ -22,6 +22,7 @@ from engine.operations.choices import CHANGES_A_DAY, Choose, Chosen, Heard, Leav
 from engine.operations.erasures import ERASED
 from engine.operations.file import Lift
 from engine.store.customers import NOTHING
+from tests.core import oracle
 from tests.core.strategies import case, dice
 from tests.operations.held_world import NOW_US, RULES, World, event
 
@@ -73,6 +74,23 @@ def test_a_limit_binds_where_the_policy_only_observes() -> None:
     assert [each.type for each in world.batch.events] == ["opted_down"]
     assert [world.ask(each) for each in ("m-1", "m-2")] == [Verdict.ALLOW, Verdict.DEFER]
     assert [world.ask(f"n-{each}", topic="news") for each in range(5)] == [Verdict.ALLOW] * 5
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"selector": Selector(frozenset({"email"}), frozenset({"promotions"}))}, {"per": Per.CAMPAIGN}],
+    ids=["some topics", "per campaign"],
+)
+def test_where_a_budget_counts_a_part_nothing_is_usual_of_the_whole(more: dict[str, Any]) -> None:
+    """The page said "usual: at most 3 a day"; who chose 5 a day had opted up, and got 5 a week."""
+    daily = Budget("daily", Rolling(DAY_US), 3, **{"selector": Selector(frozenset({"email"})), **more})
+    world = World(Rules(1, replace(RULES.policy, budgets=(daily,))))
+    found = choose(world, (Scope("email"), Choice(Sort.LIMIT, 5)))
+    (line,) = [each for each in found.channels if each.scope == Scope("email")]
+    assert (line.choice, line.window, line.usual) == (Choice(Sort.LIMIT, 5), OWN_WINDOW, None)
+    assert [each.type for each in world.batch.events] == ["opted_down"]
+    asked = [world.ask(f"m-{each}", topic=("news", "promotions")[each % 2], campaign=str(each)) for each in range(6)]
+    assert asked == [Verdict.ALLOW] * 5 + [Verdict.DEFER]
 
 
 def test_of_who_was_erased_nothing_is_written_and_nothing_allowed() -> None:
@@ -219,7 +237,33 @@ def test_every_choice_holds_is_one_outcome_and_moves_nothing_else(seed: int) -> 
         if to == NONE:
             _nothing_gets_through(batch, held, line.scope)
             assert batch.events[-1].type == EventType.UNSUBSCRIBED
+        if stands is not None and stands.choice.limit is not None:
+            _binds_in_its_window(drawn, held, stands)
         held.now_us += 1
+
+
+def _binds_in_its_window(drawn: oracle.Case, held: Held, line: Line) -> None:
+    """A budget that counts all of the line has the limit that was chosen, or a stricter one, in the window named."""
+    scope, limit = line.scope, line.choice.limit
+    channels = frozenset({scope.channel}) if scope.channel else None
+    topics = frozenset({scope.topic}) if scope.topic else None
+    for channel in channels or ("email", "push"):
+        for topic in topics or drawn.rules.policy.topics or ("promotions",):
+            declared = drawn.rules.topic(topic)
+            if declared is None or declared.exempt:
+                continue
+            ask = Ask(channel, topic)
+            case = replace(drawn, customer=held.customer, contacts=(), ask=ask, variants={})
+            assert any(
+                each.selector == Selector(channels, topics)
+                and each.per is None
+                and not each.shadow
+                and each.window == line.window
+                and limit is not None
+                and each.limit is not None
+                and each.limit <= limit
+                for each in oracle.chosen(case)
+            ), (scope, line)
 
 
 def _nothing_gets_through(batch: Batch, held: Held, scope: Scope) -> None:
