@@ -202,20 +202,19 @@ def _policy(rules: Rules, customer: Customer, customer_id: str, now_us: int) -> 
 
 
 def _type(move: Move) -> EventType:
-    """A limit of one's own that is the usual one is a step down all the same: it stays when the usual one rises."""
+    """A limit of one's own that is the usual one is a step down all the same, and as many as there are a step up where
+    no limit is usual: they stay when the usual one moves."""
     was, to = move.line.choice, move.to
     if to.sort is Sort.NONE:
         return EventType.UNSUBSCRIBED
     if was.sort is Sort.NONE:
         return EventType.RESUBSCRIBED
-    before, after = _amount(move.line, was), _amount(move.line, to)
-    is_less = after < before or (after == before and to.sort is not Sort.USUAL)
-    return EventType.OPTED_DOWN if is_less else EventType.OPTED_UP
+    return EventType.OPTED_DOWN if _amount(move.line, to) < _amount(move.line, was) else EventType.OPTED_UP
 
 
-def _amount(line: Line, choice: Choice) -> float:
+def _amount(line: Line, choice: Choice) -> tuple[float, int]:
     limit = line.usual if choice.sort is Sort.USUAL else choice.limit
-    return _ENDLESS if limit is None else limit
+    return _ENDLESS if limit is None else limit, (Sort.LIMIT, Sort.USUAL, Sort.ALL).index(choice.sort)
 
 
 def _line(

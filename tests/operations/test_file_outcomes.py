@@ -1,12 +1,16 @@
 """What is put on file, and not told as an event, is an outcome all the same: of the same type and time."""
 
+from dataclasses import replace
+
 import pytest
 
 from engine.core.customer import Preference
 from engine.core.events import TAKT_SOURCE
+from engine.core.policy import PolicyMode
+from engine.core.rules import Rules
 from engine.core.suppression import Scope, Suppression, SuppressionReason
 from engine.operations.file import Lift, PutPreferences, Suppress
-from tests.operations.held_world import NOW_US, World, event
+from tests.operations.held_world import NOW_US, RULES, World, event
 
 EMAIL, PROMOTIONS = Scope("email"), Scope(None, "promotions")
 
@@ -69,6 +73,24 @@ def test_limits_of_their_own_are_outcomes_line_by_line() -> None:
         assert sorted(each.type for each in world.batch.events) == types, limits
         assert len({each.key for each in world.batch.events}) == len(types)
         world.later(1)
+
+
+@pytest.mark.parametrize("mode", PolicyMode)
+def test_as_many_as_there_are_is_a_step_up_also_from_no_limit(mode: PolicyMode) -> None:
+    """It was an opt-down, and taking it back an opt-up."""
+    world = World(Rules(1, replace(RULES.policy, mode=mode)))
+    scope = EMAIL if mode is PolicyMode.ENFORCE else PROMOTIONS  # of neither any limit is usual
+    for limits in ([(scope, None)], [], [(scope, 9)], [(scope, None)], [(scope, 9)], []):
+        world.do(preferred(*limits))
+        world.later(1)
+    assert [each.type for each in world.batch.events] == [
+        "opted_up",
+        "opted_down",
+        "opted_down",
+        "opted_up",
+        "opted_down",
+        "opted_up",
+    ]
 
 
 def test_an_outcome_of_a_limit_says_which_line_went_from_what_to_what() -> None:
