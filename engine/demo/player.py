@@ -165,9 +165,8 @@ class _Player:
         database = self._decider.database
         async with database.connection() as connection:
             record = await records.experiment(connection, trial.key)
-            now_us = await clock_us(connection)
         # Here, and in no process of its own as a service has it: nobody asks meanwhile, and a process takes seconds.
-        await asyncio.to_thread(refresh, database.url, record.number, now_us)
+        await asyncio.to_thread(refresh, database.url, record.number)
         await watch.act(database, await Readouts(database).newest(trial.key))
         async with database.connection() as connection:
             return (await records.experiment(connection, trial.key)).state != record.state

@@ -36,6 +36,7 @@ from engine.store.analysis import COLUMNS
 from engine.store.cohorts import TREATED, Cohort, Side
 from engine.store.experiments import Holdout, Record
 from engine.store.holdout_readouts import HeldSnapshot, Reader
+from engine.store.snapshots import next_number
 from experiments.aggregates import Aggregates
 from experiments.analysis import readout_of
 from experiments.design import Experiment, Role
@@ -66,24 +67,25 @@ class Held(NamedTuple):
     now_us: int
 
 
-def refresh_held(url: str, number: int, asked_us: int, day: int | None) -> int:
+def refresh_held(url: str, number: int, ticket: int, day: int | None) -> int:
     """Compute the readout of a holdout and keep it, one at a time of an experiment; when it was computed.
 
     `day`: the one that was due so many days after the ship, of which there is one; None: as of now. Raises `Conflict`
     for what cannot be read.
     """
     with analysis.alone(url, number) as connection:
-        done_us = store.computed(connection, number, day, asked_us)
+        done_us = store.computed(connection, number, day, ticket)
         if done_us is not None:
             return done_us
         begun = time.perf_counter()
+        place = next_number(connection)
         try:
             with analysis.one_instant(connection):
                 found, span, now_us = read_held(connection, number, day)
         except ExperimentError as error:
             raise Conflict(f"the readout cannot be made: {error}") from error
         took_us, call = round((time.perf_counter() - begun) * 1e6), gravest(found.readout)
-        store.add(connection, HeldSnapshot(number, now_us, span.as_of_us, took_us, day, call, found.document))
+        store.add(connection, HeldSnapshot(number, place, now_us, span.as_of_us, took_us, day, call, found.document))
         return now_us
 
 

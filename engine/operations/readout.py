@@ -69,16 +69,18 @@ class Brought(NamedTuple):
     events: Any
 
 
-def refresh(url: str, number: int, asked_us: int) -> int:
+def refresh(url: str, number: int, ticket: int | None = None) -> int:
     """Compute a readout and keep it, one at a time of an experiment; when it was computed.
 
-    Who waited for another that began at `asked_us` or later takes that one. Raises `Conflict` for what cannot be read.
+    Who waited for another that began after their ticket was drawn takes that one. Raises `Conflict` for what cannot be
+    read.
     """
     with store.alone(url, number) as connection:
-        fresh = snapshots.newest_since(connection, number, asked_us)
+        fresh = None if ticket is None else snapshots.since(connection, number, ticket)
         if fresh is not None:
             return fresh
         begun = time.perf_counter()
+        place = snapshots.next_number(connection)
         try:
             with store.one_instant(connection):
                 record = experiments.current(connection, number)  # its plan too is of this instant: phases come and go
@@ -90,7 +92,8 @@ def refresh(url: str, number: int, asked_us: int) -> int:
             raise Conflict(f"the readout cannot be made: {error}") from error
         took_us = round((time.perf_counter() - begun) * 1e6)
         call = gravest(found.readout)
-        snapshots.add(connection, Snapshot(number, analysis.now_us, analysis.as_of_us, took_us, call, found.document))
+        seen = analysis.now_us, analysis.as_of_us
+        snapshots.add(connection, Snapshot(number, place, *seen, took_us, call, found.document))
         return analysis.now_us
 
 

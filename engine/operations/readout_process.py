@@ -17,14 +17,14 @@ _PROGRAM: Final = "from engine.operations.readout_process import main; main()"
 _KNOWN: Final = {each.code: each for each in (Conflict, DatabaseUnavailable, NotFound)}
 
 
-async def refreshed(url: str, number: int, asked_us: int) -> int:
+async def refreshed(url: str, number: int, ticket: int) -> int:
     """`readout.refresh` in a process of its own, which is killed where nobody waits for it any more."""
-    return await _told({"url": url, "number": number, "asked_us": asked_us})
+    return await _told({"url": url, "number": number, "ticket": ticket})
 
 
-async def held_refreshed(url: str, number: int, asked_us: int, day: int | None) -> int:
+async def held_refreshed(url: str, number: int, ticket: int, day: int | None) -> int:
     """`holdout_readout.refresh_held`, likewise."""
-    return await _told({"url": url, "number": number, "asked_us": asked_us, "day": day})
+    return await _told({"url": url, "number": number, "ticket": ticket, "day": day})
 
 
 async def _told(what: dict[str, Any]) -> int:

@@ -60,7 +60,11 @@ class Readouts:
         """The newest readout, or the newest that was there at an instant; raises `NotFound`."""
         async with self._database.connection() as connection:
             record = await experiments.experiment(connection, key)
-            snapshot = await snapshots.newest(connection, record.number, at_us)
+            snapshot = (
+                await snapshots.newest(connection, record.number)
+                if at_us is None
+                else await snapshots.newest_by(connection, record.number, at_us)
+            )
             if snapshot is None:
                 when = "yet: it is read every hour, and whenever somebody wants it" if at_us is None else "from by then"
                 raise NotFound(f"there is no readout of {key!r} {when}")
@@ -95,12 +99,12 @@ class Readouts:
         """
         async with self._database.connection() as connection:
             record = await experiments.experiment(connection, key)
-            asked_us = await clock_us(connection)
+            ticket = await snapshots.ticket(connection)
         if record.state == State.DRAFT:
             raise Conflict(f"{key!r} is a draft: there is nothing to read before it was started")
         async with self._turn:
-            if not await self._is_fresh(record, asked_us):
-                await refreshed(self._database.url, record.number, asked_us)
+            if not await self._is_fresh(record, ticket):
+                await refreshed(self._database.url, record.number, ticket)
         return await self.newest(key)
 
     async def newest_held(self, key: str, day: int | None = None) -> HeldKept:
@@ -118,14 +122,14 @@ class Readouts:
         not there. Raises `NotFound`, and `Conflict` for what is not over yet, or cannot be read."""
         async with self._database.connection() as connection:
             record, _ = await _held(connection, key)
-            asked_us = await clock_us(connection)
+            ticket = await snapshots.ticket(connection)
         async with self._turn:
-            if day is not None or not await self._has_asked(record, asked_us):
-                await held_refreshed(self._database.url, record.number, asked_us, day)
+            if day is not None or not await self._has_asked(record, ticket):
+                await held_refreshed(self._database.url, record.number, ticket, day)
         async with self._database.connection() as connection:
             record, holdout = await _held(connection, key)
             found = (
-                await holdout_readouts.newest_asked(connection, record.number, asked_us)
+                await holdout_readouts.newest_asked(connection, record.number, ticket)
                 if day is None
                 else await holdout_readouts.newest(connection, record.number, day)
             )
@@ -149,14 +153,14 @@ class Readouts:
                         found.append((at_us, Due(record, day)))
         return [each for _, each in sorted(found, key=lambda each: each[0])]
 
-    async def _has_asked(self, record: Record, asked_us: int) -> bool:
+    async def _has_asked(self, record: Record, ticket: int) -> bool:
         async with self._database.connection() as connection:
-            return await holdout_readouts.newest_asked(connection, record.number, asked_us) is not None
+            return await holdout_readouts.newest_asked(connection, record.number, ticket) is not None
 
-    async def _is_fresh(self, record: Record, asked_us: int) -> bool:
+    async def _is_fresh(self, record: Record, ticket: int) -> bool:
         async with self._database.connection() as connection:
             found = await snapshots.newest(connection, record.number)
-        return found is not None and found.computed_us >= asked_us
+        return found is not None and found.number > ticket
 
 
 def _read(past: Past) -> Reading | None:

@@ -91,11 +91,16 @@ class ExposureRow(SQLModel, table=True):
 
 
 class SnapshotRow(SQLModel, table=True):
-    """A readout as it was computed. `call` is the verdict's one word, of the treatments' the gravest."""
+    """A readout as it was computed. `number` is its place in the order of all; `call` is the verdict's one word, of the
+    treatments' the gravest."""
 
     __tablename__ = "snapshots"
-    __table_args__ = (PrimaryKeyConstraint("experiment", "computed_us", name="snapshots_pkey"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("experiment", "computed_us", name="snapshots_pkey"),
+        UniqueConstraint("experiment", "number", name="snapshots_number"),
+    )
     experiment: int = Field(sa_type=Integer, nullable=False, foreign_key="experiments.number")
+    number: int = Field(sa_type=BigInteger, nullable=False)
     computed_us: int = Field(sa_type=BigInteger, nullable=False)
     as_of_us: int = Field(sa_type=BigInteger, nullable=False)
     took_us: int = Field(sa_type=BigInteger, nullable=False)
@@ -126,8 +131,10 @@ class HoldoutReadoutRow(SQLModel, table=True):
     __table_args__ = (
         PrimaryKeyConstraint("experiment", "computed_us", name="holdout_readouts_pkey"),
         UniqueConstraint("experiment", "day", name="holdout_readouts_day"),
+        UniqueConstraint("experiment", "number", name="holdout_readouts_number"),
     )
     experiment: int = Field(sa_type=Integer, nullable=False, foreign_key="experiments.number")
+    number: int = Field(sa_type=BigInteger, nullable=False)
     computed_us: int = Field(sa_type=BigInteger, nullable=False)
     as_of_us: int = Field(sa_type=BigInteger, nullable=False)
     took_us: int = Field(sa_type=BigInteger, nullable=False)

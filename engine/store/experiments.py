@@ -120,10 +120,12 @@ async def running(connection: Connection) -> list[Record]:
 
 
 async def ended_unread(connection: Connection, since_us: int) -> list[Record]:
-    """Those that have ended since an instant, and of whose end there is no readout yet."""
+    """Those that have ended since an instant, and whose newest readout is not as of their end. One that was computed
+    later may have looked before the end was there to see, or under a clock that was set back."""
     cursor = await connection.execute(
-        f"SELECT {_RECORD} FROM experiments e WHERE ended_us >= %s AND NOT EXISTS"
-        " (SELECT FROM snapshots s WHERE s.experiment = e.number AND s.computed_us >= e.ended_us) ORDER BY number",
+        f"SELECT {_RECORD} FROM experiments e WHERE ended_us >= %s AND ended_us IS DISTINCT FROM"
+        " (SELECT as_of_us FROM snapshots s WHERE s.experiment = e.number ORDER BY s.number DESC LIMIT 1)"
+        " ORDER BY number",
         (since_us,),
     )
     return [Record._make(row) for row in await cursor.fetchall()]

@@ -15,13 +15,15 @@ from engine.store.database import Connection
 from engine.store.experiments import HOLDOUT, Holdout
 
 Reader: TypeAlias = SyncConnection[TupleRow]  # of a readout: the connection that `analysis.alone` opens
-_KEPT = "experiment, computed_us, as_of_us, took_us, day, call, readout"
+_KEPT = "experiment, number, computed_us, as_of_us, took_us, day, call, readout"
 
 
 class HeldSnapshot(NamedTuple):
-    """`computed_us`: the instant of the database that it saw; what lies before `as_of_us` of that was analysed."""
+    """`computed_us`: the instant of the database that it saw; what lies before `as_of_us` of that was analysed.
+    `number` puts the readouts of a holdout in order, as those of its experiment (`snapshots`)."""
 
     experiment: int
+    number: int
     computed_us: int
     as_of_us: int
     took_us: int
@@ -42,19 +44,19 @@ async def newest(connection: Connection, experiment: int, day: int | None = None
     """The newest; with `day` the one that was due then."""
     cursor = await connection.execute(
         f"SELECT {_KEPT} FROM holdout_readouts WHERE experiment = %s AND (%s::int IS NULL OR day = %s)"
-        " ORDER BY computed_us DESC LIMIT 1",
+        " ORDER BY number DESC LIMIT 1",
         (experiment, day, day),
     )
     row = await cursor.fetchone()
     return HeldSnapshot._make(row) if row else None
 
 
-async def newest_asked(connection: Connection, experiment: int, since_us: int) -> HeldSnapshot | None:
-    """The newest that somebody asked for, if it was computed at an instant or later."""
+async def newest_asked(connection: Connection, experiment: int, ticket: int) -> HeldSnapshot | None:
+    """The newest that somebody asked for, if it was begun after the ticket was drawn."""
     cursor = await connection.execute(
-        f"SELECT {_KEPT} FROM holdout_readouts WHERE experiment = %s AND day IS NULL AND computed_us >= %s"
-        " ORDER BY computed_us DESC LIMIT 1",
-        (experiment, since_us),
+        f"SELECT {_KEPT} FROM holdout_readouts WHERE experiment = %s AND day IS NULL AND number > %s"
+        " ORDER BY number DESC LIMIT 1",
+        (experiment, ticket),
     )
     row = await cursor.fetchone()
     return HeldSnapshot._make(row) if row else None
@@ -75,12 +77,13 @@ async def holdouts(connection: Connection) -> list[Holdout]:
     return [Holdout._make(row) for row in await cursor.fetchall()]
 
 
-def computed(connection: Reader, experiment: int, day: int | None, since_us: int) -> int | None:
-    """When the readout of a day was computed, or the newest that somebody asked for at `since_us` or later."""
+def computed(connection: Reader, experiment: int, day: int | None, ticket: int) -> int | None:
+    """When the readout of a day was computed, or the newest that somebody asked for after the ticket was drawn."""
     row = connection.execute(
-        "SELECT max(computed_us) FROM holdout_readouts WHERE experiment = %s"
-        " AND CASE WHEN %s::int IS NULL THEN day IS NULL AND computed_us >= %s ELSE day = %s END",
-        (experiment, day, since_us, day),
+        "SELECT computed_us FROM holdout_readouts WHERE experiment = %s"
+        " AND CASE WHEN %s::int IS NULL THEN day IS NULL AND number > %s ELSE day = %s END"
+        " ORDER BY number DESC LIMIT 1",
+        (experiment, day, ticket, day),
     ).fetchone()
     return row[0] if row else None
 
@@ -106,6 +109,6 @@ def policy(connection: Reader, version: int) -> dict[str, Any]:
 
 def add(connection: Reader, snapshot: HeldSnapshot) -> None:
     connection.execute(
-        f"INSERT INTO holdout_readouts ({_KEPT}) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        (*snapshot[:6], Jsonb(dict(snapshot.readout))),
+        f"INSERT INTO holdout_readouts ({_KEPT}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (*snapshot[:7], Jsonb(dict(snapshot.readout))),
     )

@@ -37,7 +37,7 @@ LEFT JOIN LATERAL (
 _VERDICTS: Final = """
 SELECT e.number, n.call, n.computed_us, CASE WHEN d.document ->> 'schema' = %s THEN d.document -> 'verdicts' END
 FROM unnest(%s::int[]) e(number) CROSS JOIN LATERAL (
-    SELECT call, computed_us, readout FROM snapshots WHERE experiment = e.number ORDER BY computed_us DESC LIMIT 1
+    SELECT call, computed_us, readout FROM snapshots WHERE experiment = e.number ORDER BY number DESC LIMIT 1
 ) n CROSS JOIN LATERAL (SELECT n.readout -> 'readout' AS document OFFSET 0) d
 """
 _RESULTS: Final = f"""
@@ -49,7 +49,7 @@ FROM (SELECT number, key, state, shipped, plan, started_us, ended_us FROM experi
 LEFT JOIN LATERAL (
     SELECT r.computed_us, r.call, f.units, f.verdicts, f.metrics
     FROM (SELECT computed_us, call, readout FROM snapshots WHERE experiment = e.number
-          ORDER BY computed_us DESC LIMIT 1) r {_FOUND}
+          ORDER BY number DESC LIMIT 1) r {_FOUND}
 ) n ON true
 LEFT JOIN LATERAL (
     SELECT at_us, author, note FROM experiment_log WHERE experiment = e.number AND action IN ('ship', 'stop')
@@ -66,7 +66,7 @@ FROM holdouts h JOIN experiments e ON e.number = h.experiment
 LEFT JOIN LATERAL (
     SELECT r.computed_us, r.as_of_us, r.day, r.call, f.units, f.verdicts, f.metrics
     FROM (SELECT computed_us, as_of_us, day, call, readout FROM holdout_readouts WHERE experiment = e.number
-          ORDER BY computed_us DESC LIMIT 1) r {_FOUND}
+          ORDER BY number DESC LIMIT 1) r {_FOUND}
 ) n ON true
 ORDER BY h.from_us, h.name
 """

@@ -53,7 +53,7 @@ _UNRESOLVED: Final = moved(
 )
 _THINNED: Final = (
     "DELETE FROM snapshots s WHERE computed_us < %s AND EXISTS (SELECT 1 FROM snapshots n"
-    " WHERE n.experiment = s.experiment AND n.computed_us > s.computed_us"
+    " WHERE n.experiment = s.experiment AND n.number > s.number"
     f" AND n.computed_us / {DAY_US} = s.computed_us / {DAY_US})"
 )
 

@@ -1,5 +1,8 @@
 """Readouts as they were computed, kept with the instant that they are of. Never changed; a page reads, and waits for
 no analysis.
+
+Which is newer, their numbers tell, and no clock: each is drawn before its readout looks at the database, and those of
+one experiment are computed one after the other. So a later number has seen all that an earlier one saw.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,13 +15,16 @@ from psycopg.types.json import Jsonb
 from engine.core.policy import DAY_US
 from engine.store.database import Connection
 
-_SNAPSHOT = "experiment, computed_us, as_of_us, took_us, call, readout"
+_NEXT = "SELECT nextval('readout_numbers')"
+_SNAPSHOT = "experiment, number, computed_us, as_of_us, took_us, call, readout"
 
 
 class Snapshot(NamedTuple):
-    """`computed_us`: the instant of the database that it saw; what lies before `as_of_us` of that was analysed."""
+    """`computed_us`: the instant of the database that it saw; what lies before `as_of_us` of that was analysed.
+    `number` puts the readouts of an experiment in order."""
 
     experiment: int
+    number: int
     computed_us: int
     as_of_us: int
     took_us: int
@@ -58,12 +64,26 @@ class Reading(NamedTuple):
         return (self.as_of_us - 1) // DAY_US
 
 
-async def newest(connection: Connection, experiment: int, at_us: int | None = None) -> Snapshot | None:
-    """The newest snapshot; with `at_us` the newest that was there by then."""
+async def ticket(connection: Connection) -> int:
+    """A number that is later than that of every readout begun before, and earlier than of any begun from now on."""
+    row = await (await connection.execute(_NEXT)).fetchone()
+    return row[0] if row else 0
+
+
+async def newest(connection: Connection, experiment: int) -> Snapshot | None:
     cursor = await connection.execute(
-        f"SELECT {_SNAPSHOT} FROM snapshots WHERE experiment = %s AND computed_us <= coalesce(%s, computed_us)"
-        " ORDER BY computed_us DESC LIMIT 1",
-        (experiment, at_us),
+        f"SELECT {_SNAPSHOT} FROM snapshots WHERE experiment = %s ORDER BY number DESC LIMIT 1", (experiment,)
+    )
+    row = await cursor.fetchone()
+    return Snapshot._make(row) if row else None
+
+
+async def newest_by(connection: Connection, experiment: int, at_us: int) -> Snapshot | None:
+    """The one that was computed at an instant, or else the newest of those that were by then."""
+    cursor = await connection.execute(
+        f"SELECT {_SNAPSHOT} FROM snapshots WHERE experiment = %s AND computed_us <= %s"
+        " ORDER BY computed_us = %s DESC, number DESC LIMIT 1",
+        (experiment, at_us, at_us),
     )
     row = await cursor.fetchone()
     return Snapshot._make(row) if row else None
@@ -72,9 +92,9 @@ async def newest(connection: Connection, experiment: int, at_us: int | None = No
 async def days(connection: Connection, experiment: int, limit: int) -> list[tuple[int, str]]:
     """When the last readout of each day (UTC) was computed and what it says in a word, the newest first."""
     cursor = await connection.execute(
-        "SELECT computed_us, call FROM (SELECT DISTINCT ON (computed_us / 86400000000) computed_us, call FROM snapshots"
-        " WHERE experiment = %s ORDER BY computed_us / 86400000000 DESC, computed_us DESC) d"
-        " ORDER BY computed_us DESC LIMIT %s",
+        "SELECT computed_us, call FROM (SELECT DISTINCT ON (computed_us / 86400000000) computed_us, call, number"
+        " FROM snapshots WHERE experiment = %s ORDER BY computed_us / 86400000000 DESC, number DESC) d"
+        " ORDER BY number DESC LIMIT %s",
         (experiment, limit),
     )
     return [(computed_us, call) for computed_us, call in await cursor.fetchall()]
@@ -85,7 +105,7 @@ async def daily(connection: Connection, experiment: int, until_us: int, limit: i
     cursor = await connection.execute(
         "SELECT DISTINCT ON ((as_of_us - 1) / 86400000000) computed_us FROM snapshots"
         " WHERE experiment = %s AND computed_us <= %s"
-        " ORDER BY (as_of_us - 1) / 86400000000 DESC, computed_us DESC LIMIT %s",
+        " ORDER BY (as_of_us - 1) / 86400000000 DESC, number DESC LIMIT %s",
         (experiment, until_us, limit),
     )
     return [computed_us for (computed_us,) in await cursor.fetchall()]
@@ -112,17 +132,24 @@ async def pasts(
     return found
 
 
-def newest_since(connection: SyncConnection[TupleRow], experiment: int, since_us: int) -> int | None:
-    """When the newest snapshot was computed, if that is not before `since_us`."""
+def next_number(connection: SyncConnection[TupleRow]) -> int:
+    """The number of a readout that is about to look at the database."""
+    row = connection.execute(_NEXT).fetchone()
+    return row[0] if row else 0
+
+
+def since(connection: SyncConnection[TupleRow], experiment: int, ticket: int) -> int | None:
+    """When the newest snapshot was computed, if it was begun after the ticket was drawn."""
     row = connection.execute(
-        "SELECT max(computed_us) FROM snapshots WHERE experiment = %s AND computed_us >= %s", (experiment, since_us)
+        "SELECT computed_us FROM snapshots WHERE experiment = %s AND number > %s ORDER BY number DESC LIMIT 1",
+        (experiment, ticket),
     ).fetchone()
     return row[0] if row else None
 
 
 def add(connection: SyncConnection[TupleRow], snapshot: Snapshot) -> None:
     connection.execute(
-        f"INSERT INTO snapshots ({_SNAPSHOT}) VALUES (%s, %s, %s, %s, %s, %s)"
+        f"INSERT INTO snapshots ({_SNAPSHOT}) VALUES (%s, %s, %s, %s, %s, %s, %s)"
         " ON CONFLICT (experiment, computed_us) DO NOTHING",
-        (*snapshot[:5], Jsonb(dict(snapshot.readout))),
+        (*snapshot[:6], Jsonb(dict(snapshot.readout))),
     )

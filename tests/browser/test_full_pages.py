@@ -63,14 +63,14 @@ def _read_for_weeks(connection: psycopg.Connection[Any]) -> None:
     for back in reversed(range(DAYS)):
         at_us = now[0] - back * DAY_US
         connection.execute(
-            "INSERT INTO snapshots (experiment, computed_us, as_of_us, took_us, call, readout)"
-            " VALUES (%s, %s, %s, 1, 'stop', %s)",
-            (numbers["push-more"], at_us, at_us, Jsonb(_kept(at_us, back / DAYS))),
+            "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
+            " VALUES (%s, %s, %s, %s, 1, 'stop', %s)",
+            (numbers["push-more"], -back, at_us, at_us, Jsonb(_kept(at_us, back / DAYS))),
         )
     cohort = {"cautions": ["Left out are 7 customers of older holdouts, who are under neither of the two policies."]}
     connection.execute(
-        "INSERT INTO holdout_readouts (experiment, computed_us, as_of_us, took_us, day, call, readout)"
-        " VALUES (%s, %s, %s, 1, 28, 'ship', %s)",
+        "INSERT INTO holdout_readouts (experiment, number, computed_us, as_of_us, took_us, day, call, readout)"
+        " VALUES (%s, 1, %s, %s, 1, 28, 'ship', %s)",
         (numbers["email-more"], now[0], now[0], Jsonb({**_kept(now[0], 0.0), **cohort})),
     )
 

@@ -78,13 +78,14 @@ def ended(
                 " VALUES (%s, 1, %s, %s, 'ann', %s, '{}')",
                 (number, ended_us, "ship" if shipped else "stop", note),
             )
-        for at_us, each in ((START_US + DAY_US, older), (START_US + 2 * DAY_US, readout)):
+        for place, each in ((1, older), (2, readout)):
             if each is not None:
+                at_us = START_US + place * DAY_US
                 row = {"schema": 1, "readout": (each is readout and told) or document(each)}
                 connection.execute(
-                    "INSERT INTO snapshots (experiment, computed_us, as_of_us, took_us, call, readout)"
-                    " VALUES (%s, %s, %s, 1, %s, %s)",
-                    (number, at_us, at_us, each.verdicts[0].call.value, Jsonb(row)),
+                    "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
+                    " VALUES (%s, %s, %s, %s, 1, %s, %s)",
+                    (number, place, at_us, at_us, each.verdicts[0].call.value, Jsonb(row)),
                 )
         return number
 

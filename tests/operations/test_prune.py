@@ -243,7 +243,11 @@ async def test_snapshots_are_thinned_to_one_a_day_after_two_weeks(decider: Decid
         kept = [day - 20 * DAY_US + 5, day - 3 * DAY_US, day - 3 * DAY_US + 1, day - 3 * DAY_US + 2]
         gone = [day - 20 * DAY_US + 1, day - 20 * DAY_US + 3]
         for at_us in kept + gone:
-            connection.execute("INSERT INTO snapshots VALUES (1, %s, %s, 1, 'ship', '{}')", (at_us, at_us))
+            connection.execute(
+                "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
+                " VALUES (1, %(at)s, %(at)s, %(at)s, 1, 'ship', '{}')",
+                {"at": at_us},
+            )
     assert HOURLY_SNAPSHOTS_DAYS == 14
     await a_round(decider.database)
     assert sorted(each[0] for each in rows(database_url, "SELECT computed_us FROM snapshots")) == sorted(kept)

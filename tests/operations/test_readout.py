@@ -12,7 +12,7 @@ import pytest
 from engine.operations.plan_file import read_plan
 from engine.operations.readout import Stretch, compute, pauses_between, refresh
 from engine.operations.standard_metrics import as_told, extended
-from engine.store import analysis
+from engine.store import analysis, snapshots
 from engine.store.exposures import ExposureFlag
 from experiments.design import Columns
 from experiments.readout import Readout
@@ -289,8 +289,13 @@ def test_a_stopped_experiment_is_read_as_of_its_end(database_url: str, worlds: l
     with psycopg.connect(database_url) as connection:
         row = connection.execute("SELECT as_of_us, computed_us, readout->'readout'->>'as_of' FROM snapshots").fetchone()
     assert row == (START_US + 20 * DAY_US, computed_us, "2026-10-25")
-    assert refresh(database_url, world.number, computed_us) == computed_us, "fresh enough for who asked before it"
-    assert refresh(database_url, world.number, computed_us + 1) > computed_us
+    assert refresh(database_url, world.number, 0) == computed_us, "fresh enough for who asked before it"
+    with psycopg.connect(database_url) as connection:
+        asked = snapshots.next_number(connection)
+    again_us = refresh(database_url, world.number, asked)
+    assert again_us > computed_us, "and not for who asked after it"
+    assert refresh(database_url, world.number, asked) == again_us
+    assert refresh(database_url, world.number) > again_us
 
 
 def test_exposures_and_events_are_of_one_instant_while_more_stream_in(database_url: str, worlds: list[World]) -> None:

@@ -171,7 +171,7 @@ async def test_a_ship_against_the_newest_readout_says_so(database: Database, cal
     number = (await experiments.whole(database, key)).record.number
     with psycopg.connect(database.url) as connection:
         for at_us, document in ((1, {}), (DAY_US, {"readout": {"verdicts": verdicts}})):
-            snapshots.add(connection, Snapshot(number, at_us, at_us, 1, call, document))
+            snapshots.add(connection, Snapshot(number, at_us, at_us, at_us, 1, call, document))
     warnings = (await ship(database, key, ANN, variant="b")).warnings
     told = call.replace("_", " ")
     assert warnings == (

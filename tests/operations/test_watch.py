@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from engine.core.errors import NotFound
 from engine.core.policy import DAY_US
-from engine.operations import experiments, jobs, watch
+from engine.operations import experiments, jobs, programme, watch
 from engine.operations.experiments import OnHarm, State, day_of
 from engine.operations.readouts import Kept, Readouts
 from engine.operations.ship import ship
@@ -89,6 +90,62 @@ async def test_what_was_read_before_it_ended_is_read_again_but_not_tried_for_eve
         assert await watch.read_all(database) == "0 read"
         jump(database, 27)
         assert await watch.read_all(database) == "1 read"
+
+
+async def test_a_readout_that_was_under_way_at_the_end_is_not_the_last(database_url: str) -> None:
+    async with shop(database_url) as database:
+        key = await running(database)
+        with psycopg.connect(database_url) as ending:  # its end is written, and its commit takes a while
+            ending.execute("UPDATE experiments SET state = 'stopped', ended_us = takt_clock()")
+            before = (await Readouts(database).refresh(key)).snapshot
+        assert before.readout["readout"]["ended"] is None, "it could not know"
+        assert before.computed_us > ((await experiments.whole(database, key)).record.ended_us or 0)
+        assert await watch.read_all(database) == "1 read"
+        after = (await Readouts(database).newest(key)).snapshot
+        assert (after.call, after.readout["readout"]["ended"] is None) == (Call.INCONCLUSIVE, False)
+        assert await watch.read_all(database) == "0 read"
+
+
+async def test_whoever_asks_after_the_clock_was_set_back_gets_a_readout_of_then(database_url: str) -> None:
+    async with shop(database_url) as database:
+        readouts, key = Readouts(database), await running(database)
+        jump(database, 20)
+        ahead = (await readouts.refresh(key)).snapshot
+        jump(database, 0)
+        while_running = (await readouts.refresh(key)).snapshot
+        assert while_running.computed_us < ahead.computed_us
+        assert (await readouts.newest(key)).snapshot == while_running
+        await experiments.stop(database, key, ANN)
+        ended = (await readouts.refresh(key)).snapshot
+        assert (ended.call, ended.number > while_running.number) == (Call.INCONCLUSIVE, True)
+        assert (await readouts.newest(key)).snapshot == ended
+        assert (await readouts.newest(key, ahead.computed_us)).snapshot == ahead, "each stays at its own address"
+        assert (await readouts.newest(key, ahead.computed_us + 1)).snapshot == ended
+        assert await watch.read_all(database) == "0 read"
+        seen = await programme.seen(database, readouts, key)
+        assert (seen.is_newest, seen.days[0][0], seen.days[-1][0]) == (True, ended.computed_us, ahead.computed_us)
+        (line,) = await programme.lines(database)
+        assert (line.call, line.computed_us) == (ended.call, ended.computed_us)
+        (result,) = (await programme.programme(database)).results
+        assert result.found is not None
+        assert result.found.computed_us == ended.computed_us
+
+
+async def test_what_ended_under_a_clock_that_was_set_back_since_is_read_until_its_end_is_reached(
+    database_url: str,
+) -> None:
+    async with shop(database_url) as database:
+        key = await running(database)
+        jump(database, 20)
+        await experiments.stop(database, key, ANN)
+        jump(database, 0)
+        for _ in range(2):
+            assert await watch.read_all(database) == "1 read"
+        jump(database, 20.1)
+        assert await watch.read_all(database) == "1 read"
+        assert await watch.read_all(database) == "0 read"
+        record, snapshot, *_ = await Readouts(database).newest(key)
+        assert snapshot.as_of_us == record.ended_us
 
 
 async def test_each_harm_of_an_experiment_is_told_once_and_none_is_spent_by_another(database_url: str) -> None:

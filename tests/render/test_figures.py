@@ -139,7 +139,7 @@ def test_a_chart_that_answers_tells_what_lies_under_the_pointer_and_draws_the_sa
 
 def a_subject(readout: Readout, days: int, kept_weeks: list[Any]) -> Subject:
     data = {"schema": 1, "readout": document(readout), "eligible": None, "pauses": None, "concurrent": []}
-    snapshot = Snapshot(1, NOW_US, NOW_US, 1, "stop", {**data, "cautions": [], "weeks": kept_weeks})
+    snapshot = Snapshot(1, 1, NOW_US, NOW_US, 1, "stop", {**data, "cautions": [], "weeks": kept_weeks})
     made = plan(THREE_ARMS)
     return Subject(
         record=Record(1, "push-more", "running", "alert", 0, NOW_US, None, None, THREE_ARMS, made.data),
@@ -201,7 +201,7 @@ def test_any_name_stays_a_name_on_the_whole_page_and_in_every_chart(name: str) -
 
 @pytest.mark.parametrize("broken", [{}, {"readout": None}, {"readout": {"schema": 0}}, {"readout": {"schema": 1}}])
 def test_a_snapshot_that_cannot_be_read_is_told_and_has_no_chart(broken: dict[str, Any]) -> None:
-    subject = replace(a_subject(FULL, 3, []), snapshot=Snapshot(1, NOW_US, NOW_US, 1, "stop", broken))
+    subject = replace(a_subject(FULL, 3, []), snapshot=Snapshot(1, 1, NOW_US, NOW_US, 1, "stop", broken))
     found = read(subject.snapshot, subject.readings)
     assert found.readout is None
     assert found.unreadable

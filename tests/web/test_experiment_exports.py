@@ -124,16 +124,15 @@ def test_effects_over_time_are_those_of_each_days_newest_readout_up_to_the_one_s
         ):
             comparison = {"effect": effect, "low": decides[0], "high": decides[1]}
             connection.execute(
-                "INSERT INTO snapshots (experiment, computed_us, as_of_us, took_us, call, readout)"
-                " SELECT experiment, computed_us - %s, as_of_us - %s, took_us, call,"
+                "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
+                " SELECT experiment, number - %s, computed_us - %s, as_of_us - %s, took_us, call,"
                 " jsonb_set(jsonb_set(jsonb_set(jsonb_set("
                 "readout, '{readout,metrics,0,comparisons,0,estimate}', %s::jsonb),"
                 " '{readout,metrics,0,comparisons,0,bound}', %s::jsonb), '{readout,schema}', %s::jsonb),"
                 " '{readout,inference}', %s::jsonb)"
                 " FROM snapshots s JOIN experiments e ON e.number = s.experiment WHERE e.key = %s AND computed_us = %s",
                 (
-                    back_us,
-                    back_us,
+                    *(3 * [back_us]),
                     json.dumps(comparison),
                     json.dumps({"low": stops[0], "high": stops[1]}),
                     json.dumps(schema),
@@ -176,9 +175,9 @@ def test_a_page_is_shown_without_a_chart_that_cannot_be_drawn(
     too_large = '{"effect": 1e308, "low": -1, "high": 1}'  # of 10,000 customers it is no number any more
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO snapshots (experiment, computed_us, as_of_us, took_us, call, readout)"
-            " SELECT experiment, computed_us - back, as_of_us - back, took_us, call, jsonb_set(jsonb_set("
-            "readout, '{readout,metrics,0,comparisons,0,estimate}', %s::jsonb),"
+            "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
+            " SELECT experiment, number - back, computed_us - back, as_of_us - back, took_us, call,"
+            " jsonb_set(jsonb_set(readout, '{readout,metrics,0,comparisons,0,estimate}', %s::jsonb),"
             """ '{readout,metrics,1,comparisons,0,estimate}', '{"effect": 0.5, "low": 0, "high": 1}')"""
             " FROM snapshots CROSS JOIN unnest(ARRAY[86400000007, 172800000007]) AS days (back) WHERE computed_us = %s",
             (too_large, computed_us),

@@ -183,8 +183,8 @@ def test_readouts_of_a_holdout_stand_on_pages_of_their_own(ada: Browser, takt: C
     assert ada.get(f"{page}/holdout").status_code == 404
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
         connection.execute(
-            "INSERT INTO holdout_readouts (experiment, computed_us, as_of_us, took_us, day, call, readout)"
-            " SELECT experiment, computed_us + day, as_of_us, 1, nullif(day, 1), call,"
+            "INSERT INTO holdout_readouts (experiment, number, computed_us, as_of_us, took_us, day, call, readout)"
+            " SELECT experiment, number + day, computed_us + day, as_of_us, 1, nullif(day, 1), call,"
             """ readout || '{"cautions": ["Left out are 7 customers of older holdouts."]}'"""
             " FROM snapshots CROSS JOIN unnest(ARRAY[1, 28]) AS days (day)"
             " WHERE experiment = (SELECT number FROM experiments WHERE key = %s)",
@@ -203,7 +203,7 @@ def test_readouts_of_a_holdout_stand_on_pages_of_their_own(ada: Browser, takt: C
     assert ada.get(f"{page}/holdout/90.json").status_code == 404
     assert ada.get(f"{page}/holdout/x").status_code == 404
     with psycopg.connect(ada.service.database_url, autocommit=True) as connection:
-        connection.execute("UPDATE holdout_readouts SET computed_us = computed_us + 99 WHERE day IS NULL")
+        connection.execute("UPDATE holdout_readouts SET number = number + 99 WHERE day IS NULL")
     assert "An effect to date" in words(ada.get(f"{page}/holdout").text)
     newest = ada.get(f"{page}/holdout/newest.json").json()
     assert (newest["experiment"], newest["shipped"], newest["readout"]["key"]) == (key, "three", key)

@@ -133,8 +133,8 @@ def test_a_holdout_is_told_first_and_nothing_is_added_up(ada: Browser, key: str)
         waiting = words(ada.get("/programme").text)
         assert "left 5 % of all customers under the budgets as they were" in waiting
         connection.execute(
-            "INSERT INTO holdout_readouts (experiment, computed_us, as_of_us, took_us, day, call, readout)"
-            " VALUES (%s, %s, %s, 1, 28, 'ship', jsonb_build_object('readout', %s::text::jsonb))",
+            "INSERT INTO holdout_readouts (experiment, number, computed_us, as_of_us, took_us, day, call, readout)"
+            " VALUES (%s, 1, %s, %s, 1, 28, 'ship', jsonb_build_object('readout', %s::text::jsonb))",
             (number, begun_us + 29 * DAY_US, begun_us + 28 * DAY_US, json.dumps(document(a_result(0.03, 0.01)))),
         )
         told = words(ada.get("/programme").text)

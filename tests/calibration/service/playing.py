@@ -20,7 +20,6 @@ from engine.operations.resolve import ReleaseCommand
 from engine.settings import Settings
 from engine.store import embedded
 from engine.store import experiments as records
-from engine.store.database import clock_us
 from engine.store.snapshots import Snapshot
 from experiments.readout import Readout
 from tests.conftest import clean_database, migrated_template
@@ -110,10 +109,9 @@ async def read_again(url: str, key: str) -> Snapshot:
     try:
         async with decider.database.connection() as connection:
             number = (await records.experiment(connection, key)).number
-            now_us = await clock_us(connection)
     finally:
         await decider.close()
-    refresh(url, number, now_us)
+    refresh(url, number)
     return (await _newest(url, [key]))[key]
 
 
