@@ -75,7 +75,7 @@ async def seen(database: Database, readouts: Readouts, key: str, at_us: int | No
     plan = read_plan(found.record.plan)
     async with database.connection() as connection:
         days = await snapshots.days(connection, found.record.number, _DAYS_SHOWN)
-        policy = await policies.policy_at(connection, found.record.started_us) if budgets_changed(plan) else None
+        policy = await policies.policy_of_start(connection, found.record.number) if budgets_changed(plan) else None
     newest_us = days[0][0] if days else None
     changed = changes(read_policy(policy), plan) if policy else {}
     return Seen(found, plan, changed, kept, days, kept is None or kept.snapshot.computed_us == newest_us)

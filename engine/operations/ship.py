@@ -117,7 +117,7 @@ async def _spoken_against(step: Step, experiment: Experiment, shipped: Variant) 
     snapshot = await snapshots.newest(step.connection, step.record.number)
     if snapshot is not None:
         found += speaks_against(snapshot.readout.get("readout", {}), shipped.name, day_of(snapshot.as_of_us))
-    then = await rules.policy_at(step.connection, step.record.started_us) if shipped.policy else None
+    then = await rules.policy_of_start(step.connection, step.record.number) if shipped.policy else None
     if then is not None:
         now = await policy_in_force(step.connection)
         if not misfits(now, experiment):

@@ -135,12 +135,14 @@ async def add_ruleset(
     return Ruleset._make(row)
 
 
-async def policy_at(connection: Connection, at_us: int | None) -> dict[str, Any] | None:
-    """The policy that was in force at an instant, or that is now; None where none was."""
+async def policy_of_start(connection: Connection, experiment: int) -> dict[str, Any] | None:
+    """The policy under which an experiment was started, by the ruleset of its start: instants may lie otherwise, where
+    the clock was set. Of a draft the one in force; None where none ever was."""
     cursor = await connection.execute(
-        "SELECT p.data FROM rulesets r JOIN policies p ON p.version = r.policy_version"
-        " WHERE r.activated_us <= coalesce(%s, r.activated_us) ORDER BY r.number DESC LIMIT 1",
-        (at_us,),
+        "SELECT p.data FROM rulesets r JOIN policies p ON p.version = r.policy_version WHERE r.number <= coalesce("
+        "(SELECT (data->>'ruleset')::integer FROM experiment_log WHERE experiment = %s AND action = 'start'), r.number)"
+        " ORDER BY r.number DESC LIMIT 1",
+        (experiment,),
     )
     row = await cursor.fetchone()
     return row[0] if row else None

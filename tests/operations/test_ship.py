@@ -9,8 +9,9 @@ import pytest
 
 from engine.core.errors import Conflict, Invalid
 from engine.core.policy import DAY_US
-from engine.operations import experiments, policies
+from engine.operations import experiments, policies, programme
 from engine.operations.policy_file import load_policy
+from engine.operations.readouts import Readouts
 from engine.operations.ship import readouts_us, ship
 from engine.store import snapshots
 from engine.store.database import Database
@@ -159,6 +160,27 @@ async def test_what_is_as_it_was_tested_again_ships_without_one(database: Databa
     await policies.activate(database, POLICY.replace("limit: 1\n", "limit: 2\n"), author="test")
     await policies.activate(database, POLICY.replace("limit: 9", "limit: 8"), author="test")
     assert (await ship(database, key, ANN, variant="three")).warnings == ()
+
+
+@pytest.mark.parametrize("limit", [None, 2])
+async def test_the_policy_of_the_start_is_that_of_its_ruleset_whatever_the_clock_said(
+    database: Database, limit: int | None
+):
+    """An older policy, by its instant still in force at the start, has not the budget at all, or another limit."""
+    push = POLICY[POLICY.index("  - name: push") : POLICY.index("  - {name: email")]
+    without = push.replace("limit: 1\n", f"limit: {limit}\n") if limit else ""
+    await policies.activate(database, POLICY.replace(push, without), author="test")
+    jump(database, 1)
+    await policies.activate(database, POLICY, author="test")
+    jump(database, 0.1)
+    key = await running(database)
+    seen = await programme.seen(database, Readouts(database), key)
+    assert {
+        name: [(each.before.limit, each.after.limit) for each in found] for name, found in seen.changes.items()
+    } == {"three": [(1, 3)]}
+    jump(database, 95)
+    taken = await ship(database, key, ANN, variant="three")
+    assert (taken.record.state, taken.warnings) == ("shipped", ())
 
 
 @pytest.mark.parametrize(
