@@ -72,6 +72,15 @@ def post_batches(
     return asyncio.run(_post_batches(url, key, customers, run, size, seconds, at_once))
 
 
+def post_to_all(url: str, key: str, customers: int, *, run: str, size: int) -> None:
+    """One ask for each customer, in batches."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    with httpx.Client(base_url=url, headers=headers, timeout=120) as client:
+        for number in range(-(-customers // size)):
+            body = _batch(customers, f"{run}-{number}", size, number * size)
+            client.post("/v1/decisions/batch", content=body).raise_for_status()
+
+
 async def _post_batches(url: str, key: str, customers: int, run: str, size: int, seconds: float, at_once: int) -> Flow:
     # Many bodies, and others in each run: customers who are asked for again and again would be refused, not allowed.
     first = zlib.crc32(run.encode())
