@@ -69,7 +69,8 @@ class Line(NamedTuple):
     """A channel, a topic, a topic in one channel, or everything, and the customer's choice for it.
 
     `window` is what a limit counts in; None where only all or nothing can be chosen. `usual` is the limit that holds
-    without a choice. A stopped line has another reason than a choice, and no choice changes it.
+    without a choice. A stopped line has another reason than a choice, and no choice changes it. One that was left and
+    that `needs_consent` to be anything again is stopped too: to choose on a page is no consent.
     """
 
     scope: Scope
@@ -77,6 +78,7 @@ class Line(NamedTuple):
     window: Window | None = None
     usual: int | None = None
     is_stopped: bool = False
+    needs_consent: bool = False
 
 
 class Choices(NamedTuple):
@@ -115,10 +117,15 @@ def choices(rules: Rules, customer: Customer, account: Account, origin: Origin, 
     settled = {*reasons, *map(_scope, customer.preferences)}
     channels = _channels(policy, settled, account, origin)
     topics = _topics(policy, settled, account, origin)
-    open_ = {(c, t) for c in channels for t in topics if _is_open(policy, customer, c, t)}
+    pairs = [(c, t) for c in channels for t in topics]
+    open_ = {each for each in pairs if _is_open(policy, customer, *each)}
 
     def line(scope: Scope) -> Line:
-        return _line(policy, customer, reasons, scope, now_us)
+        found = _line(policy, customer, reasons, scope, now_us)
+        about = {each for each in pairs if scope.covers(*each)}
+        if found.is_stopped or found.choice != NONE or not about or about & open_:
+            return found
+        return found._replace(is_stopped=True, needs_consent=True)
 
     left = sorted({each for each in reasons if each.channel and each.topic} - {origin.scope}, key=str)
     return Choices(

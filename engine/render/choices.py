@@ -33,9 +33,8 @@ class Option(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A line as the page shows it: `key` names it in the form, `options` is empty for one that is stopped.
-
-    `hint` says what is usual, where there is a limit.
+    """A line as the page shows it: `key` names it in the form, `options` is empty for one that is `stopped`, which says
+    why. `hint` says what is usual, where there is a limit.
     """
 
     key: str
@@ -43,6 +42,7 @@ class Row(NamedTuple):
     hint: str | None
     value: str
     options: tuple[Option, ...]
+    stopped: str | None
 
 
 def key_of(scope: Scope) -> str:
@@ -71,7 +71,9 @@ def choices_page(choices: Choices, words: Words, notice: str | None = None) -> s
         groups=[(words[name], rows) for name, rows in groups if rows],
         everything=key_of(everything.scope),
         is_left=everything.choice == NONE,
-        is_stopped=everything.is_stopped,
+        is_stopped=everything.is_stopped and not everything.needs_consent,
+        needs_consent=everything.needs_consent,
+        may_choose=any(row.options for _, rows in groups for row in rows),
         always=[_named(each) for each in choices.always],
         notice=notice and words[notice],
     )
@@ -87,7 +89,11 @@ def _row(line: Line, words: Words) -> Row:
     hint = None
     if options and line.window is not None and line.usual is not None:
         hint = words["usual_at_most"].format(count=line.usual, per=per(words, line.window))
-    return Row(key_of(line.scope), _label(line.scope, words), hint, str(line.choice), options)
+    return Row(key_of(line.scope), _label(line.scope, words), hint, str(line.choice), options, _stopped(line, words))
+
+
+def _stopped(line: Line, words: Words) -> str | None:
+    return words["no_consent" if line.needs_consent else "stopped"] if line.is_stopped else None
 
 
 def _options(line: Line, words: Words) -> list[Option]:

@@ -114,6 +114,24 @@ class TestWhatIsShown:
             browser.post(path, data={"was:sms/": "none", "to:sms/": "usual"})
         assert takt.ask(ada, "m-1", channel="sms")["verdict"] == "deny"
 
+    def test_what_was_left_and_needs_a_consent_offers_no_return(self, takt: Caller, ada: str, path: str) -> None:
+        choose(takt, path, __promotions="none")
+        no = {"given": False, "at": "2026-01-01T00:00:00Z", "source": "form"}
+        takt.call("PUT", f"/v1/customers/{ada}", {"consents": [{**no, "topic": "promotions"}]})
+        page = show(takt, path)
+        assert "to:/promotions" not in page
+        assert "they need your consent" in page
+        with customer(takt) as browser:
+            back = browser.post(path, data={"was:/promotions": "none", "to:/promotions": "usual"}, headers=EN)
+            assert "Nothing was changed." in back.text
+            takt.call("PUT", f"/v1/customers/{ada}", {"consents": [no]})
+            page = browser.post(path, data={"was:/": "usual", "to:/": "none"}, headers=EN).text
+        assert "You have left everything." in page
+        assert "Messages need your consent" in page
+        assert "<form" not in page
+        assert "Order updates" in page
+        assert [each[0] for each in events(takt, ada)] == ["unsubscribed", "unsubscribed"]
+
     def test_in_german_where_that_is_read(self, takt: Caller, path: str) -> None:
         page = show(takt, path, DE)
         assert '<html lang="de">' in page

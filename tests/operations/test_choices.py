@@ -1,5 +1,6 @@
 """What choosing does, on customers at random: it holds, it is one outcome each, and it moves nothing else."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,9 @@ from engine.core.decision import decide
 from engine.core.errors import TaktError
 from engine.core.events import EventType
 from engine.core.origins import Origin
-from engine.core.policy import DAY_US, MINUTE_US, Budget, Per, PolicyMode, Rolling, Selector
+from engine.core.policy import DAY_US, MINUTE_US, Budget, Per, PolicyMode, Rolling, Selector, Topic
 from engine.core.rules import OWN_WINDOW, Rules
-from engine.core.suppression import Scope, SuppressionReason, fact, find_suppression
+from engine.core.suppression import Consent, Scope, SuppressionReason, fact, find_suppression
 from engine.core.verdict import Ask, Verdict
 from engine.operations.batch import Batch, Held
 from engine.operations.choices import CHANGES_A_DAY, Choose, Chosen, Heard, Leave, LookAtChoices
@@ -23,7 +24,7 @@ from engine.operations.erasures import ERASED
 from engine.operations.file import Lift
 from engine.store.customers import NOTHING
 from tests.core import oracle
-from tests.core.strategies import case, dice
+from tests.core.strategies import CHANNELS, TOPICS, case, dice
 from tests.operations.held_world import NOW_US, RULES, World, event
 
 ORIGIN = Origin("ada", "email", "promotions", "autumn", "m-1", NOW_US - DAY_US)
@@ -186,6 +187,40 @@ def test_what_was_stopped_for_another_reason_is_not_chosen_back(world: World, re
     found = choose(world, (Scope("email"), USUAL), (Scope("email"), NONE))
     assert next(each for each in found.channels if each.scope == Scope("email")).is_stopped
     assert world.batch.events == []
+    left = _fact(SuppressionReason.UNSUBSCRIBE, Scope("email"))
+    world.held.customer = replace(
+        world.held.customer,
+        suppressions=(*world.held.customer.suppressions, left),
+        consents=(Consent(Scope("email"), False, NOW_US, "form"),),
+    )
+    line = choose(world).line(Scope("email"))
+    assert line is not None
+    assert line.is_stopped
+    assert not line.needs_consent, "a consent would not bring it back"
+
+
+@pytest.mark.parametrize("scope", [ORIGIN.scope, Scope(None, "promotions"), Scope("email"), EVERYTHING], ids=str)
+def test_what_was_left_and_needs_a_consent_is_not_chosen_back(world: World, scope: Scope) -> None:
+    """ "Saved. It holds from now on", the line was gone from the page, and every ask was denied as before."""
+    consent = {"channel": scope.channel, "topic": scope.topic}
+    choose(world, (scope, NONE))
+    world.later(1)
+    world.tell(event("consented", -2_000_000, properties={"given": False}, **consent))
+    world.later(2_000_000)
+    told = len(world.batch.events)
+    answer = chosen(world, (scope, USUAL))
+    line = answer.choices.line(scope)
+    assert (answer.heard, answer.changed) == (Heard.UNCHANGED, False)
+    assert line is not None
+    assert (line.choice, line.is_stopped, line.needs_consent) == (NONE, True, True)
+    assert len(world.batch.events) == told
+    world.do(Leave(ORIGIN, 400, "one-click:1"))
+    assert ORIGIN.scope in {each.scope for each in world.held.customer.in_force}, "to leave is never refused"
+    world.later(1)
+    world.tell(event("consented", -3_000_000, "yes", **consent))  # of before the click, but for the scope of the click
+    world.later(2_000_000)
+    assert chosen(world, (ORIGIN.scope, USUAL)).heard is Heard.SAVED
+    assert world.allows("email")
 
 
 def _fact(reason: SuppressionReason, scope: Scope = EVERYTHING) -> Any:
@@ -218,7 +253,7 @@ def test_every_choice_holds_is_one_outcome_and_moves_nothing_else(seed: int) -> 
         before = look()
         lines = [before.everything, before.own, *before.unsubscribed, *before.topics, *before.channels]
         assert len({each.scope for each in lines}) == len(lines)
-        line = random.choice(lines)
+        line = random.choice([each for each in lines if each.choice == NONE and random.random() < 0.5] or lines)
         to = random.choice([USUAL, NONE, Choice(Sort.LIMIT, random.randint(1, LIMIT_MAX))])
         told = len(batch.events)
         answer = Choose(origin, 400, ((line.scope, to),)).apply(batch, held)
@@ -227,11 +262,15 @@ def test_every_choice_holds_is_one_outcome_and_moves_nothing_else(seed: int) -> 
         may = not line.is_stopped and line.choice != to and (to.sort is not Sort.LIMIT or line.window is not None)
         assert len(batch.events) == told + may
         assert (answer.changed, answer.heard) == (may, Heard.SAVED if may or line.choice == to else Heard.UNCHANGED)
+        if line.needs_consent and (line.scope.topic or drawn.rules.policy.topics):
+            assert not _is_consented(drawn, held, line.scope, [origin.channel])
         if not may:
             assert after == before
             continue
         stands = after.line(line.scope)
         assert stands is None or stands.choice == to
+        if line.choice == NONE:
+            assert _is_consented(drawn, held, line.scope, CHANNELS), "a return that brings nothing"
         others = {each.scope: each.choice for each in lines if each.scope != line.scope}
         assert all(others[scope] == now.choice for scope in others if (now := after.line(scope)) is not None)
         if to == NONE:
@@ -240,6 +279,22 @@ def test_every_choice_holds_is_one_outcome_and_moves_nothing_else(seed: int) -> 
         if stands is not None and stands.choice.limit is not None:
             _binds_in_its_window(drawn, held, stands)
         held.now_us += 1
+
+
+def _is_consented(drawn: oracle.Case, held: Held, scope: Scope, channels: Iterable[str]) -> bool:
+    """Whether any of what a scope is about may be sent in these channels, as far as consents go. An exempt topic needs
+    none, and one that is not declared has other troubles."""
+    declared = drawn.rules.policy.topics
+    if scope.topic is not None and declared and (scope.topic not in declared or declared[scope.topic].exempt):
+        return True
+    plain = [name for name in declared or TOPICS if not (declared and declared[name].exempt)]
+    return not plain or any(
+        oracle.consented(
+            replace(drawn, customer=held.customer, ask=Ask(channel, topic)), drawn.rules.topic(topic) or Topic()
+        )
+        for channel in ([scope.channel] if scope.channel else channels)
+        for topic in ([scope.topic] if scope.topic else plain)
+    )
 
 
 def _binds_in_its_window(drawn: oracle.Case, held: Held, line: Line) -> None:
