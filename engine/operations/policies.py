@@ -6,10 +6,10 @@ activation was acknowledged is decided under it, in every process.
 
 import asyncio
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from engine.core import breaker
 from engine.core.errors import Conflict, NotFound, Superseded
@@ -19,7 +19,7 @@ from engine.core.policy_writer import policy_data
 from engine.core.presets import PRESETS
 from engine.core.rules import Pause
 from engine.core.windows import tzdata_version
-from engine.operations import contamination
+from engine.operations import contamination, footing
 from engine.operations.plan_file import read_plan
 from engine.operations.policy_file import load_policy, policy_yaml
 from engine.operations.rulebook import pause_data, pause_of
@@ -42,6 +42,15 @@ class Activation(NamedTuple):
     policy: Policy
     pauses: tuple[Pause, ...]
     warnings: tuple[str, ...] = ()
+
+
+class Touched(NamedTuple):
+    """A running experiment under a policy that changes what it compares: `is_own`, a budget that it changes is another;
+    `beside`, what else is otherwise of what it stands on."""
+
+    record: experiments.Record
+    is_own: bool
+    beside: tuple[str, ...]
 
 
 # A hostile file takes seconds to read: apart from the event loop, and one after the other.
@@ -96,9 +105,9 @@ async def activate_version(
         await _locked(connection, if_version)
         kept = await store.policy_version(connection, version)
         policy = read_policy(kept.data)
-        touched = await _touched(connection, policy)
-        ruleset = await _put_in_force(connection, version, author, touched)
-    return _activation(ruleset, policy, touched)
+        found = await _touched(connection, policy)
+        ruleset = await _put_in_force(connection, version, author, found)
+    return _activation(ruleset, policy, found)
 
 
 async def in_force(database: Database) -> Activation | None:
@@ -167,6 +176,47 @@ async def follow_tzdata(database: Database) -> None:
             await store.add_ruleset(connection, tzdata_version(), "takt")
 
 
+def touched(before: Policy, policy: Policy, running: Sequence[experiments.Record]) -> list[Touched]:
+    """The running experiments that go on under a policy that changes what they compare. Raises `Conflict` where one
+    could not go on under it."""
+    plans = [read_plan(each.plan) for each in running]
+    contamination.check_policy(before, policy, plans)
+    own = {each.key for each in contamination.touched(before, policy, plans)}
+    found = (
+        Touched(each, each.key in own, tuple(footing.moved(before, policy, plan)))
+        for each, plan in zip(running, plans, strict=True)
+    )
+    return [each for each in found if each.is_own or each.beside]
+
+
+async def note(connection: Connection, version: int, author: str, touched: Iterable[Touched]) -> None:
+    """Write into the logs of experiments that a version of the policy changes what they compare: two entries, where it
+    is a budget of their own and something besides."""
+    for record, is_own, beside in touched:
+        notes: list[tuple[str, dict[str, Any]]] = []
+        if is_own:
+            notes.append((f"a budget of this experiment changed with version {version} of the policy", {}))
+        if beside:
+            notes.append((f"with version {version} of the policy, {'; '.join(beside)}", {"beside": list(beside)}))
+        for text, more in notes:
+            await experiments.add_entry(connection, record.number, "policy", author, text, {"version": version, **more})
+
+
+def warnings(touched: Iterable[Touched]) -> Iterator[str]:
+    """What whoever puts such a policy in force should know."""
+    for record, is_own, beside in touched:
+        if is_own:
+            yield (
+                f"The experiment {record.key!r} is running, and a budget that it changes is another now, for its"
+                " control too: its log and its readouts say so."
+            )
+        if beside:
+            yield (
+                f"The experiment {record.key!r} is running, and what it stands on is otherwise now, for its control"
+                f" too: {'; '.join(beside)}. Its log and its readouts say so."
+            )
+
+
 def diff(old: Policy, new: Policy, old_name: str, new_name: str) -> str:
     """What differs between two policies, as a unified diff of their canonical YAML; empty if nothing does."""
     lines = difflib.unified_diff(
@@ -180,10 +230,10 @@ async def _activate(
 ) -> Activation:
     async with database.transaction() as connection:
         await _locked(connection, if_version)
-        touched = await _touched(connection, policy)
+        found = await _touched(connection, policy)
         version = await store.add_policy(connection, author, note, source, policy_data(policy))
-        ruleset = await _put_in_force(connection, version, author, touched)
-    return _activation(ruleset, policy, touched)
+        ruleset = await _put_in_force(connection, version, author, found)
+    return _activation(ruleset, policy, found)
 
 
 async def _locked(connection: Connection, if_version: int | None) -> None:
@@ -197,33 +247,16 @@ async def _locked(connection: Connection, if_version: int | None) -> None:
         raise Superseded(found, if_version)
 
 
-async def _touched(connection: Connection, policy: Policy) -> list[experiments.Record]:
-    """The running experiments whose budgets a policy changes; raises `Conflict` where they could not go on under it."""
+async def _touched(connection: Connection, policy: Policy) -> list[Touched]:
     running = await experiments.running(connection)
-    if not running:
+    newest = await store.newest_ruleset(connection) if running else None
+    if newest is None:
         return []
-    plans = [read_plan(each.plan) for each in running]
-    newest = await store.newest_ruleset(connection)
-    before = read_policy((await store.policy_version(connection, newest.policy_version)).data) if newest else policy
-    contamination.check_policy(before, policy, plans)
-    keys = {each.key for each in contamination.touched(before, policy, plans)}
-    return [each for each in running if each.key in keys]
+    return touched(read_policy((await store.policy_version(connection, newest.policy_version)).data), policy, running)
 
 
-def _warnings(touched: Sequence[experiments.Record]) -> tuple[str, ...]:
-    return tuple(
-        f"The experiment {each.key!r} is running, and a budget that it changes is another now, for its control too: its"
-        " log and its readouts say so."
-        for each in touched
-    )
-
-
-async def _put_in_force(
-    connection: Connection, version: int, author: str, touched: list[experiments.Record]
-) -> store.Ruleset:
-    for each in touched:
-        note = f"a budget of this experiment changed with version {version} of the policy"
-        await experiments.add_entry(connection, each.number, "policy", author, note, {"version": version})
+async def _put_in_force(connection: Connection, version: int, author: str, touched: Sequence[Touched]) -> store.Ruleset:
+    await note(connection, version, author, touched)
     return await store.add_ruleset(connection, tzdata_version(), author, policy_version=version)
 
 
@@ -241,7 +274,7 @@ async def _change_pauses(database: Database, change: Callable[[list[Pause]], lis
     return _activation(ruleset, read_policy(kept.data))
 
 
-def _activation(ruleset: store.Ruleset, policy: Policy, touched: Sequence[experiments.Record] = ()) -> Activation:
+def _activation(ruleset: store.Ruleset, policy: Policy, touched: Sequence[Touched] = ()) -> Activation:
     return Activation(
         ruleset.number,
         ruleset.policy_version,
@@ -249,5 +282,5 @@ def _activation(ruleset: store.Ruleset, policy: Policy, touched: Sequence[experi
         ruleset.author,
         policy,
         tuple(pause_of(each) for each in ruleset.pauses),
-        _warnings(touched),
+        tuple(warnings(touched)),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from engine.core.errors import DatabaseUnavailable
 from engine.core.policy import DAY_US, Budget, CalendarWindow, Channel, Lifetime, Policy, PolicyMode, Rolling
-from engine.core.windows import Calendar
+from engine.operations.footing import PERIOD_DAYS
 from engine.operations.plan_file import patched, patched_budgets
 from engine.store import traffic
 from engine.store.database import Connection, Database, clock_us
@@ -32,7 +32,6 @@ from experiments.plans.variants import SLOTS
 LOOK_BACK_DAYS: Final = 28
 _PATIENCE_S: Final = 8.0  # of all looks together: somebody waits for the start
 _HISTORY_DAYS: Final = 7  # a base rate of fewer days is that of a few weekdays
-_PERIOD_DAYS: Final = {Calendar.DAY: 1, Calendar.WEEK: 7, Calendar.MONTH: 31}
 _LOST: Final = ("unsubscribed", "complained")
 
 
@@ -247,6 +246,6 @@ def _days(budget: Budget) -> float:
         case Rolling():
             return budget.window.length_us / DAY_US
         case CalendarWindow():
-            return float(_PERIOD_DAYS[budget.window.calendar])
+            return float(PERIOD_DAYS[budget.window.calendar])
         case Lifetime():
             return 7.0

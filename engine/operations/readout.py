@@ -341,12 +341,15 @@ def _weeks(found: Weekly) -> dict[str, Any]:
     }
 
 
-def _about_policy(changes: Iterable[tuple[int, int]]) -> Iterable[str]:
-    for version, at_us in changes:
-        yield (
-            f"A budget that this experiment changes became another on {store.instant(at_us).date()}, with version"
-            f" {version} of the policy, for the control too: before and after it something else was compared."
+def _about_policy(changes: Iterable[tuple[int, int, Sequence[str] | None]]) -> Iterable[str]:
+    for version, at_us, beside in changes:
+        on = store.instant(at_us).date()
+        what = (
+            f"A budget that this experiment changes became another on {on}, with version {version} of the policy"
+            if beside is None
+            else f"Since {on}, with version {version} of the policy, {'; '.join(beside)}"
         )
+        yield f"{what}, for the control too: before and after it something else was compared."
 
 
 def _about_refusals(days: float) -> Iterable[str]:

@@ -11,9 +11,8 @@ from engine.core.policy import DAY_US
 from engine.core.policy_reader import read_policy
 from engine.core.policy_writer import policy_data
 from engine.operations import policies
-from engine.operations.contamination import check_policy, touched
 from engine.operations.experiments import By, State, Step, Taken, day_of, policy_in_force, take
-from engine.operations.plan_file import misfits, patched, read_plan
+from engine.operations.plan_file import misfits, patched
 from engine.operations.policy_patch import patched_text
 from engine.operations.tested import not_as_tested, speaks_against
 from engine.store import experiments as store
@@ -61,7 +60,8 @@ async def ship(
             if held is not None:
                 raise Conflict(f"{variant!r} changes no budget: there is no older policy to hold customers back under")
             return done | {"ruleset": await step.put_in_force()}
-        return done | await _put_patched_in_force(step, experiment, shipped, held or LEAST_HELD, held_days)
+        more = await _put_patched_in_force(step, experiment, shipped, held or LEAST_HELD, held_days)
+        return done | more | {"warnings": [*done["warnings"], *more["warnings"]]}
 
     asked = {"variant": variant, "holdout": held, "holdout_days": held_days}
     return await take(database, key, "ship", by, asked, work)
@@ -138,16 +138,17 @@ async def _put_patched_in_force(
     if problems:
         raise Conflict(f"{shipped.name!r} does not fit the policy in force any more: {problems[0]}")
     changed = patched(policy, shipped)
-    others = [read_plan(each.plan) for each in await store.running(connection)]
-    check_policy(policy, changed, others)
-    for other in touched(policy, changed, others):
-        raise Conflict(
-            f"the experiment {other.key!r} is running on a budget that this would change, for its control too: stop it"
-            " first"
-        )
+    touched = policies.touched(policy, changed, await store.running(connection))
+    for other in touched:
+        if other.is_own:
+            raise Conflict(
+                f"the experiment {other.record.key!r} is running on a budget that this would change, for its control"
+                " too: stop it first"
+            )
     text = await policies.apart(patched_text, kept.source, changed)
     why = f"shipped {experiment.key}: {shipped.name}" + (f". {step.by.note}" if step.by.note else "")
     version = await rules.add_policy(connection, step.by.author, why, text, policy_data(changed))
+    await policies.note(connection, version, step.by.author, touched)
     holdout = Holdout(
         name=experiment.key,
         seed=f"{experiment.key}:holdout",
@@ -164,6 +165,7 @@ async def _put_patched_in_force(
     return {
         "ruleset": ruleset,
         "policy_version": version,
+        "warnings": list(policies.warnings(touched)),
         "holdout": {**_in_ruleset(holdout), "readouts_us": readouts_us(holdout)},
     }
 

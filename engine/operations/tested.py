@@ -4,10 +4,10 @@ A ship is for people to decide, so none of this refuses it; it is told to whoeve
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
-from engine.core.policy import Budget, CalendarWindow, Lifetime, Policy, Rolling
-from engine.core.reading_values import duration_text
+from engine.core.policy import Budget, Policy
+from engine.operations.footing import moved, said
 from engine.operations.plan_file import patched, patched_budgets
 from experiments.design import Experiment, Variant
 
@@ -19,13 +19,13 @@ def speaks_against(document: Mapping[str, Any], variant: str, on: object) -> Ite
     for each in document.get("verdicts", ()):
         if each["variant"] == variant and each["call"] in _AGAINST:
             because = ", ".join(each["because"])
-            said = each["call"].replace("_", " ") + (f" ({because})" if because else "")
-            yield f"Against its readout: the newest, of {on}, says of {variant!r}: {said}."
+            told = each["call"].replace("_", " ") + (f" ({because})" if because else "")
+            yield f"Against its readout: the newest, of {on}, says of {variant!r}: {told}."
 
 
 def not_as_tested(then: Policy, now: Policy, experiment: Experiment, shipped: Variant) -> Iterator[str]:
-    """The budgets that the experiment changes and that are others now than when it was started, under its control and
-    under the variant that is shipped."""
+    """What is otherwise now than when the experiment was started: the budgets that it changes, under its control and
+    under the variant that is shipped, and what it stands on besides."""
     before, after = ({each.name: each for each in patched(policy, shipped).budgets} for policy in (then, now))
     controls = {each.name: each for each in patched_budgets(then, experiment)}
     for budget in patched_budgets(now, experiment):
@@ -34,24 +34,14 @@ def not_as_tested(then: Policy, now: Policy, experiment: Experiment, shipped: Va
             continue
         yield (
             f"Not as it was tested: the budget {budget.name} was changed since the start. {shipped.name!r} was tested"
-            f" at {_said(before[budget.name])}, and ships as {_said(after[budget.name])}; its control was at"
-            f" {_said(control)}, and the policy is at {_said(budget)}{_in_more(control, budget)}."
+            f" at {said(before[budget.name])}, and ships as {said(after[budget.name])}; its control was at"
+            f" {said(control)}, and the policy is at {said(budget)}{_in_more(control, budget)}."
         )
-
-
-def _said(budget: Budget) -> str:
-    limit = "no limit" if budget.limit is None else str(budget.limit)
-    match budget.window:
-        case Rolling():
-            return f"{limit} in {duration_text(budget.window.length_us)}"
-        case CalendarWindow():
-            return f"{limit} a calendar {budget.window.calendar.value}"
-        case Lifetime():
-            return f"{limit} ever"
-        case _:
-            assert_never(budget.window)
+    beside = moved(then, now, experiment)
+    if beside:
+        yield f"Not as it was tested: since the start, {'; '.join(beside)}."
 
 
 def _in_more(was: Budget, now: Budget) -> str:
     """That more differs than the limit and the window."""
-    return " (with other overrides, weights or asks that it counts)" if _said(was) == _said(now) else ""
+    return " (with other overrides, weights or asks that it counts)" if said(was) == said(now) else ""

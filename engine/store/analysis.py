@@ -228,12 +228,13 @@ class Analysis(Relations):
         )
         return [Met._make(each) for each in rows]
 
-    def changed_under(self) -> list[tuple[int, int]]:
-        """With which versions of the policy, and when, a budget that the experiment changes became another."""
+    def changed_under(self) -> list[tuple[int, int, list[str] | None]]:
+        """With which versions of the policy, and when, what the experiment compares became another: what of it was
+        besides its own budgets, in words, or None where it was one of these."""
         return self._rows(
-            "SELECT (data->>'version')::integer, at_us FROM experiment_log WHERE experiment = %s AND action = 'policy'"
-            " AND at_us < %s ORDER BY entry",
-            (self._wanted.number, self.as_of_us),
+            "SELECT (data->>'version')::integer, at_us, data->'beside' FROM experiment_log"
+            " WHERE experiment = %s AND action = 'policy' ORDER BY entry",
+            (self._wanted.number,),
         )
 
 

@@ -28,8 +28,8 @@ _TEXTS: Final[Mapping[str, str]] = {  # by the word of what was done
     "holdout/end": "Ended. Its customers are under the policy from their next ask on.",
     "notes": "Noted.",
     "activated": "In force. It holds from the next ask on, in every process.",
-    "activated/under": "In force, from the next ask on, in every process. A running experiment stands on a budget that"
-    " is another now, for its control too: its log and its readouts say so.",
+    "activated/under": "In force, from the next ask on, in every process. What a running"
+    " experiment stands on is otherwise now, for its control too: its log and its readouts say so.",
     "suppressed": "Stopped. Nothing is allowed there from now on.",
     "merged": "They are one customer from now on.",
     "erased": "Erased. Nothing is on file, and nobody may contact them.",

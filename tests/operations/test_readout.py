@@ -258,11 +258,13 @@ def test_a_budget_that_became_another_meanwhile_is_among_the_cautions(database_u
         [
             (world.number, 1, START_US, "start", "{}"),
             (world.number, 2, START_US + HOUR_US, "policy", '{"version": 7}'),
-            (world.number, 3, START_US + 2 * DAY_US, "policy", '{"version": 8}'),  # later than the readout
+            # of a clock that was set back since
+            (world.number, 3, START_US + 2 * DAY_US, "policy", '{"version": 8, "beside": ["all is exempt", "b"]}'),
         ],
     )
-    (caution,) = [each for each in computed(world).document["cautions"] if "version" in each]
-    assert "with version 7 of the policy, for the control too" in caution
+    own, beside = (each for each in computed(world).document["cautions"] if "version" in each)
+    assert "with version 7 of the policy, for the control too" in own
+    assert "with version 8 of the policy, all is exempt; b, for the control too" in beside
 
 
 def test_stretches_are_cut_to_the_experiment_and_to_what_each_pause_says() -> None:
