@@ -125,7 +125,7 @@ def test_effects_over_time_are_those_of_each_days_newest_readout_up_to_the_one_s
             comparison = {"effect": effect, "low": decides[0], "high": decides[1]}
             connection.execute(
                 "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
-                " SELECT experiment, number - %s, computed_us - %s, as_of_us - %s, took_us, call,"
+                " SELECT experiment, s.number - %s, computed_us - %s, as_of_us - %s, took_us, call,"
                 " jsonb_set(jsonb_set(jsonb_set(jsonb_set("
                 "readout, '{readout,metrics,0,comparisons,0,estimate}', %s::jsonb),"
                 " '{readout,metrics,0,comparisons,0,bound}', %s::jsonb), '{readout,schema}', %s::jsonb),"
