@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Tests make hundreds of databases: where there is room for them in memory, no disk is waited for.
+MEMORY := /dev/shm
+MEMORY_FREE_KB = $(shell df -kP $(MEMORY) 2>/dev/null | awk 'NR == 2 { print $$4 }')
 LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 .PHONY: run demo test lint chaos mutants calibrate bench bench-large bench-experiments bench-pages picture lock clean
@@ -20,6 +23,11 @@ test: $(VENV)/.dev $(VENV)/.browser  ## Everything that must hold
 	$(BIN)/lint-imports
 	@echo "$(BIN)/pyright, beside the tests; what it finds is told at the end"
 	@$(BIN)/pyright > $(VENV)/pyright.txt & types=$$!; \
+	if [ "0$(MEMORY_FREE_KB)" -gt 4000000 ]; then \
+		scratch=$$(mktemp -d $(MEMORY)/takt-test-XXXXXX); chmod 711 "$$scratch"; \
+		trap 'rm -rf "$$scratch"' EXIT; trap 'exit 130' INT TERM; \
+		export TMPDIR="$$scratch" TAKT_TEST_DATA_DIR="$$scratch/data"; \
+	fi; \
 	$(BIN)/pytest -n 3 --no-loadscope-reorder; tested=$$?; \
 	wait $$types; typed=$$?; cat $(VENV)/pyright.txt; exit $$((tested || typed))
 
