@@ -72,6 +72,33 @@ def test_each_step_leads_down_and_up_again(empty_url: str) -> None:
     assert things(empty_url) == made
 
 
+def test_readouts_of_before_are_in_the_order_of_their_instants_and_later_ones_come_after(empty_url: str) -> None:
+    migrate(empty_url, "0004")
+    with psycopg.connect(empty_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO experiments (key, state, on_harm, created_us, source, plan)"
+            " SELECT key, 'draft', 'alert', 0, '', '{}' FROM unnest(ARRAY['a', 'b']) AS keys (key)"
+        )
+        for table in ("snapshots", "holdout_readouts"):
+            connection.execute(
+                f"INSERT INTO {table} (experiment, computed_us, as_of_us, took_us, call, readout)"
+                " SELECT experiment, at_us, at_us, 1, 'ship', '{}'"
+                " FROM unnest(ARRAY[7, 3, 5]) AS i (at_us), unnest(ARRAY[1, 2]) AS e (experiment)".encode()
+            )
+        migrate(empty_url)
+        for table in ("snapshots", "holdout_readouts"):
+            found = connection.execute(
+                "SELECT experiment, array_agg(computed_us ORDER BY number), max(number)"
+                f" FROM {table} GROUP BY experiment".encode()
+            ).fetchall()
+            assert {(experiment, *at_us) for experiment, at_us, _ in found} == {(1, 3, 5, 7), (2, 3, 5, 7)}
+            next_ = connection.execute("SELECT nextval('readout_numbers')").fetchone()
+            assert next_ is not None
+            assert next_[0] > max(number for *_, number in found)
+    migrate_down(empty_url, "0004")
+    assert current_revision(empty_url) == "0004"
+
+
 def test_the_tables_are_as_the_models_say(database_url: str) -> None:
     check_drift(database_url)
 
