@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from engine.api.answers import ActivatedOut, ActivationOut, PoliciesOut, PolicyOut, ValidOut
 from engine.api.auth import Manages, Reads
@@ -22,6 +22,10 @@ from engine.store.policies import PolicyVersion
 
 router = APIRouter(tags=["policies"])
 VersionNumber = Annotated[int, Path(ge=1, lt=2**31)]
+Replaced = Annotated[
+    int | None,
+    Query(ge=0, lt=2**31, description="Only in place of this version: 409 where another is in force. 0: of none."),
+]
 _SHOWN = 100
 
 
@@ -90,10 +94,13 @@ async def activate_policy(request: Request, key: Manages) -> Response:
     response_model=ActivatedOut,
     openapi_extra=scoped(Scope.MANAGE),
 )
-async def activate_version(version: VersionNumber, request: Request, key: Manages) -> Response:
-    """Under a new ruleset number, with the pauses of the hour."""
+async def activate_version(
+    version: VersionNumber, request: Request, key: Manages, if_version: Replaced = None
+) -> Response:
+    """Under a new ruleset number, with the pauses of the hour. `if_version` as for a new policy."""
     database = request.app.state.decider.database
-    return json_response(_activated_data(await policies.activate_version(database, version, author=key.name)))
+    done = await policies.activate_version(database, version, author=key.name, if_version=if_version)
+    return json_response(_activated_data(done))
 
 
 @router.post(

@@ -34,7 +34,9 @@ def test_a_policy_is_in_force_once_its_activation_has_answered(takt: Caller, ada
     assert kept["yaml"] == STRICT, "as it was written"
 
     earlier = activated["policy_version"] - 1
-    again = takt.call("POST", f"/v1/policies/{earlier}/activate")
+    late = takt.send("POST", f"/v1/policies/{earlier}/activate?if_version={earlier}")
+    assert is_problem(late, 409)
+    again = takt.call("POST", f"/v1/policies/{earlier}/activate?if_version={activated['policy_version']}")
     assert (again["policy_version"], again["ruleset"]) == (earlier, activated["ruleset"] + 1)
     assert takt.ask(ada, "m-3")["verdict"] == "allow"
 
