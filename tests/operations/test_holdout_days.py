@@ -6,7 +6,7 @@ import pytest
 
 from engine.core.errors import Conflict, NotFound
 from engine.core.policy import DAY_US
-from engine.operations import experiments, jobs, watch
+from engine.operations import experiments, jobs, programme, watch
 from engine.operations.experiments import By
 from engine.operations.readouts import Readouts
 from engine.operations.ship import end_holdout
@@ -100,6 +100,12 @@ async def test_beside_its_days_a_holdout_is_read_as_of_now(shipped: Shipped, dat
     assert [each["call"] for each in document["readout"]["verdicts"]] == ["keep_running"]
     assert "bought_10" in [each["name"] for each in document["readout"]["metrics"]]
     assert (await readouts.newest_held("pushes")).snapshot == kept.snapshot
+    shipped.it_is(9.5)  # the clock was a day ahead
+    again = await readouts.refresh_held("pushes")
+    assert (again.snapshot.readout["days"], again.snapshot.number > kept.snapshot.number) == (9, True)
+    assert (await readouts.newest_held("pushes")).snapshot == again.snapshot
+    (total,) = (await programme.programme(database)).totals
+    assert total.as_of_us == again.snapshot.as_of_us
     shipped.it_is(29)
     assert await watch.read_holdouts(database) == "1 read"
     assert (await readouts.newest_held("pushes")).snapshot.day == 28

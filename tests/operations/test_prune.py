@@ -242,11 +242,14 @@ async def test_snapshots_are_thinned_to_one_a_day_after_two_weeks(decider: Decid
         day = now_us // DAY_US * DAY_US
         kept = [day - 20 * DAY_US + 5, day - 3 * DAY_US, day - 3 * DAY_US + 1, day - 3 * DAY_US + 2]
         gone = [day - 20 * DAY_US + 1, day - 20 * DAY_US + 3]
-        for at_us in kept + gone:
+        # a day's last is the one that was begun last, also where the clock was set back meanwhile
+        kept.append(day - 18 * DAY_US + 1)
+        gone.append(day - 18 * DAY_US + 4)
+        for number, at_us in enumerate(gone + kept):
             connection.execute(
                 "INSERT INTO snapshots (experiment, number, computed_us, as_of_us, took_us, call, readout)"
-                " VALUES (1, %(at)s, %(at)s, %(at)s, 1, 'ship', '{}')",
-                {"at": at_us},
+                " VALUES (1, %(number)s, %(at)s, %(at)s, 1, 'ship', '{}')",
+                {"number": number, "at": at_us},
             )
     assert HOURLY_SNAPSHOTS_DAYS == 14
     await a_round(decider.database)

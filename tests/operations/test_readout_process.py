@@ -9,6 +9,7 @@ from psycopg.rows import TupleRow
 
 from engine.core.errors import DatabaseUnavailable, NotFound
 from engine.operations.readout_process import refreshed
+from engine.store import snapshots
 from engine.store.analysis import LOCK_CLASS
 from tests.operations.readout_worlds import DAY_US, START_US, World
 from tests.operations.rulesets import plan
@@ -46,6 +47,21 @@ async def test_it_computes_and_keeps(world: World) -> None:
     computed_us = await refreshed(world.url, world.number, 0)
     with psycopg.connect(world.url) as connection:
         assert connection.execute("SELECT computed_us FROM snapshots").fetchall() == [(computed_us,)]
+
+
+async def test_what_had_begun_before_somebody_asked_is_not_given_to_them(world: World) -> None:
+    with psycopg.connect(world.url, autocommit=True) as watching, psycopg.connect(world.url) as ending:
+        ending.execute("LOCK experiments IN ACCESS EXCLUSIVE MODE")
+        first = asyncio.create_task(refreshed(world.url, world.number, 0))
+        await asyncio.to_thread(until, watching, f"{_COMPUTING} AND wait_event = 'relation'", True)
+        asked = snapshots.next_number(watching)  # it has looked already, and not told yet
+        ending.execute("UPDATE experiments SET state = 'stopped', ended_us = takt_clock()")
+        ending.commit()
+        before_us, after_us = await first, await refreshed(world.url, world.number, asked)
+        found = watching.execute(
+            "SELECT computed_us, readout->'readout'->'ended' <> 'null' FROM snapshots ORDER BY number"
+        ).fetchall()
+    assert found == [(before_us, False), (after_us, True)]
 
 
 async def test_nobody_computes_for_who_has_gone(world: World) -> None:
