@@ -1,28 +1,31 @@
 """What is on file of two customers who turn out to be one person: the strictest of what forbids, and the newest.
 
 What was in force of either is in force of both: a lift that the one had does not end the other's older no.
-Where both say something of the same and neither is stricter nor newer, the one who goes on being known speaks.
+Where both say something of the same and neither is stricter nor newer, the one who goes on being known speaks. Of
+consents a withdrawal outranks each yes of the other that lies ahead of the clock.
 """
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from engine.core import soft_bounces
 from engine.core.customer import Customer, Membership, Preference
-from engine.core.outcomes import soft_bounce_facts
 from engine.core.policy import Policy
-from engine.core.suppression import Consent, Scope, joined, upheld
+from engine.core.suppression import Consent, Scope, joined, objected, upheld
 
 
-def united(one: Customer, other: Customer, policy: Policy) -> Customer:
+def united(one: Customer, other: Customer, policy: Policy, clock_us: int) -> Customer:
     """`one`, who goes on being known, with what is on file of `other`."""
     outcomes = one.outcomes.united(other.outcomes)
     addresses = tuple(sorted({*one.addresses, *other.addresses}))
     facts = joined(one.suppressions, other.suppressions)
-    soft = soft_bounce_facts(outcomes.soft_bounces, policy.soft_bounces)
+    consents = [objected(each, other.consents, clock_us) for each in one.consents]
+    consents += [objected(each, one.consents, clock_us) for each in other.consents]
+    soft = soft_bounces.facts(outcomes.soft_bounces, policy.soft_bounces)
     return Customer(
         time_zone=one.time_zone or other.time_zone,
         attributes=MappingProxyType({**other.attributes, **one.attributes}),
-        consents=_newest((*one.consents, *other.consents)),
+        consents=_newest(consents),
         suppressions=joined(upheld(facts, (*one.in_force, *other.in_force), addresses), soft),
         preferences=_strictest((*one.preferences, *other.preferences)),
         outcomes=outcomes,

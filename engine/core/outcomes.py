@@ -5,14 +5,26 @@ decisions read of it (`since_us`, `open_cases`) is derived. Facts about suppress
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, allows_again, event_key
-from engine.core.policy import DAY_US, Channel, Policy, SoftBounces
-from engine.core.suppression import LIFTED_BY_CONSENT, Consent, Scope, Suppression, SuppressionReason, fact, tombstone
+from engine.core import soft_bounces
+from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, allows_again
+from engine.core.policy import DAY_US, Channel, Policy
+from engine.core.soft_bounces import SoftBounce
+from engine.core.suppression import (
+    LIFTED_BY_CONSENT,
+    YES_AHEAD_US,
+    Consent,
+    Scope,
+    Suppression,
+    SuppressionReason,
+    fact,
+    objected,
+    tombstone,
+)
 
 OLDEST_US: Final = 400 * DAY_US  # what events and contacts are kept for: what is older tells nothing any more
 DETRACTOR: Final = "detractor"  # what a pause calls an answer of 0 to 6 to "would you recommend us?"
@@ -51,8 +63,6 @@ SEEING_TYPES: Final = frozenset(_LAST_SEEN)
 _SUSPECT_SAID: Final = int(Flag.SUSPECT_SAID)  # asked of every event: a plain number takes a tenth of the time
 _DETRACTORS_UP_TO: Final = 6
 _CASES_MAX: Final = 100
-_SOFT_BOUNCES_MAX: Final = 200
-_OF_ONE_MESSAGE_MAX: Final = 10  # of these: whoever retries a message for days pushes no other one out
 _NAME_MAX: Final = 100
 
 
@@ -63,19 +73,6 @@ class Case(NamedTuple):
     name: str
     opened_us: int
     closed_us: int
-
-
-class SoftBounce(NamedTuple):
-    """A message that could not be delivered for now, to the address with this digest (empty: not known).
-
-    `message_key`: by which its other tries are known; the event's own key, where that names no message.
-    """
-
-    channel: str
-    digest: str
-    at_us: int
-    event_key: int
-    message_key: int
 
 
 @dataclass(frozen=True)
@@ -95,14 +92,14 @@ class Outcomes:
     def open_cases(self) -> tuple[Case, ...]:
         return tuple(each for each in self.cases if each.opened_us > each.closed_us)
 
-    def told(self, events: Iterable[Event], policy: Policy, now_us: int) -> "Outcomes":
+    def told(self, events: Iterable[Event], policy: Policy, clock_us: int) -> "Outcomes":
         """What is known after these events too, which say their channel where their message does."""
         told = list(events)
-        recent = [each for each in told if each.at_us > now_us - OLDEST_US]
+        recent = [each for each in told if each.at_us > clock_us - OLDEST_US]
         return Outcomes(
-            _cases(self.cases, recent, policy, now_us),
+            _cases(self.cases, recent, policy, clock_us),
             with_seen(self.seen, seen(told)),
-            _soft_bounces(self.soft_bounces, recent, policy.soft_bounces, now_us),
+            soft_bounces.told(self.soft_bounces, recent, policy.soft_bounces, clock_us - OLDEST_US),
         )
 
     def united(self, other: "Outcomes") -> "Outcomes":
@@ -112,8 +109,12 @@ class Outcomes:
             was = cases.get((each.from_event, each.name), each)
             opened_us, closed_us = max(was.opened_us, each.opened_us), max(was.closed_us, each.closed_us)
             cases[each.from_event, each.name] = each._replace(opened_us=opened_us, closed_us=closed_us)
-        soft_bounces = _newest_bounces({*self.soft_bounces, *other.soft_bounces}, _SOFT_BOUNCES_MAX)
-        return Outcomes(tuple(sorted(cases.values())), with_seen(self.seen, other.seen), soft_bounces)
+        bounces = soft_bounces.newest({*self.soft_bounces, *other.soft_bounces})
+        return Outcomes(tuple(sorted(cases.values())), with_seen(self.seen, other.seen), bounces)
+
+    def settled(self, channel: str | None, clock_us: int) -> "Outcomes":
+        """The same, where no soft bounce of this channel lies ahead of the clock."""
+        return replace(self, soft_bounces=soft_bounces.settled(self.soft_bounces, channel, clock_us))
 
 
 NO_OUTCOMES = Outcomes()
@@ -237,9 +238,9 @@ def address_fact(event: Event) -> Suppression | None:
     return next((each for each in _facts(event) if each.digest is not None), None)
 
 
-def consents(known: tuple[Consent, ...], events: Iterable[Event]) -> tuple[Consent, ...]:
+def consents(known: tuple[Consent, ...], events: Iterable[Event], clock_us: int) -> tuple[Consent, ...]:
     """The newest word on each scope; where two bear the same instant, the withdrawal. `known` where nothing is new."""
-    told = [_consent(each) for each in events if each.type == EventType.CONSENTED]
+    told = [objected(_consent(each), known, clock_us) for each in events if each.type == EventType.CONSENTED]
     newest: dict[Scope, Consent] = {}
     for each in (*known, *told):
         was = newest.get(each.scope)
@@ -247,30 +248,6 @@ def consents(known: tuple[Consent, ...], events: Iterable[Event]) -> tuple[Conse
     if not told or set(newest.values()) <= set(known):
         return known
     return tuple(newest[scope] for scope in sorted(newest, key=_in_order))
-
-
-def soft_bounce_facts(soft_bounces: Iterable[SoftBounce], policy: SoftBounces) -> Iterator[Suppression]:
-    """A suppression for each address from which so many messages bounced within so many days, as of the newest time
-    that it had. The tries of one message count once."""
-    of_address: dict[tuple[str, str], list[SoftBounce]] = {}
-    for each in sorted(soft_bounces, key=lambda each: each.at_us):
-        of_address.setdefault((each.channel, each.digest), []).append(each)
-    for (channel, digest), bounces in of_address.items():
-        newest_us = _newest_of_too_many(bounces, policy)
-        if newest_us is not None:
-            yield fact(Scope(channel), SuppressionReason.SOFT_BOUNCES, newest_us, TAKT_SOURCE, digest or None)
-
-
-def _newest_of_too_many(bounces: Iterable[SoftBounce], policy: SoftBounces) -> int | None:
-    """When for the last time as many messages had bounced within the days before as suppress; in order of time."""
-    newest_us: int | None = None
-    tried: dict[int, int] = {}  # by message, its last try
-    for each in bounces:
-        tried[each.message_key] = each.at_us
-        tried = {key: at_us for key, at_us in tried.items() if each.at_us - at_us < policy.within_us}
-        if len(tried) >= policy.suppress_after:
-            newest_us = each.at_us
-    return newest_us
 
 
 def _facts(event: Event) -> Iterator[Suppression]:
@@ -342,12 +319,14 @@ def _is_detractor(event: Event) -> bool:
     )
 
 
-def _cases(known: Iterable[Case], events: Iterable[Event], policy: Policy, now_us: int) -> tuple[Case, ...]:
+def _cases(known: Iterable[Case], events: Iterable[Event], policy: Policy, clock_us: int) -> tuple[Case, ...]:
     """Each case with the latest instants at which it was opened and closed; of each kind the newest 100.
 
-    A case without a name is closed by any end of its kind: whoever opens them so has one at a time.
+    A case without a name is closed by any end of its kind: whoever opens them so has one at a time. One that was closed
+    ahead of the clock is open again when it is told to be (as of suppressions: `heard`).
     """
     found = {(each.from_event, each.name): each for each in known}
+    ahead = {key: each.closed_us for key, each in found.items() if each.closed_us > clock_us + YES_AHEAD_US}
 
     def tell(kind: str, name: str, opened_us: int, closed_us: int) -> None:
         was = found.get((kind, name), Case(kind, name, 0, 0))
@@ -356,7 +335,7 @@ def _cases(known: Iterable[Case], events: Iterable[Event], policy: Policy, now_u
     for event in events:
         name = _case_name(event.properties)
         for kind in _opened_by(event, policy):
-            tell(kind, name, event.at_us, 0)
+            tell(kind, name, max(event.at_us, ahead.get((kind, name), -1) + 1), 0)
         for kind in _closed_by(event, policy):
             tell(kind, name, 0, event.at_us)
             tell(kind, "", 0, event.at_us)
@@ -364,7 +343,7 @@ def _cases(known: Iterable[Case], events: Iterable[Event], policy: Policy, now_u
     newest: list[Case] = []
     for each in sorted(found.values(), key=lambda each: (max(each.opened_us, each.closed_us), each), reverse=True):
         kept[each.from_event] = kept.get(each.from_event, 0) + 1
-        if max(each.opened_us, each.closed_us) > now_us - OLDEST_US and kept[each.from_event] <= _CASES_MAX:
+        if max(each.opened_us, each.closed_us) > clock_us - OLDEST_US and kept[each.from_event] <= _CASES_MAX:
             newest.append(each)
     return tuple(sorted(newest))
 
@@ -372,29 +351,6 @@ def _cases(known: Iterable[Case], events: Iterable[Event], policy: Policy, now_u
 def _case_name(properties: Mapping[str, Any]) -> str:
     name = properties.get("case")
     return "" if name is None else str(name)[:_NAME_MAX]
-
-
-def _soft_bounces(
-    known: Iterable[SoftBounce], events: Iterable[Event], policy: SoftBounces, now_us: int
-) -> tuple[SoftBounce, ...]:
-    """Those of 400 days. A bounce that does not say that it is for good is for now."""
-    found = {each for each in known if each.at_us > now_us - OLDEST_US}
-    for event in events:
-        if event.type == EventType.BOUNCED and not event.flags & Flag.HARD and event.channel is not None:
-            message_key = event.key if event.message_id is None else event_key("", event.message_id)
-            found.add(SoftBounce(event.channel, event.digest or "", event.at_us, event.key, message_key))
-    return _newest_bounces(found, max(_SOFT_BOUNCES_MAX, policy.suppress_after))
-
-
-def _newest_bounces(found: Iterable[SoftBounce], most: int) -> tuple[SoftBounce, ...]:
-    """The newest so many, of no message more than the newest 10: the same in whatever order they came."""
-    tries: dict[int, int] = {}
-    kept: list[SoftBounce] = []
-    for each in sorted(found, key=lambda each: (each.at_us, each), reverse=True):
-        tries[each.message_key] = tries.get(each.message_key, 0) + 1
-        if tries[each.message_key] <= _OF_ONE_MESSAGE_MAX and len(kept) < most:
-            kept.append(each)
-    return tuple(sorted(kept))
 
 
 _PUSH: Final = Scope(Channel.PUSH.value)

@@ -10,12 +10,12 @@ earlier. So what is in force does not depend on the order in which news comes in
 (`upheld`) a lift is no news about both: it was said of one, who may not have known of the other's no.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from engine.core.policy import ConsentRule, Scalar
+from engine.core.policy import MINUTE_US, ConsentRule, Scalar
 
 
 class SuppressionReason(StrEnum):
@@ -38,6 +38,7 @@ LIFTED_BY_CONSENT: Final = (
     SuppressionReason.COMPLAINT,
     SuppressionReason.ACCOUNT_CLOSED,
 )
+YES_AHEAD_US: Final = MINUTE_US  # how far a yes may lie ahead of the clock: it would win against each no until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,11 @@ class Scope:
 
     def covers(self, channel: str, topic: str) -> bool:
         return (self.channel is None or self.channel == channel) and (self.topic is None or self.topic == topic)
+
+    def meets(self, other: "Scope") -> bool:
+        """Whether both cover some contact."""
+        here, there = (self.channel, self.topic), (other.channel, other.topic)
+        return all(None in pair or pair[0] == pair[1] for pair in zip(here, there, strict=True))
 
     def __str__(self) -> str:
         return f"{self.channel or '*'}/{self.topic or '*'}"
@@ -144,10 +150,31 @@ def upheld(
     return joined((), (known | again).values())
 
 
-def last_word_us(facts: Iterable[Suppression], scope: Scope, now_us: int) -> int:
-    """The instant of what a customer says now, to Takt itself, of a scope: after all that is on file of it, also where
-    a sender's clock was ahead."""
-    return max(now_us, *(max(each.at_us + 1, each.lifted_us) for each in facts if each.scope == scope), 0)
+def last_word_us(facts: Iterable[Suppression], scope: Scope, clock_us: int) -> int:
+    """The instant of what a customer says now, to Takt itself, of a scope: no earlier than what lifted a no of it."""
+    return max(clock_us, *(each.lifted_us for each in facts if each.scope == scope), 0)
+
+
+def settled(
+    facts: Iterable[Suppression], scope: Scope, reasons: Collection[SuppressionReason], clock_us: int
+) -> tuple[Suppression, ...]:
+    """The facts, where those of exactly this scope and these reasons lie before the clock: a yes of now lifts them, and
+    no later no, whatever instant a sender's clock that was ahead gave them."""
+    return tuple(
+        replace(each, at_us=min(each.at_us, clock_us - 1), lifted_us=min(each.lifted_us, clock_us))
+        if each.scope == scope and each.reason in reasons
+        else each
+        for each in facts
+    )
+
+
+def heard(told: Iterable[Suppression], known: Iterable[Suppression], clock_us: int) -> Iterator[Suppression]:
+    """What is told now, each no of it no older than what lifted it before, where that lies ahead of the clock. No yes
+    may lie so far ahead: the clock stood wrong when it was said, and each no until then would be lost on it."""
+    ahead = [each for each in known if each.lifted_us > clock_us + YES_AHEAD_US]
+    for each in told:
+        lifted = [was.lifted_us for was in ahead if each.at_us and _lifts(was, each)]
+        yield replace(each, at_us=max(each.at_us, *lifted)) if lifted else each
 
 
 def _lifts(fact: Suppression, told: Suppression) -> bool:
@@ -170,6 +197,17 @@ class Consent:
     at_us: int
     source: str
     text_version: str | None = None
+
+
+def objected(told: Consent, known: Iterable[Consent], clock_us: int) -> Consent:
+    """A consent that is told now; a withdrawal no older than each yes that it meets, where that lies ahead of the clock
+    (as of suppressions: `heard`)."""
+    ahead = [
+        each.at_us
+        for each in known
+        if not told.given and each.given and each.at_us > clock_us + YES_AHEAD_US and each.scope.meets(told.scope)
+    ]
+    return replace(told, at_us=max(told.at_us, *ahead)) if ahead else told
 
 
 def find_suppression(

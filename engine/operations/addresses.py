@@ -12,7 +12,7 @@ from typing import Final
 
 from engine.core.customer import Address
 from engine.core.policy import Channel
-from engine.core.suppression import Suppression, joined
+from engine.core.suppression import Suppression, heard, joined
 from engine.operations.batch import Batch, Held
 from engine.operations.file import FileCommand, Filed, PutCustomer, suppressions_data
 from engine.store.addresses import Link
@@ -90,8 +90,11 @@ class TellFacts(FileCommand):
 
 def _tell(batch: Batch, held: Held, facts: Iterable[Suppression]) -> int | None:
     """The open leases that it ended; None where nothing was news."""
-    suppressions = joined(held.customer.suppressions, facts)
-    if suppressions == held.customer.suppressions:
+    known = held.customer.suppressions
+    told_us, facts = {each.key: each.at_us for each in known}, tuple(facts)
+    news = [each for each in facts if each.at_us > told_us.get(each.key, 0)]
+    suppressions = joined(known, (*facts, *heard(news, known, held.clock_us)))
+    if suppressions == known:
         return None
     customer = replace(held.customer, suppressions=suppressions)
     return batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))

@@ -24,12 +24,17 @@ _OF_REACH = (Change.SUPPRESSIONS, Change.ADDRESSES)
 
 class Held:
     """One customer under the lock: the account, what is on file, the messages that the commands name, and of the events
-    that they tell the keys of those that are kept already. `chosen`: how much they chose themselves in 24 hours."""
+    that they tell the keys of those that are kept already. `chosen`: how much they chose themselves in 24 hours.
+
+    `now_us` is the customer's: it stands still where a clock ran ahead of them. `clock_us` is what the clock says, and
+    dates their words: a word of `now_us` would outrank whatever is told until the clock has caught up.
+    """
 
     __slots__ = (
         "account",
         "changed_file",
         "chosen",
+        "clock_us",
         "customer",
         "customer_id",
         "is_dirty",
@@ -43,6 +48,7 @@ class Held:
         self.customer_id = customer_id
         self.account = account
         self.customer: Customer = customer_of(texts)
+        self.clock_us = clock_us
         self.now_us = max(clock_us, account.latest_us)  # a clock that steps back frees nothing
         self.messages: dict[str, list[Message]] = {}
         self.told: set[int] = set()
@@ -121,6 +127,8 @@ class Batch:
     reach: dict[tuple[str, str | None], Event] = field(default_factory=dict[tuple[str, str | None], Event])
     linked: list[Link] = field(default_factory=list[Link])
     unlinked: list[Link] = field(default_factory=list[Link])
+    # Facts of addresses, as they were told, and what they are now dated.
+    settled: list[tuple[Suppression, int]] = field(default_factory=list[tuple[Suppression, int]])
     exposures: dict[tuple[str, int], Exposure] = field(default_factory=dict[tuple[str, int], Exposure])
     readmitted: list[bytes] = field(default_factory=list[bytes])  # digests of erased customers who are back
 

@@ -17,8 +17,9 @@ from engine.core.events import TAKT_SOURCE, Event, EventType, Flag, event_key
 from engine.core.origins import Origin
 from engine.core.policy import MINUTE_US
 from engine.core.rules import Rules
-from engine.core.suppression import Scope, SuppressionReason, last_word_us
+from engine.core.suppression import LIFTED_BY_CONSENT, Scope, SuppressionReason, last_word_us
 from engine.operations.batch import Batch, Held, Plain
+from engine.operations.file import settle
 from engine.operations.happened import HappenedCommand
 from engine.store.customers import preference_data
 from engine.store.journal import Change
@@ -115,16 +116,16 @@ class Leave(_Said):
         ]
         if not left_us or self._key not in held.told:
             return False
-        return left_us[0] > held.now_us - MINUTE_US or held.chosen >= CHANGES_A_DAY
+        return left_us[0] > held.clock_us - MINUTE_US or held.chosen >= CHANGES_A_DAY
 
     def _event(self, held: Held) -> Event:
         origin = self.origin
         return Event(
             origin.customer_id,
             TAKT_SOURCE,
-            f"{self.event_id}:{held.now_us}" if self._key in held.told else self.event_id,
+            f"{self.event_id}:{held.now_us}:{held.account.seq}" if self._key in held.told else self.event_id,
             EventType.UNSUBSCRIBED.value,
-            last_word_us(held.customer.suppressions, origin.scope, held.now_us),
+            last_word_us(held.customer.suppressions, origin.scope, held.clock_us),
             origin.channel,
             origin.topic,
             origin.campaign,
@@ -167,13 +168,16 @@ class Choose(_Said):
         if changed:
             held.chosen += len(changed)
             stem = f"choice:{held.now_us}:{held.account.seq}"
+            for line, to in changed:
+                if line.choice.sort is Sort.NONE and to.sort is not Sort.NONE:
+                    settle(batch, held, line.scope, LIFTED_BY_CONSENT)
             facts = held.customer.suppressions
             told = tuple(
                 event_of(
                     each,
                     self.customer_id,
                     f"{stem}:{number}",
-                    last_word_us(facts, each.line.scope, held.now_us),
+                    last_word_us(facts, each.line.scope, held.clock_us),
                     self.origin,
                 )
                 for number, each in enumerate(changed)

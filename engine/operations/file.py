@@ -1,6 +1,6 @@
 """What is on file about a customer: profile, suppressions, preferences. Each change is a journal entry too."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -10,9 +10,17 @@ from engine.core.customer import Customer, Preference
 from engine.core.events import TAKT_SOURCE, Event, EventType
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
-from engine.core.suppression import Consent, Scope, Suppression, SuppressionReason, joined, standing
+from engine.core.suppression import (
+    Consent,
+    Scope,
+    Suppression,
+    SuppressionReason,
+    joined,
+    settled,
+    standing,
+)
 from engine.operations.batch import Batch, Held, Plain
-from engine.store.customers import consent_data, preference_data, suppression_data
+from engine.store.customers import consent_data, outcomes_data, preference_data, suppression_data
 from engine.store.journal import Change
 
 
@@ -89,7 +97,7 @@ class Suppress(FileCommand):
         was = next((each for each in held.customer.suppressions if each.key == given.key), None)
         held_before = was is not None and was in held.customer.in_force
         lifted_us = was.lifted_us if was is not None else 0
-        new = replace(given, at_us=max(min(given.at_us, held.now_us), lifted_us, 1))
+        new = replace(given, at_us=max(min(given.at_us, held.clock_us), lifted_us, 1))
         if was is not None:  # what was lifted leaves no trace of how far it once reached
             new = was.joined(new) if held_before else replace(new, lifted_us=lifted_us)
         others = [each for each in held.customer.suppressions if each.key != given.key]
@@ -112,18 +120,32 @@ class Lift(FileCommand):
     def apply(self, batch: Batch, held: Held) -> Filed:
         changed = any(each.scope == self.scope for each in standing(held.customer.suppressions))
         if changed:
-            facts = tuple(self._lifted(each, held.now_us) for each in held.customer.suppressions)
+            settle(batch, held, self.scope, tuple(SuppressionReason))
+            facts = tuple(self._lifted(each, held.clock_us) for each in held.customer.suppressions)
             customer = replace(held.customer, suppressions=facts)
             batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
         return Filed(held.customer_id, held.customer, changed, 0, held.now_us)
 
-    def _lifted(self, fact: Suppression, now_us: int) -> Suppression:
-        if fact.scope != self.scope or not fact.at_us:
-            return fact
-        at_us = fact.at_us
-        if fact.digest is None:  # told ahead, it would take along each no until then. Of an address it is told again
-            at_us = min(at_us, now_us)
-        return replace(fact, at_us=at_us, lifted_us=max(now_us, at_us + 1, fact.lifted_us))
+    def _lifted(self, fact: Suppression, clock_us: int) -> Suppression:
+        return replace(fact, lifted_us=clock_us) if fact.scope == self.scope and fact.at_us else fact
+
+
+def settle(batch: Batch, held: Held, scope: Scope, reasons: Collection[SuppressionReason]) -> None:
+    """Let a yes of now lift all that is on file of this scope for these reasons, and nothing that is told later: what
+    lies ahead of the clock is brought back to it, also where it would be told again from."""
+    was, clock_us = held.customer, held.clock_us
+    if SuppressionReason.SOFT_BOUNCES in reasons and scope.topic is None:
+        outcomes = was.outcomes.settled(scope.channel, clock_us)
+        if outcomes != was.outcomes:
+            batch.change(held, Change.OUTCOMES, replace(was, outcomes=outcomes), outcomes_data(outcomes))
+    facts = settled(was.suppressions, scope, reasons, clock_us)
+    if facts != was.suppressions:
+        pairs = zip(was.suppressions, facts, strict=True)
+        batch.settled += [
+            (each, now.at_us) for each, now in pairs if each.digest is not None and each.at_us > now.at_us
+        ]
+        customer = replace(held.customer, suppressions=facts)
+        batch.refile(held, Change.SUPPRESSIONS, customer, suppressions_data(customer))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
-from engine.core import outcomes
+from engine.core import outcomes, soft_bounces
 from engine.core.account import Kind, State
 from engine.core.customer import Customer
 from engine.core.events import Event, EventType
 from engine.core.policy import DAY_US, Policy
-from engine.core.suppression import joined
+from engine.core.suppression import heard, joined
 from engine.operations.batch import Batch, Held, Plain
 from engine.operations.file import profile_data, suppressions_data
 from engine.operations.resolve import RecordCommand, confirm, record
@@ -158,7 +158,7 @@ def _labels(held: Held, event: Event) -> tuple[str, str, str | None] | None:
 def _tell(batch: Batch, held: Held, events: list[Event]) -> int:
     """File what the events say, each sort of change as one entry; the number of leases that this ended."""
     policy = batch.rules.policy
-    customer = _told(held.customer, events, policy, held.now_us)
+    customer = _told(held.customer, events, policy, held.clock_us)
     was, revoked = held.customer, 0
     if customer.consents != was.consents:
         profile = replace(was, consents=customer.consents)
@@ -171,13 +171,17 @@ def _tell(batch: Batch, held: Held, events: list[Event]) -> int:
     return revoked
 
 
-def _told(customer: Customer, events: list[Event], policy: Policy, now_us: int) -> Customer:
+def _told(customer: Customer, events: list[Event], policy: Policy, clock_us: int) -> Customer:
     """The customer as known after these events too."""
-    heard = customer.outcomes.told(events, policy, now_us)
-    soft = outcomes.soft_bounce_facts(heard.soft_bounces, policy.soft_bounces)
+    known = customer.outcomes.told(events, policy, clock_us)
+    soft = list(soft_bounces.facts(known.soft_bounces, policy.soft_bounces))
+    bounced = {
+        (each.channel, each.digest or None) for each in {*known.soft_bounces} - {*customer.outcomes.soft_bounces}
+    }
+    news = [*outcomes.facts(events), *(each for each in soft if (each.scope.channel, each.digest) in bounced)]
     return replace(
         customer,
-        consents=outcomes.consents(customer.consents, events),
-        suppressions=joined(customer.suppressions, (*outcomes.facts(events), *soft)),
-        outcomes=heard,
+        consents=outcomes.consents(customer.consents, events, clock_us),
+        suppressions=joined(customer.suppressions, (*soft, *heard(news, customer.suppressions, clock_us))),
+        outcomes=known,
     )

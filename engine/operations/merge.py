@@ -100,7 +100,7 @@ async def _messages(connection: Connection, labels: Labels, customer_id: str) ->
 def _unite(batch: Batch, one: Held, two: Held, messages: Sequence[Message], rows: Iterable[Exposure]) -> int:
     """Journal and file everything; how many open leases ended."""
     was, lost = one.customer, two.customer
-    now = united(was, lost, batch.rules.policy)
+    now = united(was, lost, batch.rules.policy, one.clock_us)
     told = {
         "of": two.customer_id,
         "entries": len(messages) + sum(each.resolution is not None for each in messages),

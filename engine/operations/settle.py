@@ -263,6 +263,8 @@ class Settler:
             calls += exposures.writing(batch.exposures.values())
         if dirty:
             calls.append((accounts.SAVE, accounts.save_columns(dirty, self._labels)))
+        if batch.settled:  # before what the same transaction tells of these addresses
+            calls.append(addresses.settling(batch.settled, self._labels))
         if batch.events or batch.reach:
             calls += events.telling(events.keyed(batch.happened()), self._labels)
             facts = [fact for each in batch.events if (fact := address_fact(each)) is not None]

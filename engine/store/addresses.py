@@ -41,6 +41,11 @@ _SUPPRESS = (
     " SET at_us = EXCLUDED.at_us, source = EXCLUDED.source"
     ' WHERE (EXCLUDED.at_us, EXCLUDED.source COLLATE "C") > (known.at_us, known.source COLLATE "C")'
 )
+_SETTLE = (
+    "UPDATE suppressed_addresses known SET at_us = settled.at_us FROM unnest(%b, %b, %b, %b, %b)"
+    " AS settled(was_us, at_us, channel, address, reason) WHERE known.address = settled.address"
+    " AND known.channel = settled.channel AND known.reason = settled.reason AND known.at_us = settled.was_us"
+)
 _KEEP = (
     "INSERT INTO unresolved_events (received_us, event_key, channel, address, data)"
     " SELECT takt_clock(), key, channel, address, data::jsonb"
@@ -116,6 +121,15 @@ def suppressing(told: Iterable[Suppression], labels: Labels) -> list[Call]:
     channels, digests = _pairs([address for (address, _), _ in rows], labels)
     reasons, sources = Texts(reason for (_, reason), _ in rows), Texts(each.source for _, each in rows)
     return [(_SUPPRESS, (Int8s(each.at_us for _, each in rows), channels, digests, reasons, sources))]
+
+
+def settling(facts: Iterable[tuple[Suppression, int]], labels: Labels) -> Call:
+    """What dates facts about addresses anew: whoever is told of them again must not hear what was lifted. One that was
+    told once more meanwhile stays."""
+    rows = [(each, at_us, Address(each.scope.channel or "", each.digest or "")) for each, at_us in facts]
+    was_us, now_us = Int8s(each.at_us for each, _, _ in rows), Int8s(at_us for _, at_us, _ in rows)
+    reasons = Texts(each.reason.value for each, _, _ in rows)
+    return _SETTLE, (was_us, now_us, *_pairs([address for _, _, address in rows], labels), reasons)
 
 
 async def keep(connection: Connection, events: Iterable[Event], labels: Labels) -> set[tuple[Address, int]]:

@@ -64,15 +64,15 @@ def hearing(customer: Customer, groups: Iterable[Iterable[Suppression]]) -> Cust
 @hypothesis_settings(max_examples=600)
 @given(customers(), customers())
 def test_what_forbids_a_contact_of_either_forbids_it_of_both(one: Customer, other: Customer) -> None:
-    both = united(one, other, POLICY)
+    both = united(one, other, POLICY, 9)
     assert forbidden(both) >= forbidden(one, other)
-    assert both.suppressions == united(other, one, POLICY).suppressions
+    assert both.suppressions == united(other, one, POLICY, 9).suppressions
 
 
 @hypothesis_settings(max_examples=400)
 @given(customers((None,)), customers((None,)))
 def test_and_nothing_else_does_where_no_address_comes_to_be_theirs(one: Customer, other: Customer) -> None:
-    assert forbidden(united(one, other, POLICY)) == forbidden(one, other)
+    assert forbidden(united(one, other, POLICY, 9)) == forbidden(one, other)
 
 
 @hypothesis_settings(max_examples=300)
@@ -80,7 +80,7 @@ def test_and_nothing_else_does_where_no_address_comes_to_be_theirs(one: Customer
 def test_what_is_told_of_both_afterwards_is_joined_in_any_order(
     one: Customer, other: Customer, news: list[Suppression], data: st.DataObject
 ) -> None:
-    both = united(one, other, POLICY)
+    both = united(one, other, POLICY, 9)
     again = data.draw(st.permutations([*news, *news]))
     heard = hearing(both, [news])
     assert hearing(both, [[each] for each in again]) == heard
@@ -91,8 +91,8 @@ def test_what_is_told_of_both_afterwards_is_joined_in_any_order(
 @hypothesis_settings(max_examples=300)
 @given(customers(), customers(), customers())
 def test_it_does_not_matter_who_of_three_is_united_first(one: Customer, two: Customer, three: Customer) -> None:
-    first = forbidden(united(united(one, two, POLICY), three, POLICY))
-    last = forbidden(united(one, united(two, three, POLICY), POLICY))
+    first = forbidden(united(united(one, two, POLICY, 9), three, POLICY, 9))
+    last = forbidden(united(one, united(two, three, POLICY, 9), POLICY, 9))
     assert first >= forbidden(one, two, three)
     assert last >= forbidden(one, two, three)
 
@@ -101,6 +101,6 @@ def test_an_address_of_the_one_does_not_free_the_other_of_what_was_said_of_anoth
     complaint = fact(EMAIL, SuppressionReason.COMPLAINT, 1, "provider", "a" * 32)
     one = Customer(suppressions=(complaint,))
     other = Customer(addresses=(Address("email", "b" * 32),))
-    for both in (united(one, other, POLICY), united(other, one, POLICY)):
+    for both in (united(one, other, POLICY, 9), united(other, one, POLICY, 9)):
         assert forbidden(both) == forbidden(one) != set()
         assert complaint in both.suppressions, "which address it was stays on file"

@@ -58,7 +58,9 @@ class World:
         return self.do(AskCommand("ada", message_id, Ask(channel, topic, **more))).verdict
 
     def later(self, by_us: int) -> None:
-        self.held.now_us += by_us
+        """By the clock, which may step back: then the customer's time stands still."""
+        self.held.clock_us += by_us
+        self.held.now_us = max(self.held.clock_us, self.held.account.latest_us)
 
     def allows(self, channel: str = "email", topic: str = "promotions") -> bool:
         ask = Ask(channel, topic, reserves=False)

@@ -298,6 +298,7 @@ def test_lifting_by_hand_ends_every_suppression_of_the_scope_and_news_from_befor
     world = World()
     before = [event(each, channel="email", flags=Flag.HARD, digest=ADDRESS) for each in ("bounced", "complained")]
     world.tell(*before, event("unsubscribed", channel="email"), event("unsubscribed", channel="push"))
+    world.later(1)
     assert world.do(Lift("ada", Scope("email"))).changed
     assert world.allows("email")
     assert not world.allows("push")

@@ -185,9 +185,9 @@ def histories(draw: st.DrawFn) -> World:
 def test_whoever_may_not_be_contacted_still_may_not_when_two_histories_unite(ada: World, countess: World):
     before = [(each, scope) for each in (ada, countess) for scope in product(("email", "push"), ("promotions", "news"))]
     denied = {scope for world, scope in before if not world.allows(*scope)}
-    ada.held.customer = united(ada.held.customer, countess.held.customer, RULES.policy)
+    ada.held.customer = united(ada.held.customer, countess.held.customer, RULES.policy, ada.held.clock_us)
     assert {scope for _, scope in before if not ada.allows(*scope)} >= denied
-    ada.held.now_us = countess.held.now_us = max(ada.held.now_us, countess.held.now_us)
+    ada.later(max(countess.held.clock_us - ada.held.clock_us, 0))
     for scope in SCOPES:
         ada.do(Lift("ada", scope))
     assert all(ada.allows(*scope) for _, scope in before), "a lift of the one who goes on being known ends it"
