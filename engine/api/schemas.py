@@ -159,7 +159,7 @@ class RecordsIn(In):
 
 
 class ConsentIn(In):
-    """A customer's yes, or (`given: false`) its withdrawal, with the evidence."""
+    """A customer's yes, or (`given: false`) its withdrawal, with the evidence. A yes lies at most a minute ahead."""
 
     channel: Channel | None = None
     topic: Label | None = None

@@ -1,16 +1,18 @@
 """What is on file about a customer: profile, suppressions, preferences. Each change is a journal entry too."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from engine.core.account import LINGER_US
 from engine.core.choices import event_of, limits_moved
 from engine.core.customer import Customer, Preference
+from engine.core.errors import Invalid, Problem
 from engine.core.events import TAKT_SOURCE, Event, EventType
 from engine.core.policy import Scalar
 from engine.core.rules import Rules
 from engine.core.suppression import (
+    YES_AHEAD_US,
     Consent,
     Scope,
     Suppression,
@@ -62,7 +64,7 @@ class FileCommand(Plain):
 class PutCustomer(FileCommand):
     """Replaces those of time zone, attributes and consents that are given, and leaves the others.
 
-    A consent that was withdrawn ends the open leases in its scope.
+    A consent that was withdrawn ends the open leases in its scope. Raises `Invalid` for a yes that lies ahead.
     """
 
     time_zone: str | Unset | None = UNSET
@@ -71,6 +73,8 @@ class PutCustomer(FileCommand):
 
     def apply(self, batch: Batch, held: Held) -> Filed:
         was = held.customer
+        if not isinstance(self.consents, Unset):
+            _check_ahead(self.consents, held.clock_us)
         customer = replace(
             was,
             time_zone=was.time_zone if isinstance(self.time_zone, Unset) else self.time_zone,
@@ -165,6 +169,14 @@ class PutPreferences(FileCommand):
             customer = replace(held.customer, preferences=self.preferences)
             batch.change(held, Change.PREFERENCES, customer, [preference_data(each) for each in self.preferences])
         return Filed(held.customer_id, held.customer, changed, 0, held.now_us)
+
+
+def _check_ahead(consents: Iterable[Consent], clock_us: int) -> None:
+    latest_us = clock_us + YES_AHEAD_US
+    ahead = [number for number, each in enumerate(consents) if each.given and each.at_us > latest_us]
+    if ahead:
+        found, expected = "an instant to come", "at most a minute after now: what allows again may not lie ahead"
+        raise Invalid(Problem(f"consents[{number}].at", found, expected) for number in ahead)
 
 
 def _outcome(held: Held, made: Suppression) -> Event:

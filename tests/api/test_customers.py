@@ -1,6 +1,6 @@
 """What is on file: profile, preferences, suppressions; how budgets stand; and the journal that says why."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -26,6 +26,24 @@ def test_a_leap_second_is_the_end_of_its_minute(takt: Caller, ada: str) -> None:
     consent = {**CONSENT, "at": "2016-12-31T23:59:60.5Z"}
     filed = takt.call("PUT", f"/v1/customers/{ada}", {"consents": [consent]})
     assert filed["consents"][0]["at"] == "2016-12-31T23:59:59.999999Z"
+
+
+def test_a_consent_that_lies_ahead_is_refused_and_a_withdrawal_is_heard(takt: Caller, ada: str) -> None:
+    """One of 2099 won against every withdrawal until then."""
+    path, soon = f"/v1/customers/{ada}", (datetime.now(UTC) + timedelta(minutes=2)).isoformat()
+    ahead = {**CONSENT, "at": soon}
+    for at in (soon, "2099-01-01T00:00:00Z"):
+        response = takt.send("PUT", path, {"time_zone": "Europe/Rome", "consents": [CONSENT, {**CONSENT, "at": at}]})
+        assert is_problem(response, 422, "invalid")
+        assert [each["path"] for each in response.json()["problems"]] == ["consents[1].at"]
+    assert is_problem(takt.send("GET", path), 404)
+    customers = [{"customer_id": ada, "consents": [ahead]}, {"customer_id": f"{ada}-2", "consents": [CONSENT]}]
+    one, two = takt.call("POST", "/v1/customers/batch", {"customers": customers})["results"]
+    assert (one["error"]["problems"][0]["path"], two["changed"]) == ("consents[0].at", True)
+    takt.call("PUT", path, {"consents": [{**CONSENT, "at": (datetime.now(UTC) + timedelta(seconds=30)).isoformat()}]})
+    takt.ask(ada, "m-1")
+    assert takt.call("PUT", path, {"consents": [{**ahead, "given": False}]})["revoked"] == 1
+    assert takt.ask(ada, "m-2")["reasons"][0]["code"] == "no_consent"
 
 
 def test_a_batch_of_customers_answers_each_on_its_own(takt: Caller, ada: str) -> None:
