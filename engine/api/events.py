@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Final
 
 import orjson
@@ -19,9 +19,10 @@ from engine.api.problems import problem_of
 from engine.api.schemas import instant, microseconds
 from engine.core.errors import Invalid, Problem, TaktError, Unavailable
 from engine.core.events import NO_PROPERTIES, Event, EventType, Flag, allows_again
-from engine.core.outcomes import SENDS
-from engine.core.policy import DAY_US, MINUTE_US, Channel
+from engine.core.outcomes import SENDS, only_ends
+from engine.core.policy import DAY_US, Channel
 from engine.core.scanners import is_scanner
+from engine.core.suppression import YES_AHEAD_US
 from engine.operations.addresses import PURPOSE, NoAddress, hashed
 from engine.operations.intake import Outcome, Result
 from engine.operations.patience import in_time
@@ -29,8 +30,6 @@ from engine.operations.patience import in_time
 router = APIRouter(tags=["events"])
 
 EARLY_US: Final = DAY_US  # how far a sender's clock may be ahead
-# The same of a yes: it would win against whatever no is told until then.
-YES_EARLY_US: Final = MINUTE_US
 OLDEST_US: Final = 946_684_800_000_000  # 2000-01-01
 _NO_DATA: Final = EventDataIn()
 _ANSWERS: Final = {each: orjson.dumps({"result": each.value}) for each in Result}
@@ -57,6 +56,8 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
     form = await form_of(request)
     key = await state.decider.secret(PURPOSE)
     now_us: int = await in_time(state.decider.database.clock_us(), state.decider.settings.deadline_ms / 1000)
+    newest = state.decider.rulebook.newest
+    ends = only_ends(newest.policy) if newest else frozenset[str]()
     events: list[Event] = []
     places: list[int] = []
     results: list[Any] = [None] * len(form.items)
@@ -64,7 +65,7 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
         if place % SLICE == SLICE - 1:
             await asyncio.sleep(0)
         try:
-            events.append(_event(form, validated(item, form.model, form.place(place)), place, now_us, key))
+            events.append(_event(form, validated(item, form.model, form.place(place)), place, now_us, ends, key))
         except TaktError as error:
             if not form.is_list:
                 raise
@@ -80,8 +81,9 @@ async def bring_events(request: Request, _key: Ingests) -> Response:
     return _response(results, state.metrics.errors)
 
 
-def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, key: bytes) -> Event:
-    """The event as the core knows it; raises `Invalid` where its fields do not go together."""
+def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, ends: Set[str], key: bytes) -> Event:
+    """The event as the core knows it; raises `Invalid` where its fields do not go together. `ends`: the types that do
+    nothing but end pauses."""
     problems: list[Problem] = []
 
     def wrong(name: str, found: str, expected: str) -> None:
@@ -100,7 +102,9 @@ def _event(form: Form, given: EventIn | CloudEventIn, place: int, now_us: int, k
         wrong(
             form.at, at.isoformat()[:80], f"an instant from 2000 to 24 hours after now, {instant(now_us).isoformat()}"
         )
-    elif at_us > now_us + YES_EARLY_US and allows_again(given.type, said.properties or NO_PROPERTIES):
+    elif at_us > now_us + YES_AHEAD_US and (
+        given.type in ends or allows_again(given.type, said.properties or NO_PROPERTIES)
+    ):
         expected = f"at most a minute after now, {instant(now_us).isoformat()}: what allows again may not lie ahead"
         wrong(form.at, at.isoformat()[:80], expected)
     if said.bounce is not None and given.type != EventType.BOUNCED:

@@ -46,7 +46,7 @@ class EventType(StrEnum):
 TAKT_TYPES: Final = frozenset(
     {EventType.OPTED_DOWN, EventType.OPTED_UP, EventType.ERASED, EventType.UNREACHABLE, EventType.REACHABLE}
 )
-_YES: Final = frozenset({EventType.RESUBSCRIBED, EventType.PUSH_ENABLED})
+_YES: Final = frozenset({EventType.RESUBSCRIBED, EventType.PUSH_ENABLED, EventType.CASE_CLOSED})
 TAKT_SOURCE: Final = "takt"
 OWN_TYPE: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 
@@ -105,7 +105,7 @@ def event_key(source: str, event_id: str) -> int:
 
 
 def allows_again(event_type: str, properties: Mapping[str, Any]) -> bool:
-    """Whether such an event may lift what forbids. A consent says yes unless it says anything else."""
+    """Whether such an event may end what forbids. A consent says yes unless it says anything else."""
     if event_type == EventType.CONSENTED:
         return properties.get("given", True) is True
     return event_type in _YES

@@ -136,6 +136,13 @@ def acting_types(policy: Policy) -> frozenset[str]:
     return frozenset({*_ALWAYS, *SENDS, EventType.SURVEY, *pauses})
 
 
+def only_ends(policy: Policy) -> frozenset[str]:
+    """The types of events of which the policy says that they end pauses, and that forbid nothing and are no send."""
+    begins = {each.from_event for each in policy.pauses}
+    others = {*_ALWAYS, *SENDS, *begins, *({EventType.SURVEY} if DETRACTOR in begins else ())}
+    return frozenset(each.until_event for each in policy.pauses) - others
+
+
 def is_send(event: Event) -> bool:
     """Whether it says that a contact happened. Without a message and a channel it says of nothing what it was."""
     return event.type in SENDS and (event.message_id is not None or event.channel is not None)

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from engine.core.tokens import Scope
-from tests.api.caller import DAY_S, Caller, advance_clock, is_problem, row_counts
+from tests.api.caller import DAY_S, POLICY, Caller, advance_clock, is_problem, row_counts
 from tests.service import Service
 
 CLOUD_JSON = "application/cloudevents+json"
@@ -209,10 +209,27 @@ def test_a_yes_that_lies_ahead_is_refused_and_a_no_is_heard(takt: Caller, ada: s
         event(ada, "consented", id="5", **soon, **withdrawn),
         event(ada, "unsubscribed", id="6", **soon),
         event(ada, "resubscribed", id="7", channel="email", at=ago(seconds=-30)),
+        event(ada, "case_closed", id="8", at=ago(minutes=-2)),
+        event(ada, "moved_in", id="9", at=ago(minutes=-2)),
     ]
     refused = [[f"events[{place}].at"] for place in range(4)]
-    assert bring(takt, *told) == [*refused, "accepted", "accepted", "accepted"]
+    assert bring(takt, *told) == [*refused, "accepted", "accepted", "accepted", ["events[7].at"], "accepted"]
     assert takt.ask(ada, "m-1")["reasons"][0]["code"] == "suppressed"
+
+
+def test_whatever_the_policy_names_as_the_end_of_a_pause_may_not_lie_ahead(takt: Caller, ada: str) -> None:
+    pauses = "  - {from: moved_out, until: moved_in, at_most: 5d}\n  - {from: was_sold, until: sent, at_most: 1d}\n"
+    takt.service.activate(f"{POLICY}pauses:\n{pauses}  - {{from: was_lost, until: unsubscribed, at_most: 1d}}\n")
+    try:
+        assert bring(takt, event(ada, "moved_out", id="1")) == ["accepted"]
+        assert bring(takt, event(ada, "moved_in", id="2", at=ago(minutes=-2))) == [["events[0].at"]]
+        assert takt.ask(ada, "m-1")["reasons"][0]["code"] == "case_open"
+        assert bring(takt, event(ada, "moved_in", id="3", at=ago(seconds=-30))) == ["accepted"]
+        assert takt.ask(ada, "m-2")["verdict"] == "allow"
+        soon = {"channel": "push", "at": ago(minutes=-2)}
+        assert bring(takt, event(ada, "sent", **soon), event(ada, "unsubscribed", **soon)) == ["accepted"] * 2
+    finally:
+        takt.service.activate(POLICY)
 
 
 def test_an_unsubscribe_is_in_force_when_it_is_acknowledged(takt: Caller, ada: str) -> None:
@@ -310,7 +327,11 @@ def test_events_of_an_unknown_address_wait_until_it_is_somebodys(takt: Caller, a
     ]
     assert bring(takt, *waiting) == ["unresolved", "unresolved"]
     assert bring(takt, *waiting) == ["duplicate", "duplicate"]
-    reached(takt, ada, somewhere)
+    takt.ask(ada, "m-1")
+    filed = reached(takt, ada, somewhere)
+    assert (filed["changed"], filed["revoked"]) == (True, 1), "the put is answered with all that it did"
+    assert [each["reason"] for each in filed["suppressions"]] == ["unsubscribe"]
+    assert reached(takt, ada, somewhere) == filed | {"changed": False, "revoked": 0}
     assert kept(takt, ada) == ["opened", "unsubscribed"]
     assert reasons(takt, ada) == ["unsubscribe"]
     assert bring(takt, *waiting) == ["duplicate", "duplicate"]
