@@ -6,6 +6,7 @@ lanes. Whatever was interrupted may be brought again: what was done already chan
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import StrEnum
 from typing import Final, NamedTuple, TypeAlias
@@ -21,7 +22,7 @@ from engine.operations.addresses import PutReachable, TellFacts
 from engine.operations.batch import Command
 from engine.operations.decider import Decider
 from engine.operations.erasures import refused
-from engine.operations.file import PutCustomer
+from engine.operations.file import Filed, PutCustomer
 from engine.operations.happened import Happened, HappenedCommand
 from engine.operations.patience import in_time
 from engine.store import addresses, events, identities
@@ -68,10 +69,11 @@ class Intake:
 
     async def take(self, given: Sequence[Event]) -> list[Outcome]:
         """What became of each, in order; all of it committed. An error is that event's alone."""
-        return await in_time(self._take(given), self._decider.settings.bulk_deadline_ms / 1000)
+        return await in_time(self._take(given, Counter()), self._decider.settings.bulk_deadline_ms / 1000)
 
     async def put(self, puts: Sequence[PutCustomer | PutReachable]) -> list[object]:
-        """File customers: `Filed`, or the `TaktError` that one alone met. What waited for an address is used now."""
+        """File customers: `Filed`, or the `TaktError` that one alone met. What waited for an address is used now, and
+        what that did is answered too."""
         reachable = [each for each in puts if isinstance(each, PutReachable)]
         if not reachable:
             return await self._settle(puts)
@@ -83,11 +85,14 @@ class Intake:
         answers = await self._settle([_with_facts(each, before) for each in puts])
         # What came while these were filed did not find them; and what found nobody waits.
         after = await self._facts(named)
-        if after != before:
-            late = [TellFacts(each.customer_id, _facts_of(each.addresses, after)) for each in reachable]
-            _raise_first(await self._settle(late))
-        await self._use_waiting(named)
-        return answers
+        revoked = await self._use_waiting(named)
+        if after == before and not revoked:
+            return answers
+        late = [TellFacts(each.customer_id, _facts_of(each.addresses, after)) for each in reachable]
+        told = await self._settle(late)
+        _raise_first(told)
+        latest = {each.customer_id: each for each in told if isinstance(each, Filed)}
+        return [_with_latest(each, latest, revoked) for each in answers]
 
     async def _settle(self, commands: Sequence[Command]) -> list[object]:
         """One as a single command, which goes before those of batches."""
@@ -105,25 +110,28 @@ class Intake:
         async with self._database.connection() as connection:
             return await addresses.facts(connection, wanted, self._labels)
 
-    async def _use_waiting(self, named: Iterable[Address]) -> None:
-        """Bring the events that waited for an owner of these addresses to their customers."""
+    async def _use_waiting(self, named: Iterable[Address]) -> Counter[str]:
+        """Bring the events that waited for an owner of these addresses to their customers: all who were told, with the
+        number of leases that it ended."""
+        revoked = Counter[str]()
         while True:
             async with self._database.connection() as connection:
                 waiting = await addresses.waiting(connection, named, self._labels)
-            results = await self.take(waiting) if waiting else []
+            results = await self._take(waiting, revoked) if waiting else []
             _raise_first(results)
             used = [event for event, each in zip(waiting, results, strict=True) if each is not Result.UNRESOLVED]
             async with self._database.connection() as connection:
                 await addresses.forget(connection, used, self._labels)
             if not used:  # none left; or the address is nobody's again, and they wait on
-                return
+                return revoked
 
-    async def _take(self, given: Sequence[Event]) -> list[Outcome]:
+    async def _take(self, given: Sequence[Event], revoked: Counter[str]) -> list[Outcome]:
+        """`revoked` counts, by customer who was told, the leases that it ended."""
         given, kept_since_us = await self._of_survivors(given)
         names = events.labels_of(given)
         unnamed = await naming.admit(self._database, self._labels, self._decider.rulebook, names)
         if not unnamed.isdisjoint(each.type for each in given):
-            return await self._take_named(given, unnamed)
+            return await self._take_named(given, unnamed, revoked)
         whose = await self._whose([each for each in given if each.digest is not None])
         event_keys = [each.key for each in given]
         told: dict[Key, Event] = {}
@@ -133,7 +141,7 @@ class Intake:
             else:
                 for customer_id in _customers(event, whose):
                     told.setdefault((customer_id, event_key), event._replace(customer_id=customer_id))
-        became, _ = await self._tell(told)
+        became, _ = await self._tell(told, revoked)
         unheard = await self._spread([each for each in given if outcomes.address_fact(each) is not None], whose)
         if whose.found:
             async with self._database.connection() as connection:
@@ -141,11 +149,11 @@ class Intake:
         results = _results(given, event_keys, whose, became, unheard)
         return [_dated(each.at_us, result, kept_since_us) for each, result in zip(given, results, strict=True)]
 
-    async def _take_named(self, given: Sequence[Event], unnamed: Set[str]) -> list[Outcome]:
+    async def _take_named(self, given: Sequence[Event], unnamed: Set[str], revoked: Counter[str]) -> list[Outcome]:
         """Take those of a type that has a name; the others are refused, each by itself."""
         is_named = [each.type not in unnamed for each in given]
         named = [event for event, fits in zip(given, is_named, strict=True) if fits]
-        outcomes = iter(await self._take(named) if named else [])
+        outcomes = iter(await self._take(named, revoked) if named else [])
         return [next(outcomes) if fits else TooManyNames() for fits in is_named]
 
     async def _whose(self, addressed: Sequence[Event]) -> _Whose:
@@ -182,7 +190,9 @@ class Intake:
         failed = zip(hearing, answers, strict=True)
         return {address: each for (_, address), each in failed if isinstance(each, TaktError)}
 
-    async def _tell(self, told: Mapping[Key, Event]) -> tuple[dict[Key, Outcome], dict[str, TaktError]]:
+    async def _tell(
+        self, told: Mapping[Key, Event], revoked: Counter[str]
+    ) -> tuple[dict[Key, Outcome], dict[str, TaktError]]:
         """What became of each event; and the customers who could not be told theirs."""
         locked, free = await self._parted(told)
         became: dict[Key, Outcome] = {}
@@ -198,13 +208,14 @@ class Intake:
                 if isinstance(answer, TaktError):
                     failed[command.customer_id] = answer
                 elif isinstance(answer, Happened):
+                    revoked[answer.customer_id] += answer.revoked
                     for event_key in answer.news:
                         result = Result.UNPLACED if event_key in answer.unplaced else Result.ACCEPTED
                         news[command.customer_id, event_key] = result
             for key in locked:
                 became[key] = failed.get(key[0]) or news.get(key, Result.DUPLICATE)
         if free:
-            became |= await self._append(free)
+            became |= await self._append(free, revoked)
         return became, failed
 
     async def _parted(self, told: Mapping[Key, Event]) -> tuple[dict[Key, Event], dict[Key, Event]]:
@@ -246,7 +257,7 @@ class Intake:
         ]
         return survivors, kept_since_us
 
-    async def _append(self, free: Mapping[Key, Event]) -> dict[Key, Outcome]:
+    async def _append(self, free: Mapping[Key, Event], revoked: Counter[str]) -> dict[Key, Outcome]:
         """Keep events that change nothing else: one statement, which keeps all of them or none.
 
         Those of customers who were merged or erased meanwhile are nobody's to keep.
@@ -262,7 +273,7 @@ class Intake:
         moved = {key: (gone.merged[key[0]], key[1]) for key in free if key[0] in gone.merged}
         if moved:
             told = {to: free[key]._replace(customer_id=to[0]) for key, to in moved.items()}
-            now, failed = await self._tell(told)
+            now, failed = await self._tell(told, revoked)
             became |= {key: failed.get(to[0], now[to]) for key, to in moved.items()}
         return became
 
@@ -320,6 +331,15 @@ def _with_facts(put: PutCustomer | PutReachable, known: Mapping[Address, Sequenc
     if isinstance(put, PutCustomer):
         return put
     return PutReachable(put.customer_id, put.put, put.addresses, _facts_of(put.addresses, known))
+
+
+def _with_latest(answer: object, latest: Mapping[str, Filed], revoked: Counter[str]) -> object:
+    """What a put is answered, where more was told of its customer behind it; the first of one customer counts that."""
+    now = latest.get(answer.customer_id) if isinstance(answer, Filed) else None
+    if now is None or not isinstance(answer, Filed):
+        return answer
+    ended = now.revoked + revoked.pop(now.customer_id, 0)
+    return answer._replace(customer=now.customer, changed=answer.changed or now.changed, revoked=answer.revoked + ended)
 
 
 def _facts_of(of: Iterable[Address], known: Mapping[Address, Sequence[Suppression]]) -> tuple[Suppression, ...]:
