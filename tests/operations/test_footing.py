@@ -109,6 +109,15 @@ def test_what_is_moved_back_is_told_again():
     assert told(one.replace("name: all", "name: whole"), one) == [], "another name is nothing else"
 
 
+def test_only_of_contacts_that_both_count_and_by_what_these_weigh():
+    news = f"  - {{name: news, channels: [push], topics: [newsletter], limit: 1, {WEEK}}}\n"
+    assert told(POLICY + news, POLICY, PLAN) == [], "its budget counts promotions alone"
+    assert len(told(POLICY + news.replace("newsletter", "newsletter, promotions"), POLICY, PLAN)) == 1
+    heavy = SMALL.replace("channels: [email], limit: 2,", "channels: [email], limit: 2, weights: {email: 2},")
+    assert told(heavy.replace(*beside(f"limit: 2, {WEEK}")), heavy) == [], "3 are one and a half of them"
+    assert len(told(heavy.replace(*beside(f"limit: 1, {WEEK}")), heavy)) == 1
+
+
 def test_without_a_limit_in_some_variant_every_limit_is_tighter():
     unlimited = EMAIL.replace("dose: 3, ", "").replace("limit: 3", "limit: null")
     often = "the budget often (8 in 1d) allows fewer a day than a variant does"
