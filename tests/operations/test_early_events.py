@@ -153,6 +153,21 @@ def test_a_yes_of_while_the_clock_ran_ahead_outranks_no_later_no(yes: Event, no:
     assert not world.allows(channel)
 
 
+def test_a_return_on_the_page_ends_what_a_clock_left_ahead() -> None:
+    world, scope = World(), {"channel": "email", "topic": "promotions"}
+    world.later(20 * HOUR_US)
+    world.do(RETURN)
+    world.tell(event("resubscribed", -20 * HOUR_US, **scope))
+    world.later(-20 * HOUR_US)
+    world.tell(event("unsubscribed", 0, **scope))
+    world.later(1)
+    world.do(RETURN)
+    assert world.allows()
+    world.later(21 * HOUR_US)
+    world.tell(event("unsubscribed", -HOUR_US, "late", **scope))
+    assert not world.allows(), "of an hour after the return"
+
+
 def test_soft_bounces_that_lie_ahead_stay_lifted_until_the_next() -> None:
     """The suppression was made anew of their instants by whatever event came next."""
     world = World()
