@@ -62,8 +62,8 @@ def events_without_a_key() -> None:
     events.keyed = lambda events: {(each.customer_id, secrets.randbits(62)): each for each in events}
     append = intake.Intake._append
 
-    async def appended(self: intake.Intake, free: Any) -> Any:
-        await append(self, events.keyed(free.values()))
+    async def appended(self: intake.Intake, free: Any, revoked: Any) -> Any:
+        await append(self, events.keyed(free.values()), revoked)
         return dict.fromkeys(free, intake.Result.ACCEPTED)
 
     intake.Intake._append = appended
@@ -74,10 +74,10 @@ def events_kept_after_the_answer() -> None:
     """Events that forbid nothing are acknowledged at once, and written down when there is time."""
     append = intake.Intake._append
 
-    async def later(self: intake.Intake, free: Any) -> Any:
+    async def later(self: intake.Intake, free: Any, revoked: Any) -> Any:
         async def work() -> None:
             await asyncio.sleep(3 * COMMIT_S)
-            await append(self, free)
+            await append(self, free, revoked)
 
         meanwhile(work())
         return dict.fromkeys(free, intake.Result.ACCEPTED)
