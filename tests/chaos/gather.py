@@ -4,11 +4,12 @@ The tables are read with plain SQL and decoded here anew, as simply as possible.
 fault that its writer and its reader share would stay unseen.
 """
 
+import re
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
@@ -36,6 +37,9 @@ from tests.chaos.evidence import (
 )
 from tests.chaos.policy import DOSES
 from tests.chaos.records import read_logs
+
+_NOW: Final = re.compile(r"at most a minute after now, ([^ ]+): ")
+_MINUTE_US: Final = 60_000_000
 
 
 def gather(folder: Path, url: str) -> Evidence:
@@ -92,9 +96,7 @@ def _read_answer(found: Evidence, intent: Mapping[str, Any], line: Mapping[str, 
     op, body, answer, asked, got = intent["op"], intent["body"], line["body"], line["asked"], line["t"]
     customer = _customer(body)
     item = answer["results"][0] if "results" in answer else answer
-    if op == "ask" and line["status"] == 422 and item["code"] == "message_reused":
-        return
-    if op == "revoked key" and line["status"] == 401:
+    if _is_refused_rightly(op, body, line, item):
         return
     if line["status"] not in (200, 201) or any("error" in each for each in (item, *answer.get("results", ()))):
         found.unanswered.append(Unanswered(f"{op} {body} was answered {line['status']}: {item}", customer, got))
@@ -120,6 +122,22 @@ def _read_answer(found: Evidence, intent: Mapping[str, Any], line: Mapping[str, 
     elif op == "stop":
         ran = found.ran[item["key"]]
         ran.ending, ran.ended = intent["t"], got
+
+
+def _is_refused_rightly(op: str, body: Mapping[str, Any], line: Mapping[str, Any], item: Mapping[str, Any]) -> bool:
+    if op == "ask":
+        return line["status"] == 422 and item["code"] == "message_reused"
+    if op == "revoked key":
+        return line["status"] == 401
+    return op == "event" and body["events"][0]["type"] == "resubscribed" and _is_clock_back(item, line["asked"])
+
+
+def _is_clock_back(item: Mapping[str, Any], asked: int) -> bool:
+    """No yes may lie ahead: so says a service for which it is more than a minute earlier than when it was asked."""
+    for each in item.get("error", {}).get("problems", ()):
+        if each["path"] == "events[0].at" and (now := _NOW.search(each["expected"])) is not None:
+            return us_of(now[1]) < asked - _MINUTE_US
+    return False
 
 
 def _read_event(found: Evidence, event: Mapping[str, Any], since: int, got: int) -> None:

@@ -26,6 +26,23 @@ def test_a_send_that_no_answer_allowed_is_judged(tmp_path: Path, database_url: s
     assert _checks(tmp_path, database_url) == set()
 
 
+def test_a_yes_is_refused_by_a_clock_that_was_set_back_alone(tmp_path: Path, database_url: str) -> None:
+    for type_, behind_s, broken in (
+        ("resubscribed", 61, set[str]()),
+        ("resubscribed", 59, {"11 answer"}),
+        ("sent", 61, {"11 answer"}),
+    ):
+        now = (EPOCH + timedelta(microseconds=us(-behind_s))).isoformat()
+        expected = f"at most a minute after now, {now}: what allows again may not lie ahead"
+        error = {"status": 422, "problems": [{"path": "events[0].at", "found": "x", "expected": expected}]}
+        body = {"events": [{"id": "e", "type": type_, "customer_id": ADA, "topic": "news"}]}
+        answer = {"id": "1", "port": 1, "asked": us(0), "t": us(0.1), "status": 200, "definite": True}
+        intent = {"kind": "intent", "id": "1", "op": "event", "t": us(-0.2), "body": body}
+        said = {"accepted": 0, "results": [{"error": error}]}
+        _write(tmp_path / "client-s.jsonl", intent, {"kind": "answer", **answer, "body": said})
+        assert checks(gather(tmp_path, database_url)) == broken, (type_, behind_s)
+
+
 def _checks(folder: Path, url: str) -> set[str]:
     """What is found where the journal has the contact."""
     found = gather(folder, url)
