@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 CONFIRMED, RELEASED, REVOKED, LATE, MARKED = 1, 2, 3, 4, 5
 GONE, SETTLED, RELEASES, PRESUMED = -1, 0, 1, 2  # what the end of a lease means; the first two have none any more
-SUPPRESSIONS = 2
+SUPPRESSIONS, VARIANTS = 2, 6
+DIVERGED = 2
 NEVER = 2**62
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = {"confirmed": CONFIRMED, "released": RELEASED, "revoked": REVOKED, "late": LATE}

@@ -14,8 +14,10 @@ from typing import Any, Final
 import psycopg
 
 from tests.chaos.evidence import (
+    DIVERGED,
     NEVER,
     SUPPRESSIONS,
+    VARIANTS,
     Activated,
     Asked,
     Change,
@@ -160,13 +162,16 @@ def _read_database(found: Evidence, url: str) -> None:
         names[0] = ""
         running, found.entered, diverged = _experiments(rows)
 
-        def dose(customer: str, ruleset: int, at: int, *, alike: int | None) -> int | None:
-            """The variant's from the ask on at which variants differ; before it what is `alike` in all of them."""
+        def dose(customer: str, ruleset: int, seq: int, at: int, *, alike: int | None) -> int | None:
+            """The variant's from the ask on at which variants differ; before it what is `alike` in all of them.
+
+            While time stands still, what was asked before bears the same instant: its entry has a smaller number.
+            """
             variants = [
                 (each, found.entered[customer, each]) for each in running[ruleset] if (customer, each) in diverged
             ]
             for key, variant in variants:
-                return DOSES[variant] if at >= diverged[customer, key] else alike
+                return DOSES[variant] if (at, seq) > diverged[customer, key] else alike
             return None
 
         entries: dict[str, list[Entry]] = defaultdict(list)
@@ -175,14 +180,19 @@ def _read_database(found: Evidence, url: str) -> None:
             " ruleset FROM journal"
         ):
             labels = names[channel], names[topic], names[campaign]
-            more = flags & 3, ruleset, not flags >> 2 & 3, dose(row[0], ruleset, row[2], alike=min(DOSES.values()))
+            more = (
+                flags & 3,
+                ruleset,
+                not flags >> 2 & 3,
+                dose(row[0], ruleset, row[1], row[2], alike=min(DOSES.values())),
+            )
             entries[row[0]].append(Contact._make((*row, *labels, *more)))
         for *row, channel, campaign, reasons, ruleset in rows(
             "SELECT customer_id, seq, at_us, start_us, end_us, message_id, channel, campaign, reasons, ruleset"
             " FROM refusals"
         ):
             rules = tuple(names[label] for _, label in struct.iter_unpack("<BI", reasons or b""))
-            more = names[channel], names[campaign], rules, dose(row[0], ruleset, row[2], alike=None)
+            more = names[channel], names[campaign], rules, dose(row[0], ruleset, row[1], row[2], alike=None)
             entries[row[0]].append(Refusal._make((*row, *more)))
         for row in rows("SELECT customer_id, seq, at_us, contact_seq, end_us, kind FROM resolutions"):
             entries[row[0]].append(Resolution(*row))
@@ -203,8 +213,9 @@ def _closed(facts: Iterable[Mapping[str, Any]]) -> Iterable[Scope]:
 
 def _experiments(
     rows: Callable[[str], list[tuple[Any, ...]]],
-) -> tuple[dict[int, list[str]], dict[tuple[str, str], str], dict[tuple[str, str], int]]:
-    """The experiments that ran under each ruleset; by customer and experiment the variant, and since when it told."""
+) -> tuple[dict[int, list[str]], dict[tuple[str, str], str], dict[tuple[str, str], tuple[int, int]]]:
+    """The experiments that ran under each ruleset; by customer and experiment the variant, and since when and which
+    entry it told."""
     variants: dict[int, tuple[str, list[str]]] = {
         number: (key, [each["name"] for each in plan["variants"]])
         for number, key, plan in rows("SELECT number, key, plan FROM experiments")
@@ -214,13 +225,17 @@ def _experiments(
         for number, listed in rows("SELECT number, experiments FROM rulesets")
     }
     entered: dict[tuple[str, str], str] = {}
-    diverged: dict[tuple[str, str], int] = {}
-    for customer, experiment, place, diverged_us in rows(
-        "SELECT customer_id, experiment, variant, diverged_us FROM exposures"
+    diverged: dict[tuple[str, str], tuple[int, int]] = {}
+    for customer, experiment, place, diverged_us, seq in rows(
+        "SELECT customer_id, experiment, variant, diverged_us, coalesce((SELECT min(c.seq) FROM changes c"
+        f" CROSS JOIN jsonb_array_elements(CASE WHEN c.kind = {VARIANTS} THEN c.data ELSE '[]' END) now(place)"
+        " WHERE c.customer_id = e.customer_id AND (now.place ->> 0)::int = e.experiment"
+        f" AND (now.place ->> 2)::int = {DIVERGED}), 0)"
+        " FROM exposures e"
     ):
         key, names = variants[experiment]
         entered[customer, key] = names[place]
-        diverged[customer, key] = NEVER if diverged_us is None else diverged_us
+        diverged[customer, key] = NEVER if diverged_us is None else diverged_us, seq
     return running, entered, diverged
 
 
